@@ -1,0 +1,1 @@
+"""Departments' systems, one package each; they import `lgsp.sdk` alone."""

@@ -1,0 +1,1 @@
+"""Our technology behind the ports, one module or package per technology; none imports another."""

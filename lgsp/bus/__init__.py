@@ -1,0 +1,1 @@
+"""Use cases: what the bus does with envelopes, deliveries, the log and the directory."""

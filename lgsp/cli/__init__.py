@@ -1,0 +1,1 @@
+"""The `lgsp` command: one module per group of commands."""

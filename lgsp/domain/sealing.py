@@ -14,7 +14,7 @@ NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
 
 
-class SealBroken(ValueError):  # noqa: N818
+class SealBroken(ValueError):
     """The sealed bytes were altered, cut, sealed under another key, or belong to another envelope."""
 
 

@@ -1,0 +1,1 @@
+"""All that an adapter or a department's own program imports."""

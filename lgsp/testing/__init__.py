@@ -1,0 +1,1 @@
+"""The public test kit: one contract suite per port, run on every backend."""

@@ -1,0 +1,45 @@
+"""Log entries: the JSON whose bytes are the leaves of the log, members in the one order of protocol section 7."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from lgsp.domain import strictjson
+from lgsp.domain.envelope import format_time
+
+MEMBERS: Final = (
+    "env", "id", "src", "aud", "to", "type", "schema", "policy", "rule", "kid", "purpose", "cause", "stmt", "code", "attempt", "sc",
+    "by", "obj", "hash", "reason",
+    "n", "peer", "from",
+)  # fmt: skip
+EVENTS: Final = frozenset(
+    {
+        "msg.accepted", "msg.rejected", "msg.delivered", "msg.acked", "msg.nacked", "msg.waiting", "msg.expired", "msg.parked", "msg.replayed",
+        "edge.refused", "key.added", "key.rotated", "key.revoked", "directory.changed", "schema.published", "admin.started", "admin.stopped",
+        "audit.read", "subject.erased", "log.opened", "log.closed",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An entry before the ledger gives it its number."""
+
+    rest: bytes
+
+    def numbered(self, seq: int) -> bytes:
+        """Return the leaf bytes of this entry at index `seq`."""
+        return b'{"v":1,"seq":%d,%b' % (seq, self.rest)
+
+
+def draft(event: str, *, at: datetime, bus: str, **members: Any) -> Draft:  # noqa: ANN401 - texts, integers, list of texts
+    """Return an entry without its number; empty members are left out, `from_` is written `from`."""
+    found = {name.rstrip("_"): value for name, value in members.items()}
+    unknown = found.keys() - set(MEMBERS)
+    if event not in EVENTS or unknown:
+        raise ValueError(f"no such event or member: {event} {sorted(unknown)}")
+    body: dict[str, Any] = {"ts": format_time(at), "ev": event, "bus": bus}
+    body |= {name: found[name] for name in MEMBERS if found.get(name) not in (None, "", [], ())}
+    return Draft(rest=strictjson.compact(body)[1:])

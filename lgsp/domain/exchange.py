@@ -1,0 +1,97 @@
+"""What becomes of an accepted envelope: the exchange, its deliveries, their states and legal moves (protocol section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from lgsp.domain.records import Lane
+
+State = Literal["accepted", "queued", "leased", "waiting", "acked", "rejected", "parked", "expired"]
+
+MOVES: Final[dict[State, frozenset[State]]] = {
+    "accepted": frozenset({"queued", "expired"}),
+    "queued": frozenset({"leased", "acked", "rejected", "expired"}),
+    "leased": frozenset({"acked", "rejected", "queued", "waiting", "parked", "expired", "leased"}),
+    "waiting": frozenset({"queued", "acked", "rejected", "expired"}),
+    "parked": frozenset({"queued", "acked", "rejected", "expired"}),
+    "acked": frozenset(),
+    "rejected": frozenset(),
+    "expired": frozenset(),
+}
+"""Which state may follow which. An ack counts from any state that is not settled: a late one is still the receiver's word."""
+
+SETTLED: Final[frozenset[State]] = frozenset({"acked", "rejected", "expired"})
+"""States from which nothing moves."""
+
+OPEN: Final[frozenset[State]] = frozenset(MOVES) - SETTLED
+"""States that can still change."""
+
+OUTCOMES: Final[frozenset[State]] = frozenset({"acked", "rejected", "expired", "parked"})
+"""States that the sender is told of."""
+
+ExchangeKey = tuple[str, str]
+"""(`source`, `id`): what makes an envelope the same one again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """An accepted envelope as the ledger keeps it."""
+
+    source: str
+    id: str
+    env: str
+    type: str
+    audience: str
+    receivers: tuple[str, ...]
+    """The systems (principals) it was addressed to in the end: who may answer."""
+    accepted_at: datetime
+    expires: datetime
+    reply_until: datetime | None
+    """Until when an answer is taken; None when none is awaited."""
+    cause: str
+    """The env hash of the request that this answers, or ""."""
+    reply: str
+    """The env hash of the accepted reply, or ""."""
+    policy: int
+    rule: str
+    compact: bytes
+    receipt: str
+    """The first receipt, as JSON text, given again byte for byte."""
+
+    @property
+    def key(self) -> ExchangeKey:
+        """What makes an envelope the same one again."""
+        return self.source, self.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One receiver's part of an exchange: the authority on where it stands."""
+
+    env: str
+    to: str
+    """The system whose inbox holds it: the receiver or its bridge."""
+    source: str
+    id: str
+    lane: Lane
+    state: State
+    attempts: int
+    """Attempts that counted: alone in flight and failed, or put back by the receiver."""
+    lease: str
+    lease_until: datetime | None
+    due_at: datetime | None
+    expires: datetime
+    code: str
+    ack: str
+    """The receiver's ack as JSON text, or ""."""
+    final: bool
+    """Whether it was handed out in the answer to a waiting call, and so is settled when the lease ends."""
+    order: int
+    """Position in the log of the entry that accepted it: the order of the inbox."""
+
+
+def may_move(old: State, new: State) -> bool:
+    """Tell whether a delivery may go from one state to the other."""
+    return new in MOVES[old]

@@ -1,0 +1,52 @@
+"""Every size and time limit of the protocol in one documented place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits of protocol sections 3-5; sizes in bytes, times as durations."""
+
+    envelope_bytes: int = 7_168
+    """A compact JWS; fits an HTTP header of 8,190 bytes."""
+    statement_bytes: int = 7_168
+    """A receipt, ack, auth or directory statement in compact form."""
+    body_bytes: int = 64 * 1024
+    """A body, unless its service states more."""
+    depth: int = 32
+    """Nesting of manifest and body."""
+    batch: int = 256
+    """Items under one receipt or ack signature."""
+    clock_ahead: timedelta = timedelta(seconds=60)
+    """How far a `recordedtime` may lie after the bus clock."""
+    auth_life: timedelta = timedelta(seconds=60)
+    """`exp` - `iat` of an authorization."""
+    auth_skew: timedelta = timedelta(seconds=300)
+    """How far an authorization's clock may differ from the bus clock."""
+    auth_memory: timedelta = timedelta(minutes=11)
+    """How long a `jti` is remembered: twice the skew plus the life."""
+    lease: timedelta = timedelta(minutes=5)
+    """How long a receiver holds a delivery; at most 10 minutes."""
+    lease_max: timedelta = timedelta(minutes=10)
+    """How long a lease can be extended to."""
+    kept_after: timedelta = timedelta(days=30)
+    """How long an exchange is kept after its expiry and reply time."""
+    queued_within: timedelta = timedelta(seconds=5)
+    """After which the sweep queues what was accepted and not queued."""
+    refusals_per_minute: int = 20
+    """Identical refusals of one sender that get an entry of their own in a minute."""
+    frame_bytes: int = 256 * 1024
+    """One stream frame: an envelope of the largest body in base64url, with room."""
+    unsent_bytes: int = 4 * 1024 * 1024
+    """What may wait unsent on one stream before it is closed as a slow reader."""
+    max_inflight: int = 512
+    """Unanswered `send` frames on one stream."""
+    credit: int = 1_024
+    """Deliveries that one stream may hold at most, whatever credit it gives."""
+
+
+LIMITS = Limits()
+"""The protocol's own figures; tests hand smaller ones to what they test."""

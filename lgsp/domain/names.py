@@ -1,0 +1,122 @@
+"""Names on the bus: agencies, systems, officers, topics, gateways, message types, schemas (protocol section 1).
+
+Agency codes follow Decision 20/2020/QĐ-TTg (level 1 on the left); the legacy layout of QCVN 102:2016 (level 1 on the right) is converted.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from lgsp.errors import Refusal
+
+AGENCY_CODE = r"[A-Z]\d{2}(?:\.\d{1,3}){0,4}"
+LABEL = r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?"
+SEGMENT = r"[a-z][a-z0-9-]{0,31}"
+TYPE = rf"vn\.lgsp\.{SEGMENT}\.{SEGMENT}\.{SEGMENT}(?:\.reply)?\.v[1-9]\d{{0,3}}"
+
+AGENCY_CODE_FORM = re.compile(AGENCY_CODE)
+LEGACY_CODE_FORM = re.compile(r"\d{3}\.\d{2}\.\d{2}\.[A-Z]\d{2}")
+AGENCY_FORM = re.compile(rf"urn:lgsp:agency:({AGENCY_CODE})")
+SYSTEM_FORM = re.compile(rf"urn:lgsp:agency:({AGENCY_CODE}):sys:({LABEL})")
+OFFICER_FORM = re.compile(rf"urn:lgsp:agency:({AGENCY_CODE}):officer:([a-z0-9]{{4,32}})")
+TOPIC_FORM = re.compile(rf"urn:lgsp:topic:({TYPE})")
+BUS_FORM = re.compile(r"urn:lgsp:bus:(\d{2})")
+GATEWAY_FORM = re.compile(rf"urn:lgsp:bus:(\d{{2}}):gw:({LABEL})")
+TYPE_FORM = re.compile(TYPE)
+SCHEMA_FORM = re.compile(rf"urn:lgsp:schema:({SEGMENT}):({SEGMENT}):(\d{{1,4}}\.\d{{1,4}}\.\d{{1,4}})")
+SHORT_SYSTEM_FORM = re.compile(rf"({AGENCY_CODE})/({LABEL})")
+
+
+def agency_code(text: str) -> str:
+    """Return the canonical agency code (level 1 on the left) of either spelling; refuse anything else as `bad_request`."""
+    if AGENCY_CODE_FORM.fullmatch(text):
+        return text
+    if LEGACY_CODE_FORM.fullmatch(text):
+        parts = text.split(".")[::-1]
+        while len(parts) > 1 and set(parts[-1]) == {"0"}:
+            parts.pop()
+        return ".".join(parts)
+    raise Refusal("bad_request", "an agency code looks like H01.12, or 000.00.12.H01 in the legacy layout")
+
+
+def legacy_agency_code(code: str) -> str:
+    """Return the legacy spelling (`000.00.12.H01`) of a canonical code of at most four levels whose numbers fit its widths."""
+    parts = agency_code(code).split(".")
+    widths = (0, 2, 2, 3)
+    padded = parts + ["0"] * (4 - len(parts))
+    if len(padded) > len(widths) or any(len(part) > width for part, width in zip(padded[1:], widths[1:], strict=True)):
+        raise Refusal("bad_request", "this agency code has no legacy spelling")
+    return (
+        ".".join(part.zfill(width) for part, width in zip(padded[:0:-1], widths[:0:-1], strict=True)) + f".{parts[0]}"
+    )
+
+
+def agency_urn(code: str) -> str:
+    """Return the URN of an agency given in either spelling."""
+    return f"urn:lgsp:agency:{agency_code(code)}"
+
+
+def system_urn(text: str) -> str:
+    """Return the URN of a system given as URN or in the short form `H01.12/vnfishbase`; refuse anything else as `bad_request`."""
+    if SYSTEM_FORM.fullmatch(text):
+        return text
+    short = SHORT_SYSTEM_FORM.fullmatch(text)
+    if short is None:
+        raise Refusal("bad_request", "a system looks like H01.12/vnfishbase")
+    return f"urn:lgsp:agency:{short[1]}:sys:{short[2]}"
+
+
+@lru_cache(maxsize=4096)
+def short_system(urn: str) -> str:
+    """Return the short form `H01.12/vnfishbase` of a system's URN, or the URN itself when it names something else."""
+    found = SYSTEM_FORM.fullmatch(urn)
+    return f"{found[1]}/{found[2]}" if found else urn
+
+
+@lru_cache(maxsize=4096)
+def agency_of(urn: str) -> str:
+    """Return the URN of the agency that a system, officer or agency URN belongs to, or "" for anything else."""
+    for form in (SYSTEM_FORM, OFFICER_FORM, AGENCY_FORM):
+        found = form.fullmatch(urn)
+        if found:
+            return f"urn:lgsp:agency:{found[1]}"
+    return ""
+
+
+def is_system(urn: str) -> bool:
+    """Tell whether the URN names a system."""
+    return SYSTEM_FORM.fullmatch(urn) is not None
+
+
+def is_agency(urn: str) -> bool:
+    """Tell whether the URN names an agency."""
+    return AGENCY_FORM.fullmatch(urn) is not None
+
+
+def is_audience(urn: str) -> bool:
+    """Tell whether the URN may be the audience of an envelope: a system, an agency or a topic."""
+    return any(form.fullmatch(urn) for form in (SYSTEM_FORM, AGENCY_FORM, TOPIC_FORM))
+
+
+def is_reply_type(message_type: str) -> bool:
+    """Tell whether the type is that of a reply (`….reply.v1`)."""
+    return ".reply.v" in message_type
+
+
+def reply_type(message_type: str) -> str:
+    """Return the type of the reply to a request of this type."""
+    stem, _, version = message_type.rpartition(".v")
+    return f"{stem}.reply.v{version}"
+
+
+def request_type(message_type: str) -> str:
+    """Return the type of the request that a reply of this type answers."""
+    return message_type.replace(".reply.v", ".v")
+
+
+def type_matches(message_type: str, pattern: str) -> bool:
+    """Tell whether a type equals the pattern, or starts with it where the pattern ends in `.*`."""
+    if pattern.endswith(".*"):
+        return message_type.startswith(pattern[:-1])
+    return message_type == pattern

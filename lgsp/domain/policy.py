@@ -1,0 +1,191 @@
+"""Who may send what to whom: routes and grants. Deny by default; a yes names the rule it used (protocol section 4, step 13, and section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from lgsp.domain import names
+from lgsp.domain.directory import Directory, day_of
+from lgsp.domain.envelope import Manifest
+from lgsp.domain.exchange import Exchange
+from lgsp.domain.records import GrantRecord, Lane, ServiceRecord
+from lgsp.errors import Refusal
+
+UsedToday = Callable[[str], int]
+"""How many exchanges a grant (by its id) was used for today."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One delivery to make: for `receiver`, into the inbox of `inbox` (itself or its bridge)."""
+
+    receiver: str
+    inbox: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """A yes: the service, where it goes, and the rule that allowed it ("" for a reply, which its request allows)."""
+
+    service: ServiceRecord
+    targets: tuple[Target, ...]
+    rule: str
+    lane: Lane
+    reply_until: datetime | None
+
+
+def service_of(directory: Directory, manifest: Manifest) -> ServiceRecord:
+    """Return the contract of the manifest's type, that of the request for a reply; refuse as `type_unknown`."""
+    service = directory.services.get(names.request_type(manifest.type))
+    if service is None or (manifest.is_reply and not service.reply_schemas):
+        raise Refusal("type_unknown", pointer="/type")
+    return service
+
+
+def allow_request(directory: Directory, manifest: Manifest, *, now: datetime, used: UsedToday) -> Leave:
+    """Return the leave for a request or event, or refuse with the code of what is missing."""
+    service = service_of(directory, manifest)
+    _check_sender(directory, manifest.source, now)
+    targets = route(directory, manifest.audience, manifest.type, now)
+    grant = find_grant(directory, manifest, service, now=now, used=used)
+    reply_until = now + timedelta(seconds=service.reply_within) if service.reply_schemas else None
+    return Leave(
+        service=service, targets=targets, rule=grant.id, lane=grant.lane or service.lane, reply_until=reply_until
+    )
+
+
+def allow_reply(directory: Directory, manifest: Manifest, request: Exchange | None, *, now: datetime) -> Leave:
+    """Return the leave for a reply: its request is its grant. Refuse as `reply_unasked|reply_source|reply_duplicate|reply_late`."""
+    service = service_of(directory, manifest)
+    if request is None or names.reply_type(request.type) != manifest.type or request.reply_until is None:
+        raise Refusal("reply_unasked", pointer="/causationid")
+    if not _may_answer(directory, manifest.source, request):
+        raise Refusal("reply_source", pointer="/source")
+    if request.reply:
+        raise Refusal("reply_duplicate", pointer="/causationid")
+    if now > request.reply_until:
+        raise Refusal("reply_late", pointer="/causationid")
+    _refuse_suspended(directory, manifest.source)
+    targets = (_target(directory, manifest.audience, manifest.type),)
+    return Leave(service=service, targets=targets, rule="", lane=service.lane, reply_until=None)
+
+
+def _may_answer(directory: Directory, source: str, request: Exchange) -> bool:
+    if source in request.receivers:
+        return True
+    heirs = {
+        heir
+        for receiver in request.receivers
+        if (agency := directory.agencies.get(names.agency_of(receiver))) is not None
+        for heir in agency.successors
+    }
+    return names.agency_of(source) in heirs
+
+
+def _check_sender(directory: Directory, source: str, now: datetime) -> None:
+    _refuse_suspended(directory, source)
+    agency = directory.agencies.get(names.agency_of(source))
+    if agency is None or not agency.exists_on(day_of(now)):
+        raise Refusal("sender_suspended", "the agency opens no new exchanges", pointer="/source")
+
+
+def _refuse_suspended(directory: Directory, source: str) -> None:
+    system = directory.systems.get(source)
+    if system is None or system.status == "suspended":
+        raise Refusal("sender_suspended", "the system is not active", pointer="/source")
+
+
+def route(directory: Directory, audience: str, message_type: str, now: datetime) -> tuple[Target, ...]:
+    """Return where a message to `audience` goes: one system, or every subscriber of a topic; refuse as `route` or `audience_dissolved`."""
+    if audience.startswith("urn:lgsp:topic:"):
+        if audience.removeprefix("urn:lgsp:topic:") != message_type:
+            raise Refusal("route", "a topic takes the type it is named after", pointer="/audience")
+        return tuple(
+            _target(directory, held.subscriber, message_type) for held in directory.subscriptions.get(message_type, ())
+        )
+    agency = _living_agency(directory, names.agency_of(audience), now)
+    if names.is_system(audience) and agency == names.agency_of(audience):
+        return (_target_consuming(directory, audience, message_type),)
+    consumers = [
+        urn for urn in directory.systems if names.agency_of(urn) == agency and _consumes(directory, urn, message_type)
+    ]
+    if len(consumers) != 1:
+        raise Refusal("route", "none or several systems of the agency take this type", pointer="/audience")
+    return (_target(directory, consumers[0], message_type),)
+
+
+def _living_agency(directory: Directory, urn: str, now: datetime) -> str:
+    agency = directory.agencies.get(urn)
+    if agency is None:
+        raise Refusal("route", "the agency is not registered", pointer="/audience")
+    if agency.exists_on(day_of(now)):
+        return urn
+    heir = directory.agencies.get(agency.successors[0]) if len(agency.successors) == 1 else None
+    if heir is None or not heir.exists_on(day_of(now)):
+        raise Refusal("audience_dissolved", pointer="/audience", successors=list(agency.successors))
+    return heir.id
+
+
+def _target_consuming(directory: Directory, system: str, message_type: str) -> Target:
+    if not _consumes(directory, system, message_type):
+        raise Refusal("route", "the system does not take this type", pointer="/audience")
+    return _target(directory, system, message_type)
+
+
+def _consumes(directory: Directory, system: str, message_type: str) -> bool:
+    record = directory.systems.get(system)
+    return record is not None and any(names.type_matches(message_type, pattern) for pattern in record.consumes)
+
+
+def _target(directory: Directory, system: str, message_type: str) -> Target:
+    return Target(receiver=system, inbox=directory.bridge_for(system, message_type) or system)
+
+
+def find_grant(
+    directory: Directory, manifest: Manifest, service: ServiceRecord, *, now: datetime, used: UsedToday
+) -> GrantRecord:
+    """Return the first grant, by id, that allows the manifest; where none does, refuse by the grant that came furthest."""
+    held = [
+        grant
+        for grantee in (manifest.source, names.agency_of(manifest.source))
+        for grant in directory.grants.get((grantee, manifest.type), ())
+        if grant.audience in {manifest.audience, names.agency_of(manifest.audience)}
+    ]
+    furthest: tuple[int, Refusal] = (-1, Refusal("no_grant"))
+    for grant in sorted(held, key=lambda grant: grant.id):
+        refused = _first_objection(directory, grant, manifest, service, now=now, used=used)
+        if refused is None:
+            return grant
+        furthest = max(furthest, refused, key=lambda found: found[0])
+    raise furthest[1]
+
+
+def _first_objection(
+    directory: Directory,
+    grant: GrantRecord,
+    manifest: Manifest,
+    service: ServiceRecord,
+    *,
+    now: datetime,
+    used: UsedToday,
+) -> tuple[int, Refusal] | None:
+    """Return how far the grant came and why it stops there, or None when it allows the manifest."""
+    if not grant.holds_at(directory.version) or not grant.in_force_on(day_of(now)):
+        return 0, Refusal("grant_ended")
+    stated = (
+        ("purpose", grant.purposes, "purpose_not_granted"),
+        ("legalbasis", grant.legalbases, "legalbasis_not_granted"),
+        ("procedure", grant.procedures, "procedure_not_granted"),
+        ("authid", grant.officers, "officer_not_granted"),
+    )
+    for place, (attribute, granted, code) in enumerate(stated, start=1):
+        value = manifest.text(attribute)
+        if value not in granted and (value or attribute in service.requires):
+            return place, Refusal(code, pointer=f"/{attribute}")
+    if "casefile" in service.requires and not manifest.text("casefile"):
+        return 5, Refusal("manifest", "the service asks for a case file", pointer="/casefile")
+    if grant.quota_per_day is not None and used(grant.id) >= grant.quota_per_day:
+        return 6, Refusal("quota_exceeded")
+    return None

@@ -1,0 +1,75 @@
+"""Strict JSON (RFC 8259, with what it leaves open closed): UTF-8, no duplicate names, no NaN or infinity, no lone surrogates, bounded depth."""
+
+from __future__ import annotations
+
+import json
+import math
+import unicodedata
+from typing import Any, Final
+
+import jiter
+
+MAX_DEPTH: Final = 32
+
+
+class NotStrict(ValueError):
+    """The bytes are not strict JSON; the text is one of our own and carries nothing of the input."""
+
+
+def parse(data: bytes, *, depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the one JSON value in `data`, nested at most `depth` levels; raise `NotStrict` otherwise."""
+    try:
+        value = jiter.from_json(data, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True)
+    except ValueError:
+        # The parser's text may quote member names, so it goes no further.
+        raise NotStrict("not strict JSON") from None
+    _check(value, depth)
+    return value
+
+
+def parse_object(data: bytes, *, depth: int = MAX_DEPTH) -> dict[str, Any]:
+    """Return the one JSON object in `data`; raise `NotStrict` for anything else."""
+    value = parse(data, depth=depth)
+    if not isinstance(value, dict):
+        raise NotStrict("not a JSON object")
+    return value
+
+
+def _check(value: object, room: int) -> None:
+    if isinstance(value, dict | list):
+        if room == 0:
+            raise NotStrict("nested too deeply")
+        for inner in value.values() if isinstance(value, dict) else value:
+            if isinstance(inner, dict | list | float):
+                _check(inner, room - 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise NotStrict("a number is out of range")
+
+
+def first_not_nfc(value: object, pointer: str = "") -> str | None:
+    """Return the JSON pointer of the first text or member name that is not in Unicode NFC, or None."""
+    if isinstance(value, str):
+        return None if unicodedata.is_normalized("NFC", value) else pointer
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if not unicodedata.is_normalized("NFC", name):
+                return pointer
+            found = first_not_nfc(inner, f"{pointer}/{escape_pointer(name)}")
+            if found is not None:
+                return found
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            found = first_not_nfc(inner, f"{pointer}/{position}")
+            if found is not None:
+                return found
+    return None
+
+
+def escape_pointer(name: str) -> str:
+    """Return a member name as one token of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def compact(value: object) -> bytes:
+    """Return a value as compact UTF-8 JSON, members in the order given: the form of everything the bus writes."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
