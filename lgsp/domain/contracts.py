@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError, best_match
@@ -58,7 +58,7 @@ def _described(error: ValidationError) -> tuple[str, str]:
     ]
     words = f"breaks '{error.validator}'"
     if error.validator == "required" and isinstance(error.instance, dict):
-        missing = [name for name in error.validator_value if name not in error.instance]
+        missing = [name for name in cast("list[str]", error.validator_value) if name not in error.instance]
         words += f": {', '.join(missing)} missing"
     return "".join(f"/{token}" for token in tokens), words
 

@@ -1,0 +1,50 @@
+"""Reading the rows of deliveries: what is queued for whom, what is due, what became of what was sent. Changes go through `Ledger.commit`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from lgsp.domain.exchange import Delivery
+from lgsp.domain.records import Lane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """A delivery with all that is handed over."""
+
+    delivery: Delivery
+    compact: bytes
+    receipt: str
+    sealed: bytes
+    day: str
+
+
+class Inboxes(Protocol):
+    """The rows of deliveries."""
+
+    async def queued(self, inbox: str, lane: Lane, limit: int, skip: Sequence[str] = ()) -> list[Parcel]:
+        """Return the first `limit` queued deliveries of one lane in the order of acceptance, without the env hashes in `skip`."""
+
+    async def parcel(self, env: str, to: str) -> Parcel | None:
+        """Return one delivery with its content, while the body is held."""
+
+    async def deliveries(self, env: str) -> list[Delivery]:
+        """Return all deliveries of an envelope."""
+
+    async def delivery(self, env: str, to: str) -> Delivery | None:
+        """Return one delivery."""
+
+    async def due(self, now: datetime, limit: int) -> list[Delivery]:
+        """Return open deliveries whose lease, pause or expiry is over at `now`, and those accepted and not queued; oldest first."""
+
+    async def leased(self) -> list[Delivery]:
+        """Return every leased delivery: what a gateway that starts alone takes back."""
+
+    async def outcomes(self, source: str, limit: int) -> list[Delivery]:
+        """Return what `source` sent, is settled or parked, and was not yet seen by it; oldest first."""
+
+    async def depths(self) -> dict[tuple[str, str], int]:
+        """Return how many deliveries are open per (inbox, state)."""

@@ -1,0 +1,186 @@
+"""The ledger: the log, the exchanges and their deliveries. All changes of state go through `commit`, one transaction each call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from lgsp.domain.entries import Draft
+from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
+from lgsp.domain.statements import Statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptItem:
+    """A receipt's item before the entry has its index; `code` only for a rejected envelope."""
+
+    env: str
+    id: str
+    src: str
+    aud: str
+    outcome: Literal["accepted", "rejected"]
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectLink:
+    """One person named by an exchange: the pseudonym's row in the mutable index, never in the log."""
+
+    pseudonym: bytes
+    salt: bytes
+    commitment: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accept:
+    """Accept an envelope: entry, exchange, deliveries and sealed body.
+
+    Lost as `duplicate` when (`source`, `id`) is there already, as `stale` when the directory's head is not `head`, as `answered` when the
+    request `answers` has a reply already. `exchange.receipt` is empty and `delivery.order` is 0: the ledger fills them in.
+    """
+
+    exchange: Exchange
+    deliveries: tuple[Delivery, ...]
+    sealed: bytes
+    day: str
+    """The day whose body key sealed the body, `YYYY-MM-DD`."""
+    entry: Draft
+    item: ReceiptItem
+    subjects: tuple[SubjectLink, ...]
+    answers: ExchangeKey | None
+    head: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse:
+    """Record a refusal; without `item` no receipt is made."""
+
+    entry: Draft
+    item: ReceiptItem | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """Move a delivery by compare-and-swap; lost as `moved` unless its state is in `expect` and, where `held` is given, its lease equals it.
+
+    All members from `state` on are written as given. A settled state drops the sealed body once no delivery of the envelope is open.
+    """
+
+    env: str
+    to: str
+    expect: frozenset[State]
+    held: str | None = None
+    state: State
+    attempts: int
+    lease: str = ""
+    lease_until: datetime | None = None
+    due_at: datetime | None = None
+    code: str = ""
+    ack: str = ""
+    final: bool = False
+    entry: Draft | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """The sender has seen what became of a delivery; lost as `moved` when there is no such delivery of `source`."""
+
+    env: str
+    to: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Append an entry that changes nothing else."""
+
+    entry: Draft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """Remember a `jti` until a moment; lost as `spent` when it is remembered already. Those whose time is over are forgotten."""
+
+    jti: str
+    until: datetime
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """Put a new version of the directory in place, with new schema documents; lost as `stale` when the head is not `version` - 1."""
+
+    version: int
+    statement: bytes
+    records: tuple[bytes, ...]
+    documents: Mapping[str, bytes]
+    """New documents by URN; one that is there already keeps its bytes."""
+    entries: tuple[Draft, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepCheckpoint:
+    """Keep a signed checkpoint over `size` entries, the latest of which is given back by `checkpoint`."""
+
+    size: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepBodyKey:
+    """Keep a day's wrapped body key; one that is there already stays."""
+
+    day: str
+    wrapped: bytes
+
+
+Operation = Accept | Refuse | Move | Seen | Note | Spend | Publish | KeepCheckpoint | KeepBodyKey
+
+Lost = Literal["duplicate", "stale", "answered", "moved", "spent"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """An operation took effect; `index` is that of its (last) entry, -1 when it made none."""
+
+    index: int = -1
+    receipt: Statement | None = None
+
+
+Result = Done | Lost
+
+SignReceipts = Callable[[Sequence[bytes], int], Sequence[Statement]]
+"""Sign the items' bytes, at most 256 a call, under the directory version given. Called inside the transaction, released after it."""
+
+
+class Ledger(Protocol):
+    """The log and the exchanges."""
+
+    async def commit(self, operations: Sequence[Operation], sign: SignReceipts) -> Sequence[Result]:
+        """Apply the operations in order in one transaction and return one result each.
+
+        A lost operation leaves nothing behind; the others stand. When this raises (`Refusal("unavailable")`) nothing was applied.
+        """
+
+    async def exchanges(self, keys: Sequence[ExchangeKey]) -> dict[ExchangeKey, Exchange]:
+        """Return the exchanges among these keys that are held."""
+
+    async def exchange_of(self, env: str) -> Exchange | None:
+        """Return the exchange of an env hash."""
+
+    async def size(self) -> int:
+        """Return the number of committed entries."""
+
+    async def leaves(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaf hashes of entries start..stop-1."""
+
+    async def entries(self, start: int, stop: int) -> list[bytes]:
+        """Return the bytes of entries start..stop-1."""
+
+    async def checkpoint(self) -> str:
+        """Return the last kept checkpoint, or ""."""
+
+    async def used_since(self, moment: datetime) -> dict[str, int]:
+        """Return how many exchanges were accepted under each grant since a moment."""
