@@ -1,0 +1,1 @@
+"""Technologies behind the ports, one module or package each; none imports another."""

@@ -1,0 +1,1 @@
+"""Protocols that the bus asks of its surroundings; the backends keep them."""

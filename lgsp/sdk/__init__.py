@@ -1,0 +1,1 @@
+"""All that an adapter or a department's program imports."""

@@ -1,0 +1,1 @@
+"""The public test kit: contract suites for ports and adapters, simulators, strategies."""
