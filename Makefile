@@ -1,5 +1,4 @@
 # Every target that needs .venv makes it first. `make help` lists the targets.
-MAKEFLAGS += --no-print-directory
 COMPILE = uv pip compile pyproject.toml --quiet --group build --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header $(LOCK_ARGS)
 
