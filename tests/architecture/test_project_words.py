@@ -11,7 +11,7 @@ REGISTRY_HOSTS = [
     "npmjs" + ".org",
     "npmjs" + ".com",
     "crates" + ".io",
-    "deb.debian" + ".org",
+    "deb.deb" + "ian.org",
     "proxy.golang" + ".org",
     "repo.maven" + ".apache",
     "conda.anaconda" + ".org",
@@ -58,7 +58,7 @@ def test_the_search_finds(kind, line):
 @pytest.mark.parametrize(
     ("kind", "line"),
     [
-        ("path of a developer's machine", "https://example.vn/home/page and ./work/list and `$HOME/tmp/x`"),
+        ("path of a developer's machine", "https://example.vn/home/page and ./home/list and `$HOME/tmp/x`"),
         ("private key", "-----BEGIN PUBLIC KEY-----"),
         ("twelve-digit number of a real place", "099185000017"),
         ("twelve-digit number of a real place", "0198f0e2-0000-7000-8000-000000000001"),
