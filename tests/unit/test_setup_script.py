@@ -1,0 +1,219 @@
+"""The set-up script's decisions, with stand-ins for Python, apt-get and the user's rights on the PATH."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+REAL_TOOLS = [
+    "bash",
+    "cat",
+    "chmod",
+    "cp",
+    "cut",
+    "dirname",
+    "env",
+    "grep",
+    "mkdir",
+    "rm",
+    "sha256sum",
+    "tail",
+    "tee",
+    "touch",
+]
+# A Python that tells its version and has ensurepip only if a file lies beside it.
+PYTHON = """#!/bin/sh
+case "$2" in
+  *'(3, 11)'*) exit {too_old} ;;
+  *'import ensurepip'*) test -e "$(dirname "$0")/ensurepip" ;;
+  *'%d.%d'*) echo 3.11 ;;
+esac
+"""
+# One that makes an environment of itself, and a pip that only tells what it was asked to install.
+WHOLE_PYTHON = """#!/bin/sh
+case "$*" in
+  '-m venv --clear .venv') rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python; echo environment >>"$CALLS" ;;
+  '-m pip install'*' -e .') echo project >>"$CALLS" ;;
+  '-m pip install'*) for last; do :; done; echo "$last" >>"$CALLS" ;;
+esac
+"""
+APT_GET = """#!/bin/sh
+echo "apt-get $* policy=$(cat "$POLICY" 2>/dev/null | tail -n 1)" >>"$CALLS"
+case "$*" in install*) {installs} ;; esac
+"""
+
+
+class Machine:
+    """A made-up machine: a folder of programs, and a shell that finds nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.programs = folder / "bin"
+        self.programs.mkdir()
+        self.policy = folder / "policy-rc.d"
+        self.calls = folder / "calls"
+        for tool in REAL_TOOLS:
+            (self.programs / tool).symlink_to(shutil.which(tool))
+
+    def add(self, name: str, text: str) -> None:
+        path = self.programs / name
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def run(self, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Source the set-up script, which then does nothing by itself, and run some of its functions."""
+        place = {"PATH": str(self.programs), "POLICY": str(self.policy), "CALLS": str(self.calls)}
+        command = [shutil.which("bash"), "-c", f'source "{ROOT}/.ci/setup"; {script}']
+        return subprocess.run(
+            command, env=place | environment, capture_output=True, text=True, timeout=30, check=False
+        )
+
+    def told(self) -> list[str]:
+        return self.calls.read_text().splitlines() if self.calls.exists() else []
+
+
+@pytest.fixture
+def machine(tmp_path):
+    made = Machine(tmp_path)
+    made.add("id", "#!/bin/sh\necho 0\n")
+    made.add("sudo", "#!/bin/sh\nexit 1\n")
+    made.add("python3", PYTHON.format(too_old=0))
+    made.add("apt-get", APT_GET.format(installs=f'touch "{made.programs}/ensurepip"'))
+    return made
+
+
+def mend(machine, **environment):
+    return machine.run('mend_python "$(find_python)"', **environment)
+
+
+def test_a_missing_ensurepip_is_installed_for_root(machine):
+    done = mend(machine)
+    assert done.returncode == 0, done.stderr
+    assert "installing python3.11-venv" in done.stderr
+    assert [call.split(" policy=")[0] for call in machine.told()] == [
+        "apt-get update -qq",
+        "apt-get install -y -qq --no-install-recommends python3.11-venv",
+    ]
+
+
+def test_no_service_starts_while_a_package_is_installed(machine):
+    mend(machine)
+    assert machine.told()[-1].endswith("policy=exit 101")
+    assert not machine.policy.exists()
+
+
+def test_a_policy_that_was_there_stays_as_it_was(machine):
+    machine.policy.write_text("# the administrator's own\n")
+    mend(machine)
+    assert machine.policy.read_text() == "# the administrator's own\n"
+
+
+def test_the_policy_goes_away_when_the_installation_fails(machine):
+    machine.add("apt-get", APT_GET.format(installs="exit 100"))
+    done = mend(machine)
+    assert done.returncode == 1
+    assert "As an administrator run: apt-get install python3.11-venv" in done.stderr
+    assert not machine.policy.exists()
+
+
+def test_sudo_is_used_by_somebody_else_than_root(machine):
+    machine.add("id", "#!/bin/sh\necho 1000\n")
+    machine.add("sudo", '#!/bin/sh\nshift\necho sudo "$@" >>"$CALLS"\n"$@"\n')
+    assert mend(machine).returncode == 0
+    assert "sudo apt-get update -qq" in machine.told()
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en_GB.UTF-8", "As an administrator run: apt-get install python3.11-venv"),
+        ("vi_VN.UTF-8", "Hãy chạy với quyền quản trị: apt-get install python3.11-venv"),
+        ("", "As an administrator run"),
+    ],
+)
+def test_without_rights_it_says_what_to_do(machine, language, words):
+    machine.add("id", "#!/bin/sh\necho 1000\n")
+    done = mend(machine, LANG=language)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert machine.told() == []
+
+
+def test_a_python_that_can_make_environments_goes_first(machine):
+    machine.add("python3.12", "#!/bin/sh\nexit 0\n")
+    assert machine.run("find_python").stdout == f"{machine.programs}/python3.12\n"
+
+
+def test_the_named_python_goes_first(machine):
+    machine.add("mine", "#!/bin/sh\nexit 0\n")
+    machine.add("python3.11", "#!/bin/sh\nexit 0\n")
+    assert machine.run("find_python", PYTHON="mine").stdout == f"{machine.programs}/mine\n"
+
+
+def test_an_old_python_is_not_taken(machine):
+    machine.add("python3", PYTHON.format(too_old=1))
+    done = machine.run("make_environment")
+    assert done.returncode == 1
+    assert "Python 3.11 or newer was not found" in done.stderr
+
+
+@pytest.fixture
+def checkout(machine, tmp_path):
+    """A checkout of its own, whose set-up script the returned function runs; it answers what was done."""
+    folder = tmp_path / "checkout"
+    (folder / ".ci").mkdir(parents=True)
+    shutil.copy(ROOT / ".ci" / "setup", folder / ".ci" / "setup")
+    for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml"):
+        (folder / name).write_text("a==1\n")
+    machine.add("python3", WHOLE_PYTHON)
+    return folder
+
+
+def set_up(machine, checkout, want):
+    machine.calls.unlink(missing_ok=True)
+    command = [str(checkout / ".ci" / "setup"), want]
+    place = {"PATH": str(machine.programs), "CALLS": str(machine.calls)}
+    subprocess.run(command, env=place, check=True, capture_output=True, timeout=30)
+    return machine.told()
+
+
+@pytest.mark.parametrize(
+    ("before", "want", "change", "done"),
+    [
+        ([], "run", None, ["environment", "requirements.lock", "project"]),
+        ([], "dev", None, ["environment", "requirements-dev.lock", "project"]),
+        (["run"], "run", None, []),
+        (["run"], "dev", None, ["requirements-dev.lock", "project"]),
+        (["run", "dev"], "dev", None, []),
+        (["dev"], "run", None, []),
+        (["dev"], "dev", "pyproject.toml", ["project"]),
+        (["dev"], "run", "pyproject.toml", ["project"]),
+        (["run"], "run", "requirements.lock", ["environment", "requirements.lock", "project"]),
+        (["run"], "run", ".venv/lgsp-setup", ["environment", "requirements.lock", "project"]),
+        (["run"], "run", ".venv/bin/python", ["environment", "requirements.lock", "project"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else value,
+)
+def test_only_what_is_missing_is_made(before, want, change, done, machine, checkout):
+    for earlier in before:
+        set_up(machine, checkout, earlier)
+    if change is not None and change.startswith(".venv/"):
+        (checkout / change).unlink()
+    elif change is not None:
+        (checkout / change).write_text("a==2\n")
+    assert set_up(machine, checkout, want) == done
+
+
+def test_a_moved_checkout_is_set_up_anew(machine, checkout, tmp_path):
+    set_up(machine, checkout, "run")
+    moved = checkout.rename(tmp_path / "moved")
+    assert set_up(machine, moved, "run") == ["environment", "requirements.lock", "project"]
+
+
+@pytest.mark.parametrize("script", ["setup", "test", "run"])
+def test_a_script_is_well_formed_and_may_be_run(script):
+    path = ROOT / ".ci" / script
+    assert os.access(path, os.X_OK)
+    subprocess.run([shutil.which("bash"), "-n", str(path)], check=True, timeout=30)
