@@ -1,4 +1,4 @@
-"""Complete a work-list of vessel owners from what a department knows. Pure; the same for everyone who is asked."""
+"""Complete a work-list of vessel owners from what a department knows. Pure; the same for all."""
 
 from collections.abc import Mapping
 from typing import Any

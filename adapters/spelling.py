@@ -1,4 +1,4 @@
-"""Tidy what clerks typed: names, birth dates, numbers. Pure; deciding what a bad one leads to is left to the mappings."""
+"""Tidy what clerks typed: names, birth dates, numbers. Pure; what follows is left to the mappings."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""Made-up citizens as the national register holds them. What others write about them is no concern of this module."""
+"""Made-up citizens as the national register holds them. What others write about them is left to others."""
 
 from bisect import bisect
 from collections.abc import Sequence
@@ -19,12 +19,14 @@ BIRTH_DAYS = (date(2005, 12, 31) - FIRST_BIRTH).days
 LAST_YEAR_WITH_OLD_NUMBER = 2001
 SHARE_WITH_OLD_NUMBER = 0.7
 SHARE_DECEASED = 0.015
-SHARE_YEAR_ONLY = 0.12  # of those born before 1965: their papers never said more
+FIRST_YEAR_WITH_PAPERS = 1965
+SHARE_YEAR_ONLY = 0.12  # of those born before: their papers never said more
+SHARE_FEMALE = 0.18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citizen:
-    """One person of the register; `recorded_birth` is `YYYY-MM-DD`, or `YYYY` where the register knows no more."""
+    """One person; `recorded_birth` is `YYYY-MM-DD`, or `YYYY` where the register knows no more."""
 
     personal_number: str
     old_number: str | None
@@ -37,7 +39,7 @@ class Citizen:
 
 
 def personal_number(index: int, sex: Sex, year: int) -> str:
-    """Compose place, sex and century, two digits of the year and a serial that no other index below 1,000,000 has."""
+    """Compose place, sex and century, year and a serial that no other index below 1,000,000 has."""
     century = (year // 100 - 19) * 2 + (sex == "female")
     return f"{PLACE}{century}{year % 100:02d}{index * STRIDE % SERIALS:06d}"
 
@@ -48,7 +50,7 @@ def old_number(index: int) -> str:
 
 
 class Register:
-    """Enter citizens one after another; `first` is the index of the first, so that two registers share no number."""
+    """Enters citizens one after another; `first` is the first index: two registers share no number."""
 
     def __init__(self, *, seed: int, purpose: str, communes: Sequence[Commune], first: int = 0) -> None:
         self.citizens: list[Citizen] = []
@@ -60,10 +62,10 @@ class Register:
     def enter(self) -> Citizen:
         """Make up one more citizen."""
         chance, index = self._chance, self._first + len(self.citizens)
-        sex: Sex = "female" if chance.random() < 0.18 else "male"
+        sex: Sex = "female" if chance.random() < SHARE_FEMALE else "male"
         birth = FIRST_BIRTH + timedelta(days=chance.randrange(BIRTH_DAYS))
         has_old = birth.year <= LAST_YEAR_WITH_OLD_NUMBER and chance.random() < SHARE_WITH_OLD_NUMBER
-        vague = chance.random() < SHARE_YEAR_ONLY and birth.year < 1965
+        vague = chance.random() < SHARE_YEAR_ONLY and birth.year < FIRST_YEAR_WITH_PAPERS
         citizen = Citizen(
             personal_number=personal_number(index, sex, birth.year),
             old_number=old_number(index) if has_old else None,

@@ -3,17 +3,17 @@
 How a clerk typed it is left to `handwriting`; what the systems make of it is left to their mappings.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from adapters.made_up.citizens import Citizen, Register, old_number, personal_number
 from adapters.made_up.communes import communes
-from adapters.made_up.draws import draws
+from adapters.made_up.draws import drawn, draws
 from adapters.made_up.names import GIVEN, vessel_name
 
-Word = TypeVar("Word", bound=str)
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MOST_VESSELS = 50_000  # five digits of a registration and six of a serial still leave room
 UNHELD = 900_000  # numbers from this index on belong to nobody
@@ -22,6 +22,7 @@ STRIDE = 7_919  # has no factor in common with 99,999: consecutive vessels get s
 SHARE_REPEATED_OWNER = 0.2
 SHARE_WITHOUT_NUMBER = 0.4
 SHARE_BY_OLD_NUMBER = 0.15
+SHARE_POLICE_RIGHT = 0.5  # of the vessels about which two answers differ
 
 Fault = Literal[
     "none",
@@ -66,9 +67,9 @@ class Hull:
 class Vessel:
     """One vessel.
 
-    `kept_number`, `kept_name` and `kept_birth` (ISO, None when missing) are what the fisheries' file means to say
-    about the owner; `fault` tells what is wrong with them. `police_number` and `commune_number` are what these
-    two would answer when the file has no number; `answers` tells how they relate.
+    `kept_number`, `kept_name` and `kept_birth` (ISO, None when missing) are what the fisheries' file means to
+    say about the owner; `fault` tells what is wrong with them. `police_number` and `commune_number` are what
+    these two would answer when the file has no number; `answers` tells how they relate.
     """
 
     registration: str
@@ -93,7 +94,7 @@ class Fleet:
 
 
 def fleet(seed: int, count: int) -> Fleet:
-    """Make up `count` vessels, 1 to 50,000; a smaller fleet of the same seed is the beginning of a larger one."""
+    """Make up `count` vessels, 1 to 50,000; a smaller fleet of a seed is the beginning of a larger one."""
     if not 1 <= count <= MOST_VESSELS:
         raise ValueError(f"a fleet has 1 to {MOST_VESSELS} vessels")
     yard = _Yard(seed)
@@ -124,14 +125,14 @@ class _Yard:
         return self._without_number() if without else self._with_number()
 
     def _with_number(self) -> Vessel:
-        fault: Fault = _drawn(self._chance, FAULTS, "none")
+        fault: Fault = drawn(self._chance, FAULTS, "none")
         owner = self.register.share_old_number() if fault == "number_ambiguous" else self._owner()
         number, name, birth = self._kept.get(fault, self._rightly)(owner)
         return self._vessel(owner, number=number, name=name, birth=birth, fault=fault)
 
     def _without_number(self) -> Vessel:
         owner = self._owner()
-        answers: Answers = _drawn(self._chance, ANSWERS, "same")
+        answers: Answers = drawn(self._chance, ANSWERS, "same")
         police, commune = self._answered(owner.personal_number, answers)
         return self._vessel(
             owner, birth=owner.birth_date.isoformat(), police=police, commune=commune, answers=answers
@@ -219,7 +220,7 @@ class _Yard:
     def _answered(self, number: str, answers: Answers) -> tuple[str | None, str | None]:
         if answers == "differ":
             other = self._other_number(number)
-            return (number, other) if self._chance.random() < 0.5 else (other, number)
+            return (number, other) if self._chance.random() < SHARE_POLICE_RIGHT else (other, number)
         known_to_police = answers in {"same", "police_only"}
         known_to_commune = answers in {"same", "commune_only"}
         return number if known_to_police else None, number if known_to_commune else None
@@ -237,15 +238,6 @@ class _Yard:
             other = self.register.enter()
             if other.full_name != owner.full_name and other.birth_date.year != owner.birth_date.year:
                 return other
-
-
-def _drawn(chance: Random, table: tuple[tuple[Word, float], ...], otherwise: Word) -> Word:
-    point = chance.random()
-    for value, share in table:
-        if point < share:
-            return value
-        point -= share
-    return otherwise
 
 
 def _hull(chance: Random) -> Hull:

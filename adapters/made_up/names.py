@@ -8,39 +8,48 @@ from typing import Literal
 
 Sex = Literal["male", "female"]
 
-FAMILIES = (
-    "NGUYỄN TRẦN LÊ PHẠM HUỲNH HOÀNG PHAN VÕ ĐẶNG BÙI ĐỖ HỒ NGÔ DƯƠNG LÝ TRƯƠNG MAI CAO LƯU QUÁCH TẠ TÔ LÂM TĂNG ÂU"
-).split()
-MIDDLES: dict[Sex, list[str]] = {
-    "male": "VĂN HỮU ĐỨC CÔNG QUỐC THANH TRỌNG ĐÌNH BÁ TẤN PHƯỚC HOÀI NHẬT THẾ CHÍ".split(),
-    "female": "THỊ NGỌC THU MỸ BÍCH KIM HỒNG DIỆU CẨM TUYẾT THÙY MỘNG NHƯ ÁNH QUỲNH".split(),
+SHARE_KHMER = 0.08
+
+
+def _words(text: str, between: str = " ") -> tuple[str, ...]:
+    return tuple(text.split(between))
+
+
+FAMILIES = _words(
+    "NGUYỄN TRẦN LÊ PHẠM HUỲNH HOÀNG PHAN VÕ ĐẶNG BÙI ĐỖ HỒ NGÔ DƯƠNG LÝ TRƯƠNG MAI CAO LƯU QUÁCH TẠ "
+    "TÔ LÂM TĂNG ÂU"
+)
+MIDDLES: dict[Sex, tuple[str, ...]] = {
+    "male": _words("VĂN HỮU ĐỨC CÔNG QUỐC THANH TRỌNG ĐÌNH BÁ TẤN PHƯỚC HOÀI NHẬT THẾ CHÍ"),
+    "female": _words("THỊ NGỌC THU MỸ BÍCH KIM HỒNG DIỆU CẨM TUYẾT THÙY MỘNG NHƯ ÁNH QUỲNH"),
 }
-SECOND_MIDDLES: dict[Sex, list[str]] = {
-    "male": "KHÁNH GIA TƯỜNG HẢI TRÍ VĨNH LONG PHÚ SƠN ĐĂNG BẢO THIỆN NGUYÊN THÁI DUY".split(),
-    "female": "LAN HƯƠNG YẾN TRÚC THẢO MINH BẢO XUÂN HOÀI PHƯƠNG HẠNH THANH AN ĐÔNG TƯỜNG".split(),
+SECOND_MIDDLES: dict[Sex, tuple[str, ...]] = {
+    "male": _words("KHÁNH GIA TƯỜNG HẢI TRÍ VĨNH LONG PHÚ SƠN ĐĂNG BẢO THIỆN NGUYÊN THÁI DUY"),
+    "female": _words("LAN HƯƠNG YẾN TRÚC THẢO MINH BẢO XUÂN HOÀI PHƯƠNG HẠNH THANH AN ĐÔNG TƯỜNG"),
 }
-GIVEN: dict[Sex, list[str]] = {
-    "male": (
+GIVEN: dict[Sex, tuple[str, ...]] = {
+    "male": _words(
         "ANH BÌNH CƯỜNG DŨNG ĐẠT GIANG HẬU HIẾU HÙNG HUY KHẢI KIỆT LỘC LUÂN MẪN NGHĨA NHÂN PHONG QUANG SANG "
         "TÀI THẮNG THỊNH TÍN TOÀN TRUNG TUẤN VIỆT VINH VŨ"
-    ).split(),
-    "female": (
+    ),
+    "female": _words(
         "ÁNH CHÂU DIỄM DUNG ĐÀO GIÀU HÀ HẰNG HIỀN HOA HUỆ KHUÊ LIÊN LOAN LY MẬN NGA NGÂN NHUNG OANH "
         "PHƯỢNG QUYÊN SEN TÂM THẮM THOA THƯ TRÂM UYÊN VY"
-    ).split(),
+    ),
 }
-KHMER_FAMILIES = "DANH CHAU NEÁNG THẠCH SƠN KIM".split()
-KHMER_MIDDLES = "SÀ SÓC KIM SA CHANH ĐA THI SÔ PHOL RA".split()
-KHMER_GIVEN = "RƯƠL MEAL PHÊNH KHƯƠNG THƯƠNL NHƯƠNG SARƯƠNE PHALLA CHANTHƯƠN KHEMRA SOPHIÊNG VISAL".split()
-VESSELS = (
+KHMER_FAMILIES = _words("DANH CHAU NEÁNG THẠCH SƠN KIM")
+KHMER_MIDDLES = _words("SÀ SÓC KIM SA CHANH ĐA THI SÔ PHOL RA")
+KHMER_GIVEN = _words("RƯƠL MEAL PHÊNH KHƯƠNG THƯƠNL NHƯƠNG SARƯƠNE PHALLA CHANTHƯƠN KHEMRA SOPHIÊNG VISAL")
+VESSELS = _words(
     "BÌNH MINH;HẢI ÂU;THUẬN PHÁT;PHÚ QUÝ;TÂN TIẾN;NGỌC HẢI;KIM NGÂN;ĐẠI DƯƠNG;SAO BIỂN;HỒNG PHÚC;THÀNH CÔNG;"
-    "BIỂN XANH;AN THỚI;NAM DU;HÒN TRE;TRƯỜNG SA"
-).split(";")
+    "BIỂN XANH;AN THỚI;NAM DU;HÒN TRE;TRƯỜNG SA",
+    ";",
+)
 
 
 def full_name(chance: Random, sex: Sex) -> str:
     """Make up a full name of three or four words."""
-    if chance.random() < 0.08:
+    if chance.random() < SHARE_KHMER:
         return " ".join(map(chance.choice, (KHMER_FAMILIES, KHMER_MIDDLES, KHMER_GIVEN)))
     return " ".join(map(chance.choice, (FAMILIES, MIDDLES[sex], SECOND_MIDDLES[sex], GIVEN[sex])))
 

@@ -11,7 +11,7 @@ NUMBER_MEMBERS = {12: "personalNumber", 9: "oldNumber"}
 
 
 def verify_request(applicant: Applicant) -> dict[str, str]:
-    """Ask whether the applicant is who they say; ValueError when the officer must type number or birth date again."""
+    """Ask whether the applicant is who they say; ValueError when something must be typed again."""
     number, birth = tidy_number(applicant.number), iso_birth_date(applicant.birth_date)
     if len(number) not in NUMBER_MEMBERS or not (number.isascii() and number.isdigit()):
         raise ValueError("the number has neither twelve nor nine digits")

@@ -1,4 +1,4 @@
-"""The records of a commune's one-stop office, made up: who comes to the counter, who owns the vessels at home here."""
+"""The records of a commune's one-stop office, made up: applicants, and owners of vessels."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -38,7 +38,7 @@ def applicants(seed: int, count: int, day: date = DAY) -> list[Applicant]:
 
 
 def known_numbers(seed: int, count: int) -> dict[str, str]:
-    """Return the owner's number by registration, for the vessels of the fleet that the fisheries have none for."""
+    """Return the owner's number by registration, for vessels of which the fisheries have none."""
     return {
         vessel.registration: vessel.commune_number
         for vessel in fleet(seed, count).vessels

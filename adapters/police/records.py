@@ -4,7 +4,7 @@ from adapters.made_up.fleet import fleet
 
 
 def known_numbers(seed: int, count: int) -> dict[str, str]:
-    """Return the owner's number by registration, for the vessels of the fleet that the fisheries have none for."""
+    """Return the owner's number by registration, for vessels of which the fisheries have none."""
     return {
         vessel.registration: vessel.police_number
         for vessel in fleet(seed, count).vessels

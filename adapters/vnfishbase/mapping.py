@@ -102,7 +102,7 @@ def answers(reply: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def agreed_number(police: str | None, commune: str | None) -> str | Quarantined:
-    """Compare two answers for one vessel. One answer is enough: the population service is asked about it next."""
+    """Compare two answers for one vessel. One is enough: the population service is asked next."""
     if police and commune and police != commune:
         return Quarantined(reason="answers_differ")
     return police or commune or Quarantined(reason="number_missing")
