@@ -1,0 +1,1 @@
+"""The one-stop office of a commune: verifies applicants and answers lists of vessel owners."""

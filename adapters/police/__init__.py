@@ -1,0 +1,1 @@
+"""The provincial police: completes lists of vessel owners."""

@@ -1,0 +1,1 @@
+"""VNFishbase of the department of agriculture and environment: fishing vessels and their owners."""
