@@ -1,8 +1,8 @@
 """Write and open signed notes: a text with signature lines under it (C2SP signed-note, tlog-cosignature).
 
-Two kinds of key: Ed25519 over the text (0x01), and the timestamped cosignature of a witness (0x04). Their text
-form ("vkey") is read and written here too. What the text says is left to `checkpoint`; which keys are trusted,
-and whether a cosignature is recent enough, to the caller.
+Two kinds of key: Ed25519 over the text (0x01), and the timestamped cosignature of a witness (0x04). Their
+text form ("vkey") is read and written here too. What the text says is left to `checkpoint`; which keys are
+trusted, and whether a cosignature is recent enough, to the caller.
 """
 
 import re
@@ -79,7 +79,7 @@ class Note:
 
 
 def parse_vkey(text: str) -> NoteKey:
-    """Return the key of a `name+hash+base64` text; raises NoteInvalid, also when the hash is not the key's."""
+    """Return the key of a `name+hash+base64` text; raises NoteInvalid, also when the hash is wrong."""
     match = _VKEY.fullmatch(text)
     if not match:
         raise NoteInvalid("not a note key: name+hash+base64 expected")
