@@ -52,9 +52,11 @@ class NoteKey:
     @property
     def key_id(self) -> bytes:
         """The four bytes that point to the key; a hint, not a proof."""
-        return sha256(self.name.encode("utf-8") + b"\n" + self._typed()).digest()[:KEY_ID_BYTES]
+        return sha256(self.name.encode("utf-8") + b"\n" + self.material).digest()[:KEY_ID_BYTES]
 
-    def _typed(self) -> bytes:
+    @property
+    def material(self) -> bytes:
+        """The kind's byte and the public key, as hashed into the id and written in the text form."""
         return bytes([self.kind]) + self.public
 
 
@@ -93,7 +95,7 @@ def parse_vkey(text: str) -> NoteKey:
 
 def format_vkey(key: NoteKey) -> str:
     """Return the text form of a key, as it is handed to those who verify."""
-    return f"{key.name}+{key.key_id.hex()}+{_encode_standard(key._typed())}"  # noqa: SLF001
+    return f"{key.name}+{key.key_id.hex()}+{_encode_standard(key.material)}"
 
 
 def sign_note(body: str, name: str, sign: Callable[[bytes], bytes], public: bytes) -> str:

@@ -241,7 +241,7 @@ _, _, SIGNATURE = LINE.rstrip("\n").split(" ")
         (sign_body("tab\there\n"), "tab in the text"),
         (sign_body("return\rhere\n"), "return in the text"),
         (sign_body("lone \ud800 surrogate\n"), "no UTF-8"),
-        ("x" * 131_072 + SIGNED, "too long"),
+        (SIGNED + "— else.example AAAAAAA=\n" * 6000, "too long"),
     ],
 )
 def test_a_note_is_read_strictly(text: str, why: str):
@@ -444,6 +444,25 @@ FIRST, REST = HASH_LINES.split("\n", 1)
 def test_a_proof_is_read_strictly(text: str, why: str):
     with pytest.raises(NoteInvalid):
         assert verify_proof(text, ENTRIES[3], LOG, [WITNESS_1]) is None, why
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (PROOF.replace("index 3", "index 9223372036854775808"), "2^63"),
+        (PROOF.replace(HASH_LINES, f"{FIRST}\n" * 64), "64 hashes"),
+        (PROOF.replace(FIRST, FIRST[:-4]), "a hash too short"),
+        (PROOF.replace(FIRST, f"AAAA{FIRST}"), "a hash too long"),
+        (PROOF.partition("\n\n")[0], "no checkpoint"),
+    ],
+)
+def test_the_parts_of_a_proof_are_bounded_before_anything_is_verified(text: str, why: str):
+    with pytest.raises(NoteInvalid):
+        assert parse_proof(text) is None, why
+
+
+def test_a_path_of_the_longest_tree_is_read():
+    assert len(parse_proof(PROOF.replace(HASH_LINES, f"{FIRST}\n" * 63)).path) == 63
 
 
 def test_refusals_never_repeat_what_they_refuse():

@@ -344,3 +344,29 @@ def test_a_path_given_for_no_reason_is_refused():
     top = root(leaves)
     assert not verify_consistency(0, 5, EMPTY_ROOT, top, [top])
     assert not verify_consistency(5, 5, top, top, [top])
+
+
+def test_a_path_longer_than_the_tree_is_deep_is_refused_even_when_it_leads_to_the_root():
+    leaves = make_leaves(2)
+    assert not verify_inclusion(leaves[1], 0, 1, [leaves[0]], root(leaves))
+
+
+def test_a_consistency_path_that_goes_on_above_both_roots_is_refused():
+    leaves = make_leaves(7)
+    extra = leaf_hash(b"extra")
+    higher = node_hash(extra, root(leaves[:3])), node_hash(extra, root(leaves))
+    assert not verify_consistency(3, 7, *higher, [*consistency_path(leaves, 3), extra])
+
+
+def test_a_consistency_path_that_ends_below_the_new_root_is_refused():
+    leaves = make_leaves(7)
+    path = consistency_path(leaves, 3)[:-1]
+    assert verify_consistency(3, 4, root(leaves[:3]), root(leaves[:4]), path)
+    assert not verify_consistency(3, 7, root(leaves[:3]), root(leaves[:4]), path)
+
+
+def test_roots_of_a_wrong_length_are_not_consistent_even_when_their_bytes_join_to_the_same_text():
+    leaves = make_leaves(3)
+    old = root(leaves[:2])
+    assert verify_consistency(2, 3, old, root(leaves), [leaves[2]])
+    assert not verify_consistency(2, 3, old[:31], root(leaves), [old[31:] + leaves[2]])
