@@ -1,4 +1,4 @@
-"""Ask the population service on the national platform: token, question, answer; what follows is left to others.
+"""Ask the population service on the national platform; what follows from the answer is left to others.
 
     NdxpError
     ├── Unavailable     nobody's fault yet: try again later

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 CONTENT_TYPE = "text/xml"
 MOST_BYTES = 65_536
-Element = ET.Element[str]
+Element = ET.Element
 
 
 class SoapBroken(ValueError):  # noqa: N818 - errors are named by what happened

@@ -1,6 +1,6 @@
-"""The population service of the mock: SOAP question in, answer out. Pure; tokens and HTTP are left to `server`.
+"""The population service of the mock: SOAP question in, answer out. Pure; HTTP is left to `server`.
 
-Written apart from the bridge's mapping, so that each finds the mistakes of the other.
+Written apart from the bridge's mapping, so that each finds the other's mistakes.
 """
 
 import re
