@@ -5,6 +5,7 @@ import sys
 import time
 import unicodedata
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from adapters.one_stop import records as one_stop
 from adapters.police import records as police
 from adapters.vnfishbase.records import VesselRow, vessels
 
+ROOT = Path(__file__).parents[2]
 SEED, COUNT = 20261122, 10_026
 FINGERPRINT = """
 import hashlib
@@ -64,6 +66,17 @@ def test_every_number_lies_in_the_reserved_range(province: Fleet, rows: list[Ves
     for number in filter(None, typed):
         # Eleven digits are a twelve-digit number whose first zero a spreadsheet lost.
         assert re.fullmatch("0?99[0-9]{9}|99[0-9]{7}", number.replace(" ", ""))
+
+
+def test_no_number_outside_the_reserved_range_is_written_down() -> None:
+    files = [
+        path for folder in ("adapters", "schemas", "tests/adapters") for path in ROOT.glob(f"{folder}/**/*.*")
+    ]
+    assert len(files) > 50
+    for path in files:
+        if path.suffix in {".py", ".json", ".toml"}:
+            for number in re.findall("(?<![0-9])(?:[0-9]{12}|[0-9]{9})(?![0-9])", path.read_text()):
+                assert number.startswith("099" if len(number) == 12 else "99"), path
 
 
 def test_no_two_citizens_share_a_personal_number(province: Fleet) -> None:

@@ -26,7 +26,10 @@ RULES = Rules(procedures=frozenset({ASKER.procedure}), officers=frozenset({ASKER
 SCHEMAS: Registry[Any] = Registry().with_resources(
     [
         (document["$id"], Resource.from_contents(document))
-        for document in map(json.loads, (path.read_text() for path in Path("schemas").glob("*/*/*.json")))
+        for document in map(
+            json.loads,
+            (path.read_text() for path in (Path(__file__).parents[2] / "schemas").glob("*/*/*.json")),
+        )
     ]
 )
 Answer = Callable[[dict[str, str]], dict[str, Any]]
@@ -50,16 +53,13 @@ def population(seed: int, count: int) -> Answer:
 
 
 def found_numbers(rows: list[VesselRow]) -> dict[str, str | vnfishbase.Quarantined]:
+    in_police, in_communes = known_to_police(SEED, COUNT), known_to_communes(SEED, COUNT)
     by_police, by_communes = {}, {}
     for body in vnfishbase.police_lists(rows, AS_OF):
-        reply = police.owner_list_reply(
-            checked(body, "fisheries:owner-list-request"), known_to_police(SEED, COUNT)
-        )
+        reply = police.owner_list_reply(checked(body, "fisheries:owner-list-request"), in_police)
         by_police |= vnfishbase.answers(checked(reply, "fisheries:owner-list-reply"))
     for _, body in vnfishbase.commune_lists(rows, AS_OF):
-        reply = one_stop.owner_list_reply(
-            checked(body, "fisheries:owner-list-request"), known_to_communes(SEED, COUNT)
-        )
+        reply = one_stop.owner_list_reply(checked(body, "fisheries:owner-list-request"), in_communes)
         by_communes |= vnfishbase.answers(checked(reply, "fisheries:owner-list-reply"))
     assert by_police.keys() == by_communes.keys()
     return {key: vnfishbase.agreed_number(by_police[key], by_communes[key]) for key in by_police}

@@ -76,7 +76,7 @@ class Platform:
 
 async def started(platform: Platform, port: int) -> tuple[web.AppRunner, int]:
     """Listen on loopback, on any free port for 0; return the runner, to be cleaned up, and the port."""
-    runner = web.AppRunner(platform.application(), access_log=None)
+    runner = web.AppRunner(platform.application(), access_log=None, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, LOOPBACK, port).start()
     return runner, int(runner.addresses[0][1])
