@@ -30,11 +30,11 @@ class NdxpError(Exception):
     """The question was not answered."""
 
 
-class Unavailable(NdxpError):  # noqa: N818 - errors are named by what happened
+class Unavailable(NdxpError):
     """The platform could not be reached, took too long or reported a failure of its own."""
 
 
-class Refused(NdxpError):  # noqa: N818 - errors are named by what happened
+class Refused(NdxpError):
     """The platform refused; `code` is its own word for why."""
 
     def __init__(self, code: str) -> None:
@@ -42,7 +42,7 @@ class Refused(NdxpError):  # noqa: N818 - errors are named by what happened
         self.code = code
 
 
-class BrokenAnswer(NdxpError):  # noqa: N818 - errors are named by what happened
+class BrokenAnswer(NdxpError):
     """The platform answered with something else than it promises."""
 
 
@@ -148,9 +148,7 @@ class PopulationClient:
             raise Unavailable(f"the token endpoint answered with status {answer.status}")
         return _token(answer.body, asked_at)
 
-    async def _post(
-        self, path: str, *, data: bytes | Mapping[str, str], headers: Mapping[str, str]
-    ) -> _Answer:
+    async def _post(self, path: str, *, data: bytes | Mapping[str, str], headers: Mapping[str, str]) -> _Answer:
         try:
             async with self._session.post(
                 self._address + path,

@@ -11,9 +11,7 @@ from typing import Literal, TypeVar
 
 Gender = Literal["male", "female", "other"]
 GenderSource = Literal["social-insurance", "judicial-record", "driver-health"]
-DateSource = Literal[
-    "public-service-portal", "justice", "health", "enterprise", "social-insurance", "population"
-]
+DateSource = Literal["public-service-portal", "justice", "health", "enterprise", "social-insurance", "population"]
 BooleanSource = Literal["words", "digits", "letters"]
 SuccessSource = Literal["response-code", "error-code", "status", "msg-state"]
 Value = TypeVar("Value")

@@ -17,7 +17,7 @@ INTEGRATION_CODE = "037"
 TRUTH = {"1": True, "0": False}
 
 
-class AnswerBroken(ValueError):  # noqa: N818 - errors are named by what happened
+class AnswerBroken(ValueError):
     """The answer is not what the service promises; the text says why and quotes nothing of it."""
 
 

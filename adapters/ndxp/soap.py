@@ -13,7 +13,7 @@ MOST_BYTES = 65_536
 Element = ET.Element
 
 
-class SoapBroken(ValueError):  # noqa: N818 - errors are named by what happened
+class SoapBroken(ValueError):
     """The bytes are not one SOAP message; the text says why and quotes nothing of it."""
 
 

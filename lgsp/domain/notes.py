@@ -31,7 +31,7 @@ _LINE: Final = re.compile(rf"\u2014 ({_NAME}) ([A-Za-z0-9+/=]+)")
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
-class NoteInvalid(ValueError):  # noqa: N818
+class NoteInvalid(ValueError):
     """A note, checkpoint or proof that does not follow its grammar or is not signed as demanded."""
 
 

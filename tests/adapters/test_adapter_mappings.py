@@ -137,9 +137,7 @@ def test_an_unknown_result_is_never_taken_for_a_match() -> None:
         (None, None, Quarantined(reason="number_missing")),
     ],
 )
-def test_two_answers_are_compared(
-    police_answer: str | None, commune_answer: str | None, expected: object
-) -> None:
+def test_two_answers_are_compared(police_answer: str | None, commune_answer: str | None, expected: object) -> None:
     assert mapping.agreed_number(police_answer, commune_answer) == expected
 
 

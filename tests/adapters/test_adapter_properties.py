@@ -62,9 +62,7 @@ def test_any_bytes_are_read_or_refused(message: bytes) -> None:
 
 @quick
 @given(
-    st.from_regex(
-        r"[0-9]{3}\.[0-9]{2}\.[0-9]{2}\.[A-Z][0-9]{2}", fullmatch=True, alphabet=st.characters(codec="ascii")
-    )
+    st.from_regex(r"[0-9]{3}\.[0-9]{2}\.[0-9]{2}\.[A-Z][0-9]{2}", fullmatch=True, alphabet=st.characters(codec="ascii"))
 )
 def test_every_legacy_agency_code_comes_back(code: str) -> None:
     assert crosswalks.agency_to_legacy(crosswalks.agency_from_legacy(code)) == code

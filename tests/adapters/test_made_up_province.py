@@ -69,9 +69,7 @@ def test_every_number_lies_in_the_reserved_range(province: Fleet, rows: list[Ves
 
 
 def test_no_number_outside_the_reserved_range_is_written_down() -> None:
-    files = [
-        path for folder in ("adapters", "schemas", "tests/adapters") for path in ROOT.glob(f"{folder}/**/*.*")
-    ]
+    files = [path for folder in ("adapters", "schemas", "tests/adapters") for path in ROOT.glob(f"{folder}/**/*.*")]
     assert len(files) > 50
     for path in files:
         if path.suffix in {".py", ".json", ".toml"}:
@@ -152,9 +150,7 @@ def test_a_fault_makes_the_file_differ_from_the_register(province: Fleet) -> Non
     for vessel in province.vessels:
         number, owner = vessel.kept_number, vessel.owner
         assert (vessel.kept_name == owner.full_name) is (vessel.fault != "name_differs")
-        assert (number is None or number in known) is (
-            vessel.fault not in {"number_unknown", "number_malformed"}
-        )
+        assert (number is None or number in known) is (vessel.fault not in {"number_unknown", "number_malformed"})
         if vessel.fault == "birth_date_differs":
             assert vessel.kept_birth[:4] != owner.recorded_birth[:4]
         if vessel.fault == "person_differs":
@@ -198,9 +194,7 @@ def test_clerks_typed_names_and_dates_in_many_ways(rows: list[VesselRow]) -> Non
         "year only": lambda row: re.fullmatch("[0-9]{4}", row.birth_date or ""),
         "month only": lambda row: re.fullmatch("[0-9]{2}/[0-9]{4}", row.birth_date or ""),
         "no birth date": lambda row: row.birth_date is None,
-        "old number in the wrong column": lambda row: (
-            row.owner_number and len(row.owner_number.replace(" ", "")) == 9
-        ),
+        "old number in the wrong column": lambda row: row.owner_number and len(row.owner_number.replace(" ", "")) == 9,
     }
     for way, is_so in ways.items():
         assert any(map(is_so, rows)), way

@@ -89,9 +89,7 @@ def test_each_source_spells_truth_its_own_way(source, text: str, *, value: bool)
     assert crosswalks.boolean_text(source, value=value) == text
 
 
-@pytest.mark.parametrize(
-    ("source", "text"), [("words", "true"), ("digits", "2"), ("letters", "y"), ("words", "")]
-)
+@pytest.mark.parametrize(("source", "text"), [("words", "true"), ("digits", "2"), ("letters", "y"), ("words", "")])
 def test_truth_is_not_guessed(source, text: str) -> None:
     with pytest.raises(ValueError, match="boolean"):
         crosswalks.boolean(source, text)

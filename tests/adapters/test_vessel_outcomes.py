@@ -92,8 +92,6 @@ def test_what_becomes_of_each_vessel_is_what_was_made_up(
 
 def test_applicants_are_mostly_who_they_say() -> None:
     answer = population(SEED, 1)
-    results = Counter(
-        answer(one_stop.verify_request(applicant))["result"] for applicant in applicants(SEED, 500)
-    )
+    results = Counter(answer(one_stop.verify_request(applicant))["result"] for applicant in applicants(SEED, 500))
     assert results["match"] > 450
     assert set(results) <= {"match", "mismatch", "deceased"}

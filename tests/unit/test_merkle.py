@@ -328,9 +328,7 @@ def test_a_tree_is_consistent_with_nothing_and_with_itself_by_an_empty_path():
 )
 def test_an_empty_path_proves_nothing_else(old: int, new: int, why: str):
     leaves = make_leaves(5)
-    assert not verify_consistency(
-        old, new, root(leaves[: min(old, 3)]) if old else leaves[0], root(leaves), []
-    ), why
+    assert not verify_consistency(old, new, root(leaves[: min(old, 3)]) if old else leaves[0], root(leaves), []), why
 
 
 @pytest.mark.parametrize(("old", "new"), [(5, 2), (-1, 5), (-2, -1)])

@@ -162,9 +162,7 @@ def test_a_receipt_names_the_leaf_of_its_entry(name: str):
 
 def test_the_entry_of_an_ack_names_the_leaf_of_the_ack_s_item():
     statement = f"sha-256:{encode(leaf_hash(VECTORS['ack']['item'].encode()))}"
-    assert [json.loads(entry)["seq"] for entry in ENTRIES if json.loads(entry).get("stmt") == statement] == [
-        5
-    ]
+    assert [json.loads(entry)["seq"] for entry in ENTRIES if json.loads(entry).get("stmt") == statement] == [5]
 
 
 def test_the_directories_records_are_under_their_signed_roots():

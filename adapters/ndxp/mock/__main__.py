@@ -40,23 +40,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=10_026, help="vessels of the made-up province")
     parser.add_argument("--port-file", type=Path)
-    parser.add_argument(
-        "--allow-procedure", action="append", default=[], help="may be repeated; none: nobody"
-    )
+    parser.add_argument("--allow-procedure", action="append", default=[], help="may be repeated; none: nobody")
     parser.add_argument("--allow-officer", action="append", default=[], help="may be repeated; none: nobody")
     parser.add_argument("--token-seconds", type=float, default=3600.0)
     parser.add_argument("--delay-ms", type=float, default=0.0)
     parser.add_argument("--bad-gateway-rate", type=float, default=0.0, help="share of answers that are 502")
-    parser.add_argument(
-        "--empty-rate", type=float, default=0.0, help="share of answers that are 200 and empty"
-    )
+    parser.add_argument("--empty-rate", type=float, default=0.0, help="share of answers that are 200 and empty")
     return parser
 
 
 def _platform(options: argparse.Namespace, environment: Mapping[str, str]) -> Platform:
-    rates = Rates(
-        delay=options.delay_ms / 1000, bad_gateway=options.bad_gateway_rate, empty=options.empty_rate
-    )
+    rates = Rates(delay=options.delay_ms / 1000, bad_gateway=options.bad_gateway_rate, empty=options.empty_rate)
     return Platform(
         registry=registry(options.seed, options.count),
         rules=Rules(procedures=frozenset(options.allow_procedure), officers=frozenset(options.allow_officer)),

@@ -18,7 +18,7 @@ BIRTH = re.compile(r"([0-9]{4})([0-9]{2})?([0-9]{2})?")
 REQUIRED = ("MaYeuCau", "MaDVC", "MaTichHop", "MaCanBo")
 
 
-class Declined(Exception):  # noqa: N818 - errors are named by what happened
+class Declined(Exception):
     """The service declines; `code` goes into a SOAP fault."""
 
     def __init__(self, code: str) -> None:
