@@ -1,6 +1,6 @@
 """Public and private keys: the closed table of algorithms, JWK thumbprints, and what a key of each role may sign (protocol sections 1, 2 and 8).
 
-Reading key files is the work of `backends.keyfiles`; which key belongs to whom is the directory's.
+Reading key files is the work of `lgsp.keyfiles`; which key belongs to whom is the directory's.
 """
 
 from __future__ import annotations
