@@ -36,8 +36,7 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
     asked = _request_in(bus, wire) if wait else None
     if asked is None:
         return _receipt_response(await _submit(request, wire))
-    asker, request_id = asked
-    with bus.courier.expect_reply(asker, request_id) as waiter:
+    with bus.courier.expect_reply(*asked.exchange_key) as waiter:
         receipted = await _submit(request, wire)
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -46,7 +45,8 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
     if reply is None:
         return _receipt_response(receipted, applied=True)
     text = f'{{"receipt":{receipted.receipt},"reply":{{"envelope":{frames.envelope(reply.wire)},"receipt":{reply.receipt}}}}}'
-    return await inbox.hand_out(request, asker, [reply], text, headers={"Preference-Applied": f"wait={wait}"})
+    # The signer's inbox holds the reply: the asker's own, or that of the bridge which stands for it.
+    return await inbox.hand_out(request, asked.key.owner, [reply], text, headers={"Preference-Applied": f"wait={wait}"})
 
 
 async def _wire_of(request: web.Request) -> Wire:
@@ -70,17 +70,14 @@ def _wait_of(request: web.Request) -> int:
     return integer(found[2], 1, request.app[SETTINGS].wait_seconds, "wait") if found else 0
 
 
-def _request_in(bus: Bus, wire: Wire) -> tuple[str, str] | None:
-    """Return (`source`, `id`) of a request that is awaited.
-
-    Its signature is checked first, for nobody may wait for another's reply.
-    """
+def _request_in(bus: Bus, wire: Wire) -> admission.Read | None:
+    """Return the request that is to be awaited, None when it is none; its signature is checked first, for nobody may wait for another's reply."""
     directory = bus.registry.current
     read = admission.read(wire, directory, limits=bus.limits)
     if isinstance(read, admission.Refused) or read.manifest.is_reply:
         return None
     service = directory.services.get(read.manifest.type)
-    return read.exchange_key if service is not None and service.reply_schemas else None
+    return read if service is not None and service.reply_schemas else None
 
 
 async def _submit(request: web.Request, wire: Wire) -> Receipted:

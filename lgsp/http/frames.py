@@ -11,7 +11,7 @@ from datetime import datetime
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final
 
-from lgsp.bus.courier import Handover
+from lgsp.bus.inbox import Handover
 from lgsp.domain import base64url, names, statements, strictjson
 from lgsp.domain.envelope import CODE_FORM, HASH_FORM, Wire, format_time
 from lgsp.domain.exchange import Delivery
@@ -135,6 +135,16 @@ def _lease(frame: dict[str, Any]) -> str:
     if not isinstance(lease, str) or not 0 < len(lease) <= LEASE_LENGTH:
         raise Refusal("bad_request", "a lease is the text that came with the delivery", pointer="/lease")
     return lease
+
+
+def about(frame: dict[str, Any]) -> str:
+    """Return the member by which an answer names a frame that is not of its form: its reference, or its env hash."""
+    if frame["op"] != "send":
+        return about_env(frame.get("env"))
+    try:
+        return about_ref(read_ref(frame))
+    except Refusal:
+        return about_ref("null")
 
 
 def about_ref(ref: str) -> str:

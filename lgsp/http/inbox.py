@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from lgsp.bus.courier import Courier, Handover
+from lgsp.bus.courier import Courier
+from lgsp.bus.inbox import Handover
 from lgsp.domain import strictjson
 from lgsp.domain.envelope import format_time
 from lgsp.errors import Refusal

@@ -15,6 +15,8 @@ BUS: Final = web.AppKey("bus", Bus)
 SETTINGS: Final = web.AppKey("settings", HttpLimits)
 METRICS: Final = web.AppKey("metrics", Metrics)
 STREAMS: Final = web.AppKey("streams", Streams)
+SHOWN_STREAMS: Final = web.AppKey("shown_streams", Streams)
+"""The streams of the public application, as the admin socket shows them."""
 
 REQUEST_ID: Final = "lgsp_request_id"
 """The member of a request that holds its id."""
