@@ -42,15 +42,18 @@ def agency_code(text: str) -> str:
 
 
 def legacy_agency_code(code: str) -> str:
-    """Return the legacy spelling (`000.00.12.H01`) of a canonical code of at most four levels whose numbers fit its widths."""
-    parts = agency_code(code).split(".")
-    widths = (0, 2, 2, 3)
-    padded = parts + ["0"] * (4 - len(parts))
-    if len(padded) > len(widths) or any(len(part) > width for part, width in zip(padded[1:], widths[1:], strict=True)):
+    """Return the legacy spelling (`000.00.12.H01`) of a canonical code.
+
+    Refuses as `bad_request` a code that this spelling cannot hold: more than four levels, or numbers that are not of its widths, which would
+    come back as another agency's.
+    """
+    canonical = agency_code(code)
+    first, *others = canonical.split(".")
+    padded = [*others, *("00", "00", "000")[len(others) :]]
+    legacy = ".".join([*padded[::-1], first])
+    if LEGACY_CODE_FORM.fullmatch(legacy) is None or agency_code(legacy) != canonical:
         raise Refusal("bad_request", "this agency code has no legacy spelling")
-    return (
-        ".".join(part.zfill(width) for part, width in zip(padded[:0:-1], widths[:0:-1], strict=True)) + f".{parts[0]}"
-    )
+    return legacy
 
 
 def agency_urn(code: str) -> str:
