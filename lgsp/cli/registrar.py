@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from lgsp.cli.key_policy import KeyPolicy, objections
-from lgsp.domain import contracts, jws, keys, names, records, statements
+from lgsp.domain import contracts, jws, keys, names, records, statements, strictjson
 from lgsp.domain.directory import Directory, broken_links, open_directory
 from lgsp.domain.keys import Signer
 from lgsp.domain.records import Record
@@ -32,11 +32,15 @@ REHEARSAL: Final = keys.ed25519_from_seed(bytes(32))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a directory file asks for: members of records as written, names to be gone, schema documents at hand."""
+    """What a directory file asks for: members of records as written, names to be gone, schema documents.
+
+    `documents` are those that the file points to; `shipped` are taken where neither the file nor the bus has one.
+    """
 
     stated: tuple[dict[str, Any], ...]
     removed: tuple[Name, ...] = ()
     documents: Mapping[str, bytes] = field(default_factory=dict)
+    shipped: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,7 @@ def draw_plan(directory: Directory, wanted: Wanted, held: Mapping[str, bytes], p
     """
     present = {(record.kind, record.id): record for record in map(records.parse, directory.encoded)}
     documents = _documents(wanted, held)
-    stated = _stated(wanted, present, directory.version + 1, {**held, **documents})
+    stated = _stated(_complete(wanted, present, directory.version + 1, documents))
     _refuse_contradictions(wanted, stated, present)
     future = {name: record for name, record in (present | stated).items() if name not in set(wanted.removed)}
     plan = Plan(
@@ -107,31 +111,30 @@ def _documents(wanted: Wanted, held: Mapping[str, bytes]) -> dict[str, bytes]:
     waiting = [str(row.get("id")) for row in wanted.stated if row.get("kind") == "schema"]
     while waiting:
         urn = waiting.pop()
-        document = wanted.documents.get(urn) or held.get(urn)
-        if urn in found or document is None:
-            continue
-        found[urn] = document
-        waiting += contracts.references_of(document)
+        document = wanted.documents.get(urn, held.get(urn, wanted.shipped.get(urn)))
+        if urn not in found and document is not None:
+            found[urn] = document
+            waiting += _references(urn, document)
     altered = [urn for urn, document in found.items() if held.get(urn, document) != document]
     if altered:
         raise _invalid(f"schema {urn}: a published version never changes; publish a new one" for urn in altered)
     return found
 
 
-def _stated(
-    wanted: Wanted, present: Mapping[Name, Record], version: int, documents: Mapping[str, bytes]
-) -> dict[Name, Record]:
-    rows = [_complete(row, present, version, documents) for row in wanted.stated]
-    stated_schemas = {row["id"] for row in rows if row["kind"] == "schema"}
-    rows += [
-        _complete({"kind": "schema", "id": urn}, present, version, documents)
-        for urn in sorted(_documents(wanted, documents).keys() - stated_schemas)
-    ]
+def _references(urn: str, document: bytes) -> list[str]:
+    try:
+        schema = strictjson.parse_object(document)
+    except strictjson.NotStrict:
+        raise _invalid([f"schema {urn}: not a JSON Schema 2020-12 document"]) from None
+    return [reference.partition("#")[0] or urn for reference in contracts.references(schema)]
+
+
+def _stated(rows: Iterable[Mapping[str, Any]]) -> dict[Name, Record]:
     found: dict[Name, Record] = {}
     problems: list[str] = []
     for row in rows:
         try:
-            record = records.from_members(row)
+            record = records.from_members(dict(row))
         except Refusal as refusal:
             problems.append(refusal.detail)
             continue
@@ -144,26 +147,53 @@ def _stated(
 
 
 def _complete(
+    wanted: Wanted, present: Mapping[Name, Record], version: int, documents: Mapping[str, bytes]
+) -> list[dict[str, Any]]:
+    """Return the members of all wanted records, with short names written out and what can be known filled in.
+
+    Schemas that a wanted schema refers to come along: a gateway validates by published documents alone.
+    """
+    rows = list(wanted.stated)
+    listed = {row.get("id") for row in rows if row.get("kind") == "schema"}
+    rows += [{"kind": "schema", "id": urn} for urn in sorted(documents.keys() - listed)]
+    return [_completed(row, present, version, documents) for row in rows]
+
+
+def _completed(
     row: Mapping[str, Any], present: Mapping[Name, Record], version: int, documents: Mapping[str, bytes]
 ) -> dict[str, Any]:
-    """Return the members with short names written out and what can be known filled in."""
     kind = str(row.get("kind"))
     members = {name: _long(kind, name, value) for name, value in row.items()}
-    if kind == "key" and "id" not in members and isinstance(members.get("jwk"), dict):
-        members["id"] = keys.thumbprint(members["jwk"])
-    if kind == "schema" and members.get("id") in documents:
-        members["hash"] = jws.hash_of(documents[str(members["id"])])
+    if kind == "key":
+        members |= _key_members(members)
+    if kind == "schema":
+        members |= _schema_members(str(members.get("id")), documents)
     if kind in VERSIONED:
-        before = present.get((kind, str(members.get("id"))))
-        members |= _versions(members, before, version)
+        members |= _versions(members, present.get((kind, str(members.get("id")))), version)
     return members
+
+
+def _key_members(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the key's JWK in the one form that the bus writes, and its thumbprint; refuse (`key_refused`) what is no key of ours."""
+    try:
+        public = keys.public_key(dict(members.get("jwk", {})))
+    except Refusal as refusal:
+        raise Refusal("key_refused", f"key of {members.get('owner', '?')}: {refusal.detail}") from None
+    if members.get("id", public.kid) != public.kid:
+        raise Refusal("key_refused", f"key of {members.get('owner', '?')}: id is not the thumbprint of the JWK")
+    return {"id": public.kid, "jwk": public.jwk}
+
+
+def _schema_members(urn: str, documents: Mapping[str, bytes]) -> dict[str, Any]:
+    if urn not in documents:
+        raise _invalid([f"schema {urn}: its document is missing; give it with file ="])
+    return {"hash": jws.hash_of(documents[urn])}
 
 
 def _versions(members: Mapping[str, Any], before: Record | None, version: int) -> dict[str, Any]:
     """A record keeps the version it began with; `until = "next"` ends it once, however often the file is applied."""
-    found = {"since": members.get("since", getattr(before, "since", version))}
-    if found["since"] == NEXT:
-        found["since"] = getattr(before, "since", version)
+    began = getattr(before, "since", version)
+    found = {"since": began if members.get("since", NEXT) == NEXT else members["since"]}
     if members.get("until") == NEXT:
         found["until"] = getattr(before, "until", None) or version
     return found
@@ -192,16 +222,17 @@ def long_name(kind: str, written: str) -> Name:
 
 def _refuse_contradictions(wanted: Wanted, stated: Mapping[Name, Record], present: Mapping[Name, Record]) -> None:
     problems = [f"{kind} {id_}: is wanted and removed at once" for kind, id_ in wanted.removed if (kind, id_) in stated]
-    for name, record in stated.items():
-        before = present.get(name)
-        if isinstance(record, records.KeyRecord) and isinstance(before, records.KeyRecord):
-            problems += [
-                f"key {record.id}: belongs to {before.owner} as {before.role} and never to another"
-                for _ in [()]
-                if (before.owner, before.role) != (record.owner, record.role)
-            ]
+    problems += [words for name, record in stated.items() if (words := _moved_key(present.get(name), record))]
     if problems:
         raise _invalid(problems)
+
+
+def _moved_key(before: Record | None, after: Record) -> str:
+    if not (isinstance(before, records.KeyRecord) and isinstance(after, records.KeyRecord)):
+        return ""
+    if (before.owner, before.role) == (after.owner, after.role):
+        return ""
+    return f"key {after.id}: belongs to {before.owner} as {before.role} and never to another"
 
 
 def _changes(present: Mapping[Name, Record], future: Mapping[Name, Record]) -> Iterable[Change]:
@@ -236,14 +267,14 @@ def members_changed(change: Change) -> list[tuple[str, str, str]]:
     """Return (member, before, after) of everything in which the two records differ, as compact JSON text or ""."""
     before, after = _texts(change.before), _texts(change.after)
     ordered = list(dict.fromkeys([*before, *after]))
-    return [(name, before.get(name, ""), after.get(name, "")) for name in ordered if before.get(name) != after.get(name)]
+    return [
+        (name, before.get(name, ""), after.get(name, "")) for name in ordered if before.get(name) != after.get(name)
+    ]
 
 
 def _texts(record: Record | None) -> dict[str, str]:
     if record is None:
         return {}
-    from lgsp.domain import strictjson  # noqa: PLC0415
-
     members = strictjson.parse_object(record.encoded())
     return {name: strictjson.compact(value).decode() for name, value in members.items() if name not in {"kind", "id"}}
 
