@@ -9,6 +9,7 @@ import sys
 from typing import Any, Final, TextIO
 
 import structlog
+import structlog.tracebacks
 from structlog.typing import EventDict, WrappedLogger
 
 EVENTS: Final[dict[str, frozenset[str]]] = {
@@ -57,8 +58,11 @@ def configure(*, stream: TextIO | None = None, json: bool | None = None) -> None
     """Set up logging for the process: to `stream` (standard error), as JSON unless it is a terminal or `json` says otherwise."""
     out = stream or sys.stderr
     as_json = json if json is not None else not out.isatty()
+    # Tracebacks without the values of variables, which would be envelopes and bodies.
     renderer: Any = (
-        structlog.processors.JSONRenderer(ensure_ascii=False) if as_json else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if as_json
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
     chain: list[Any] = [
         structlog.processors.add_log_level,
@@ -66,7 +70,8 @@ def configure(*, stream: TextIO | None = None, json: bool | None = None) -> None
         _known,
     ]
     if as_json:
-        chain.append(structlog.processors.dict_tracebacks)
+        without_values = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        chain.append(structlog.processors.ExceptionRenderer(without_values))
     structlog.configure(
         processors=[*chain, renderer],
         logger_factory=structlog.PrintLoggerFactory(out),

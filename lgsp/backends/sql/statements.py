@@ -1,7 +1,13 @@
-"""Every statement, compiled once from SQLAlchemy Core to the text that the driver runs; parameters are named `:name`."""
+"""Every statement, compiled once from SQLAlchemy Core to the text that the driver runs.
+
+Parameters are named `:name`, but for a `Group`, run with many rows at once: there the driver takes positions in half the time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -25,10 +31,30 @@ from lgsp.backends.sql.tables import (
 )
 
 DIALECT: Final = sqlite.dialect(paramstyle="named")
+BY_POSITION: Final = sqlite.dialect(paramstyle="qmark")
 
 
 def _sql(statement: sa.ClauseElement) -> str:
     return str(statement.compile(dialect=DIALECT))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A statement that is run with many rows at once; `pick` puts a row's values in its order."""
+
+    text: str
+    pick: Callable[[dict[str, Any]], tuple[Any, ...]]
+
+    def values(self, rows: Iterable[dict[str, Any]]) -> Iterable[tuple[Any, ...]]:
+        """Return the rows as the driver takes them."""
+        return map(self.pick, rows)
+
+
+def _group(statement: sa.ClauseElement) -> Group:
+    compiled = statement.compile(dialect=BY_POSITION)
+    names: list[str] = getattr(compiled, "positiontup", None) or []
+    (first, *others) = names
+    return Group(text=str(compiled), pick=itemgetter(*names) if others else lambda row: (row[first],))
 
 
 def _p(name: str) -> sa.BindParameter[Any]:
@@ -85,13 +111,13 @@ LEAVES: Final = _sql(
 ENTRIES: Final = _sql(
     sa.select(entry.c.data).where(entry.c.seq >= _p("start"), entry.c.seq < _p("stop")).order_by(entry.c.seq)
 )
-INSERT_ENTRY: Final = _sql(sa.insert(entry))
+INSERT_ENTRY: Final = _group(sa.insert(entry))
 
 EXCHANGE: Final = _sql(sa.select(*EXCHANGE_COLUMNS).where(exchange.c.source == _p("source"), exchange.c.id == _p("id")))
 EXCHANGE_OF: Final = _sql(sa.select(*EXCHANGE_COLUMNS).where(exchange.c.env == _p("env")))
 REPLY: Final = _sql(sa.select(exchange.c.reply).where(exchange.c.source == _p("source"), exchange.c.id == _p("id")))
-INSERT_EXCHANGE: Final = _sql(sa.insert(exchange))
-SET_REPLY: Final = _sql(
+INSERT_EXCHANGE: Final = _group(sa.insert(exchange))
+SET_REPLY: Final = _group(
     sa.update(exchange).where(exchange.c.source == _p("asker"), exchange.c.id == _p("asked")).values(reply=_p("env"))
 )
 USED_SINCE: Final = _sql(
@@ -129,8 +155,8 @@ DEPTHS: Final = _sql(
     .group_by(delivery.c.inbox, delivery.c.state)
 )
 STANDING: Final = _sql(sa.select(delivery.c.state, delivery.c.lease, delivery.c.expires).where(_THIS_DELIVERY))
-INSERT_DELIVERY: Final = _sql(sa.insert(delivery))
-MOVE: Final = _sql(
+INSERT_DELIVERY: Final = _group(sa.insert(delivery))
+MOVE: Final = _group(
     sa.update(delivery)
     .where(delivery.c.env == _p("of_env"), delivery.c.inbox == _p("of_inbox"))
     .values(
@@ -148,8 +174,8 @@ SEE: Final = _sql(
     .values(unseen=sa.literal_column("0"))
 )
 
-INSERT_BODY: Final = _sql(sa.insert(body))
-DROP_BODY: Final = _sql(
+INSERT_BODY: Final = _group(sa.insert(body))
+DROP_BODY: Final = _group(
     sa.delete(body).where(body.c.env == _p("env"), ~sa.exists().where(delivery.c.env == body.c.env, _OPEN))
 )
 BODY_KEYS: Final = _sql(sa.select(body_key.c.day, body_key.c.wrapped))
@@ -159,7 +185,7 @@ INSERT_BODY_KEY: Final = _sql(sa.insert(body_key))
 SUBJECTS: Final = _sql(
     sa.select(subject.c.pseudonym, subject.c.salt, subject.c.commitment).where(subject.c.env == _p("env"))
 )
-INSERT_SUBJECT: Final = _sql(sa.insert(subject))
+INSERT_SUBJECT: Final = _group(sa.insert(subject))
 
 FORGET_NONCES: Final = _sql(sa.delete(nonce).where(nonce.c.until <= _p("now")))
 NONCE: Final = _sql(sa.select(nonce.c.jti).where(nonce.c.jti == _p("jti")))
@@ -175,8 +201,8 @@ RECORDS: Final = _sql(
     )
 )
 PRESENT_RECORDS: Final = _sql(sa.select(directory_record.c.hash).where(directory_record.c.removed.is_(None)))
-INSERT_RECORD: Final = _sql(sa.insert(directory_record))
-REMOVE_RECORD: Final = _sql(
+INSERT_RECORD: Final = _group(sa.insert(directory_record))
+REMOVE_RECORD: Final = _group(
     sa.update(directory_record)
     .where(directory_record.c.hash == _p("of_hash"), directory_record.c.removed.is_(None))
     .values(removed=_p("version"))

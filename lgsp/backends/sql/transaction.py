@@ -277,8 +277,8 @@ class Transaction:
     def _value(self, text: str) -> int:
         return int(self._connection.execute(text).fetchone()[0])
 
-    def _write(self, text: str, rows: list[Row]) -> None:
-        """Write a group and empty it."""
+    def _write(self, group: sql.Group, rows: list[Row]) -> None:
+        """Write a group of rows and forget them."""
         if rows:
-            self._connection.executemany(text, rows)
+            self._connection.executemany(group.text, group.values(rows))
             rows.clear()
