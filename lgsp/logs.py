@@ -58,7 +58,7 @@ def configure(*, stream: TextIO | None = None, json: bool | None = None) -> None
     """Set up logging for the process: to `stream` (standard error), as JSON unless it is a terminal or `json` says otherwise."""
     out = stream or sys.stderr
     as_json = json if json is not None else not out.isatty()
-    # Tracebacks without the values of variables, which would be envelopes and bodies.
+    # Tracebacks without local variables, which would carry bodies: both renderers of the library show them by default.
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if as_json
@@ -70,8 +70,8 @@ def configure(*, stream: TextIO | None = None, json: bool | None = None) -> None
         _known,
     ]
     if as_json:
-        without_values = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        chain.append(structlog.processors.ExceptionRenderer(without_values))
+        bare = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        chain.append(structlog.processors.ExceptionRenderer(bare))
     structlog.configure(
         processors=[*chain, renderer],
         logger_factory=structlog.PrintLoggerFactory(out),
