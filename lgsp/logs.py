@@ -23,6 +23,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "delivery.cautious": frozenset({"inbox", "outstanding"}),
     "sweep.moved": frozenset({"expired", "requeued", "published"}),
     "commit.failed": frozenset({"operations", "exc_info"}),
+    "read.failed": frozenset({"exc_info"}),
     "directory.changed": frozenset({"version"}),
     "task.failed": frozenset({"task", "exc_info"}),
     "client.connected": frozenset({"url", "system"}),
