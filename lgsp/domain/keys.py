@@ -117,10 +117,12 @@ def _der(signature: bytes) -> bytes:
 
 def thumbprint(jwk: dict[str, Any]) -> str:
     """Return the RFC 7638 SHA-256 thumbprint of a public JWK as 43 characters of base64url."""
-    names = {"OKP": ("crv", "kty", "x"), "EC": ("crv", "kty", "x", "y")}.get(jwk.get("kty", ""))
+    names = {"OKP": ("crv", "kty", "x"), "EC": ("crv", "kty", "x", "y")}.get(str(jwk.get("kty")))
     if names is None:
         raise Refusal("key_refused", "the key type is not one that the bus takes")
     required = {name: jwk.get(name) for name in names}
+    if not all(isinstance(value, str) for value in required.values()):
+        raise Refusal("key_refused", "a member that the thumbprint needs is missing or no text")
     return base64url.encode(hashlib.sha256(strictjson.compact(required)).digest())
 
 
@@ -138,8 +140,8 @@ def public_key(jwk: dict[str, Any]) -> PublicKey:
 
 def _coordinate(jwk: dict[str, Any], name: str) -> bytes:
     try:
-        value = base64url.decode(jwk[name])
-    except (KeyError, TypeError, ValueError):
+        value = base64url.decode(str(jwk.get(name, "")))
+    except ValueError:
         raise Refusal("key_refused", f"member {name} is not base64url", pointer=f"/{name}") from None
     if len(value) != P256_COORDINATE:
         raise Refusal("key_refused", f"member {name} has the wrong length", pointer=f"/{name}")
