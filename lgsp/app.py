@@ -91,6 +91,16 @@ async def open_bus(settings: Settings, *, create: bool = False) -> AsyncIterator
 
 
 @asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """Open what a data folder holds for reading, beside a running gateway or without one."""
+    store = SqliteLedger.open(settings.storage.path)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
 async def run_bus(parts: Parts) -> AsyncIterator[Bus]:
     """Run a bus made of these parts until the block ends; when one of its tasks fails the block is cancelled."""
     async with asyncio.TaskGroup() as group:
