@@ -9,6 +9,7 @@ import sys
 from typing import Any, Final, TextIO
 
 import structlog
+import structlog.tracebacks
 from structlog.typing import EventDict, WrappedLogger
 
 EVENTS: Final[dict[str, frozenset[str]]] = {
@@ -23,6 +24,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "delivery.cautious": frozenset({"inbox", "outstanding"}),
     "sweep.moved": frozenset({"expired", "requeued", "published"}),
     "commit.failed": frozenset({"operations", "exc_info"}),
+    "read.failed": frozenset({"exc_info"}),
     "directory.changed": frozenset({"version"}),
     "task.failed": frozenset({"task", "exc_info"}),
     "client.connected": frozenset({"url", "system"}),
