@@ -87,7 +87,7 @@ async def open_bus(settings: Settings, *, create: bool = False) -> AsyncIterator
         async with run_bus(parts) as bus:
             yield bus
     finally:
-        store.close()
+        await store.close()
 
 
 @asynccontextmanager
