@@ -36,6 +36,7 @@ class Outgoing:
     seq: int
     id: str
     env: str
+    source: str
     type: str
     audience: str
     compact: bytes
@@ -197,7 +198,9 @@ def _apply(writing: Writing, operation: Operation[Any]) -> Any:  # noqa: ANN401 
 
 def _hold(path: Path) -> int:
     try:
-        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        lock = os.open(
+            path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
     except OSError as error:
         raise Unusable("data_missing", f"box {path}: {os.strerror(error.errno or 0)}") from None
     try:

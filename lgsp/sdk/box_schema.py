@@ -19,6 +19,7 @@ CREATE TABLE lgsp_outbox (
   id TEXT NOT NULL UNIQUE,
   key TEXT,
   env TEXT NOT NULL UNIQUE,
+  source TEXT NOT NULL,
   type TEXT NOT NULL,
   audience TEXT NOT NULL,
   compact BLOB NOT NULL,

@@ -1,16 +1,16 @@
 """What can go wrong for a program on the bus, and what an adapter raises to say what should follow.
 
-    LgspError
-    ├── ClientError            a call of the client did not reach its end
-    │   ├── Refused            the bus or the receiver said no, with a code
-    │   ├── Unreachable        no gateway was reached in time; what is in the outbox goes out when one is
-    │   └── OutcomeUnknown     it may have arrived, no word of it in time; the outbox goes on
-    └── AdapterError           raised by an adapter, acted on by the runner
-        ├── NotReady           the system behind it does not answer yet: try again later
-        │   └── AuthFailed     it answers, and does not accept the adapter's credentials
-        ├── ConfigInvalid      settings that no waiting mends: the runner ends
-        ├── Reject             this message is wrong: say so to its sender, for good
-        └── Retry              this message later
+LgspError
+├── ClientError            a call of the client did not reach its end
+│   ├── Refused            the bus or the receiver said no, with a code
+│   ├── Unreachable        no gateway was reached in time; what is in the outbox goes out when one is
+│   └── OutcomeUnknown     it may have arrived, no word of it in time; the outbox goes on
+└── AdapterError           raised by an adapter, acted on by the runner
+    ├── NotReady           the system behind it does not answer yet: try again later
+    │   └── AuthFailed     it answers, and does not accept the adapter's credentials
+    ├── ConfigInvalid      settings that no waiting mends: the runner ends
+    ├── Reject             this message is wrong: say so to its sender, for good
+    └── Retry              this message later
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ The members of an envelope are base64url and the other texts are ours, so that t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, cast
@@ -13,6 +12,7 @@ from typing import Any, Final, Literal, cast
 from lgsp.domain import envelope, statements, strictjson
 from lgsp.domain.envelope import Wire
 from lgsp.domain.statements import Statement
+from lgsp.errors import Refusal
 
 DEPTH: Final = 8
 State = Literal["acked", "rejected", "parked", "expired"]
@@ -34,7 +34,7 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handed:
-    """A delivery; `size` is the frame's length, by which credit is given back."""
+    """A delivery."""
 
     wire: Wire
     env: str
@@ -42,7 +42,11 @@ class Handed:
     lease: str
     attempt: int
     now: datetime
-    size: int
+
+    @property
+    def size(self) -> int:
+        """Bytes that it took of the credit."""
+        return len(self.wire.compact) + len(self.wire.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +120,14 @@ def welcome(frame: dict[str, Any]) -> Welcome:
     return Welcome(nonce=text(frame, "nonce"), max_inflight=inflight, now=moment(frame))
 
 
-def handed(frame: dict[str, Any], size: int) -> Handed:
+def handed(frame: dict[str, Any]) -> Handed:
     """Return a delivery; raise `BadFrame` when its parts are not of their form, whatever they say."""
     attempt = frame.get("attempt")
     if type(attempt) is not int:
         raise BadFrame("a delivery without attempt")
     try:
         wire = envelope.from_structured(frame.get("envelope"))
-    except envelope.Refusal:
+    except Refusal:
         raise BadFrame("a delivery without envelope") from None
     return Handed(
         wire=wire,
@@ -132,7 +136,6 @@ def handed(frame: dict[str, Any], size: int) -> Handed:
         lease=text(frame, "lease"),
         attempt=attempt,
         now=moment(frame),
-        size=size,
     )
 
 
@@ -187,5 +190,3 @@ def seconds(frame: dict[str, Any], name: str, *, most: float) -> float:
     """Return a duration between 0 and `most`, 0 when it is absent."""
     value = frame.get(name)
     return min(max(float(value), 0.0), most) if isinstance(value, int | float) else 0.0
-
-

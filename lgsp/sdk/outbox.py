@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from lgsp.domain import statements
 from lgsp.domain.statements import Statement
@@ -17,7 +17,7 @@ from lgsp.sdk.box import Outgoing, Writing
 
 OutcomeState = Literal["refused", "acked", "rejected", "parked", "expired"]
 
-COLUMNS: Final = "seq, id, env, type, audience, compact, body"
+COLUMNS: Final = "seq, id, env, source, type, audience, compact, body"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,7 @@ class Letter:
     id: str
     key: str | None
     env: str
+    source: str
     type: str
     audience: str
     compact: bytes
@@ -35,8 +36,8 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Posted:
-    """Where an envelope of the outbox stands; `receipt` is None until the bus has given it."""
+class Sent:
+    """An envelope that is durable in the outbox; `receipt` is None until the bus has given it."""
 
     id: str
     env: str
@@ -60,28 +61,19 @@ class Outcome:
     ack: Statement | None = None
 
 
-def add(writing: Writing, letter: Letter) -> Posted:
+def add(writing: Writing, letter: Letter) -> Sent:
     """Put a letter into the outbox, or return the one that is there under its key."""
     first = by_key(writing.connection, letter.key) if letter.key is not None else None
     if first is not None:
         return first
-    row = (letter.id, letter.key, letter.env, letter.type, letter.audience, letter.compact, letter.body)
+    row = (letter.id, letter.env, letter.source, letter.type, letter.audience, letter.compact, letter.body)
     found = writing.connection.execute(
-        "INSERT INTO lgsp_outbox (id, key, env, type, audience, compact, body, until) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (*row, letter.until.timestamp()),
+        "INSERT INTO lgsp_outbox (id, env, source, type, audience, compact, body, key, until)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*row, letter.key, letter.until.timestamp()),
     )
-    writing.queued.append(
-        Outgoing(
-            seq=found.lastrowid or 0,
-            id=letter.id,
-            env=letter.env,
-            type=letter.type,
-            audience=letter.audience,
-            compact=letter.compact,
-            body=letter.body,
-        )
-    )
-    return Posted(id=letter.id, env=letter.env, key=letter.key, state="queued", receipt=None)
+    writing.queued.append(_outgoing((found.lastrowid, *row)))
+    return Sent(id=letter.id, env=letter.env, key=letter.key, state="queued", receipt=None)
 
 
 def receipted(writing: Writing, receipts: Sequence[tuple[int, str]]) -> None:
@@ -126,30 +118,33 @@ def queued_after(reader: sqlite3.Connection, seq: int, limit: int) -> list[Outgo
         f"SELECT {COLUMNS} FROM lgsp_outbox WHERE state = 'queued' AND seq > ? ORDER BY seq LIMIT ?",  # noqa: S608 - a constant of ours
         (seq, limit),
     )
-    names = COLUMNS.split(", ")
-    return [Outgoing(**dict(zip(names, row, strict=True))) for row in rows]
+    return [_outgoing(row) for row in rows]
 
 
-def by_key(reader: sqlite3.Connection, key: str) -> Posted | None:
+def _outgoing(row: tuple[Any, ...]) -> Outgoing:
+    return Outgoing(**dict(zip(COLUMNS.split(", "), row, strict=True)))
+
+
+def by_key(reader: sqlite3.Connection, key: str) -> Sent | None:
     """Return the envelope that was sent under a key, unless the bus refused it."""
-    return _posted(reader, "key = ? AND state <> 'refused'", key)
+    return _sent_where(reader, "key = ? AND state <> 'refused'", key)
 
 
-def by_id(reader: sqlite3.Connection, identifier: str) -> Posted | None:
+def by_id(reader: sqlite3.Connection, identifier: str) -> Sent | None:
     """Return the envelope of an id."""
-    return _posted(reader, "id = ?", identifier)
+    return _sent_where(reader, "id = ?", identifier)
 
 
-def by_env(reader: sqlite3.Connection, env: str) -> tuple[Posted, str, str] | None:
+def by_env(reader: sqlite3.Connection, env: str) -> tuple[Sent, str, str] | None:
     """Return the envelope of an env hash with its type and audience."""
-    posted = _posted(reader, "env = ?", env)
+    posted = _sent_where(reader, "env = ?", env)
     if posted is None:
         return None
     type_, audience = reader.execute("SELECT type, audience FROM lgsp_outbox WHERE env = ?", (env,)).fetchone()
     return posted, type_, audience
 
 
-def _posted(reader: sqlite3.Connection, where: str, value: str) -> Posted | None:
+def _sent_where(reader: sqlite3.Connection, where: str, value: str) -> Sent | None:
     row = reader.execute(
         f"SELECT id, env, key, state, receipt FROM lgsp_outbox WHERE {where}",  # noqa: S608 - the texts above
         (value,),
@@ -157,7 +152,7 @@ def _posted(reader: sqlite3.Connection, where: str, value: str) -> Posted | None
     if row is None:
         return None
     receipt = statements.from_text(row[4]) if row[4] else None
-    return Posted(id=row[0], env=row[1], key=row[2], state=row[3], receipt=receipt)
+    return Sent(id=row[0], env=row[1], key=row[2], state=row[3], receipt=receipt)
 
 
 def outcome_of(reader: sqlite3.Connection, identifier: str) -> Outcome | None:
@@ -167,7 +162,7 @@ def outcome_of(reader: sqlite3.Connection, identifier: str) -> Outcome | None:
 
 
 def unnoticed(reader: sqlite3.Connection) -> list[Outcome]:
-    """Return the outcomes other than `acked` that the adapter has not acted on."""
+    """Return the outcomes other than `acked` that nobody has acted on, in the order of the outbox."""
     return _outcomes(reader, "c.noticed = 0 ORDER BY o.seq")
 
 
