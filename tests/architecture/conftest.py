@@ -21,9 +21,7 @@ class Module:
 
 def read_module(path: Path) -> Module:
     source = path.read_text(encoding="utf-8")
-    return Module(
-        path=path.relative_to(ROOT).as_posix(), lines=len(source.splitlines()), tree=ast.parse(source)
-    )
+    return Module(path=path.relative_to(ROOT).as_posix(), lines=len(source.splitlines()), tree=ast.parse(source))
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +32,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def modules() -> list[Module]:
     """Every module of the packages that are installed."""
-    found = [
-        read_module(path)
-        for package in ("lgsp", "adapters")
-        for path in sorted((ROOT / package).rglob("*.py"))
-    ]
+    found = [read_module(path) for package in ("lgsp", "adapters") for path in sorted((ROOT / package).rglob("*.py"))]
     assert found, "no module found: the tests below would judge nothing"
     return found
 

@@ -33,9 +33,7 @@ def read_pin(entry):
 
 
 def read_lock(path):
-    lines = [
-        line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")
-    ]
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
     entries = re.split(r"\n(?=\S)", "\n".join(lines).replace("\\\n", " ").strip())
     return dict(read_pin(re.sub(r"\s+", " ", entry)) for entry in entries)
 

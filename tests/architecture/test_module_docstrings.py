@@ -48,9 +48,7 @@ def test_every_public_function_and_class_says_what_it_does(modules):
 
 
 def test_no_module_has_a_name_that_tells_nothing(modules):
-    assert [
-        module.path for module in modules if EMPTY_NAMES & set(PurePath(module.path).with_suffix("").parts)
-    ] == []
+    assert [module.path for module in modules if EMPTY_NAMES & set(PurePath(module.path).with_suffix("").parts)] == []
 
 
 @pytest.mark.parametrize(

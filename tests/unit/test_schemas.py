@@ -159,9 +159,7 @@ VERDICTS = [
         f"{OWNERS}-reply",
         {
             **ANSWER,
-            "rows": [
-                {"registration": "KG-00012-TS", "personalNumber": "099165000123", "status": "not_found"}
-            ],
+            "rows": [{"registration": "KG-00012-TS", "personalNumber": "099165000123", "status": "not_found"}],
         },
         False,
     ),

@@ -66,9 +66,7 @@ class Machine:
         """Source the set-up script, which then does nothing by itself, and run some of its functions."""
         place = {"PATH": str(self.programs), "POLICY": str(self.policy), "CALLS": str(self.calls)}
         command = [shutil.which("bash"), "-c", f'source "{ROOT}/.ci/setup"; {script}']
-        return subprocess.run(
-            command, env=place | environment, capture_output=True, text=True, timeout=30, check=False
-        )
+        return subprocess.run(command, env=place | environment, capture_output=True, text=True, timeout=30, check=False)
 
     def told(self) -> list[str]:
         return self.calls.read_text().splitlines() if self.calls.exists() else []
