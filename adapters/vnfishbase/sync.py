@@ -1,23 +1,24 @@
 """The synchronisation: keeps a bounded number of questions open, sends the work-lists, asks anew what stays unanswered, and reports.
 
-What is said is `mapping`'s, what is remembered `steps`'; how it reaches the bus and the tables is handed in. After a crash at any moment a new
-run goes on: a question is written down before it is sent, and sent again under the same key when nobody knows whether it was.
+What is said is `mapping`'s, what is remembered `steps`' and `standings`'; how it reaches the bus is handed in. A question becomes durable in
+one transaction with the note that it was put, so that a run after a crash at any moment goes on where the last one was.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
-from adapters.vnfishbase import steps
+from adapters.vnfishbase import standings, steps
 from adapters.vnfishbase.mapping import Quarantined
-from adapters.vnfishbase.steps import Question, Standing, WorkList
+from adapters.vnfishbase.standings import Question, Standing, WorkList
+from lgsp.sdk import Tables
 
 T = TypeVar("T")
+Kind = Literal["verify", "list"]
 TICK_SECONDS = 0.25
-QUESTION, LIST = "verify", "list"
 REFUSED = Quarantined(reason="refused")
 FINAL = frozenset({"refused", "rejected"})  # another attempt changes nothing
 
@@ -25,16 +26,18 @@ FINAL = frozenset({"refused", "rejected"})  # another attempt changes nothing
 class Outside(Protocol):
     """What the synchronisation needs of the world."""
 
-    async def transact(self, change: Callable[[Tables], T]) -> T:
-        """Run the change in one transaction and return its result once that is durable."""
+    def read(self, sql: str, params: Sequence[str | int] = (), /) -> list[tuple[Any, ...]]:
+        """Return the rows of a short query on the tables."""
         ...
 
-    async def ask(self, question: Question, key: str) -> None:
-        """Put a question into the outbox, once for a key."""
+    async def send(
+        self, questions: Sequence[Question], lists: Sequence[WorkList], note: Callable[[Tables], object]
+    ) -> None:
+        """Make the envelopes and the note about them durable together; they go out afterwards."""
         ...
 
-    async def post(self, work_list: WorkList, key: str) -> None:
-        """Put a work-list into the outbox, once for a key."""
+    async def write(self, change: Callable[[Tables], T]) -> T:
+        """Run a change of the tables in one transaction and return its result once that is durable."""
         ...
 
     def progressed(self, standing: Standing) -> None:
@@ -50,17 +53,17 @@ class Outside(Protocol):
 class Pace:
     """How many questions are open at a time, how often each is put, and how many seconds an answer may take."""
 
-    window: int = 192
-    tries: int = 3
-    reply_within: float = 120.0
-    list_reply_within: float = 5 * 86_400.0
+    window: int
+    tries: int
+    reply_within: float
+    list_reply_within: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
     """The outbox key of a question or a work-list: `verify:AG-00012-TS:1`."""
 
-    kind: str
+    kind: Kind
     name: str
     attempt: int
 
@@ -68,13 +71,20 @@ class Key:
         return f"{self.kind}:{self.name}:{self.attempt}"
 
     @classmethod
-    def parse(cls, text: str | None, kind: str) -> "Key | None":
-        """Return the key in the text, None when it is not one of the kind."""
-        found, _, rest = (text or "").partition(":")
+    def of(cls, sent: Question | WorkList) -> "Key":
+        """Return the key under which something is sent."""
+        if isinstance(sent, Question):
+            return cls(kind="verify", name=sent.registration, attempt=sent.attempt)
+        return cls(kind="list", name=sent.list_id, attempt=sent.attempt)
+
+    @classmethod
+    def parse(cls, text: str | None) -> "Key | None":
+        """Return the key in the text, None when it is not one of ours."""
+        kind, _, rest = (text or "").partition(":")
         name, _, attempt = rest.rpartition(":")
-        if found != kind or not name or not attempt.isdecimal():
+        if kind not in {"verify", "list"} or not name or not attempt.isdecimal():
             return None
-        return cls(kind=kind, name=name, attempt=int(attempt))
+        return cls(kind="verify" if kind == "verify" else "list", name=name, attempt=int(attempt))
 
 
 class Sync:
@@ -92,75 +102,68 @@ class Sync:
         self._pace = pace
         self._now = now
         self._clock = clock
-        self._open: dict[Key, float] = {}
-        """What waits for an answer, and until when, in the order of sending; work-lists apart from questions."""
-        self._open_lists: dict[Key, float] = {}
+        self._open: dict[Kind, dict[Key, float]] = {"verify": {}, "list": {}}
+        """What waits for an answer, and until when, in the order of sending."""
         self._moved = asyncio.Event()
-        self._shown_at = -TICK_SECONDS
+        self._shown_at = float("-inf")
 
     async def run(self) -> None:
         """Go on until it is known of every vessel what became of it, then report."""
-        await self._resume()
-        while not (standing := await self._outside.transact(steps.standing)).complete:
+        self._resume()
+        while not (standing := standings.standing(self._outside.read)).complete:
             self._show(standing)
-            await self._post(await self._outside.transact(steps.claim_lists))
-            await self._fill_window()
+            await self._send()
             await self._give_up_late()
             await self._pause()
         self._outside.progressed(standing)
         ended = self._now()
-        counts, seconds = await self._outside.transact(lambda tables: steps.finish(tables, ended))
-        self._outside.reported(counts, seconds)
+        await self._outside.write(lambda tables: steps.end(tables, ended))
+        self._outside.reported(*standings.report(self._outside.read))
 
     def settled(self, key: Key) -> None:
-        """Take note that an answer is written down."""
-        if key.kind == LIST:
-            self._open_lists.pop(key, None)
-            self._moved.set()
-            return
-        self._open.pop(key, None)
+        """Take note that it is written down what became of a question or a work-list."""
+        waiting = self._open[key.kind]
+        waiting.pop(key, None)
         # Room for a quarter of the window is worth a transaction; less of it waits for the next tick.
-        if len(self._open) <= self._pace.window * 3 // 4:
+        if key.kind == "list" or len(waiting) <= self._pace.window * 3 // 4:
             self._moved.set()
 
     def fail(self, tables: Tables, key: Key, state: str) -> None:
         """Write down that no answer will come to this attempt: a "no" is final, what could not be delivered is asked anew."""
         if state not in FINAL:
             self._anew(tables, [key])
-        elif key.kind == QUESTION:
+        elif key.kind == "verify":
             steps.settle(tables, key.name, REFUSED)
         else:
             steps.give_up(tables, key.name, REFUSED)
 
-    async def _resume(self) -> None:
-        self._open.clear()
-        self._open_lists.clear()
-        await self._post(await self._outside.transact(steps.unanswered_lists))
-        await self._ask(await self._outside.transact(steps.unanswered))
+    def _resume(self) -> None:
+        """Wait for what an earlier run asked; the time for an answer begins anew, since this run has listened for none of it."""
+        for waiting in self._open.values():
+            waiting.clear()
+        for registration, attempt in standings.asked(self._outside.read):
+            self._wait_for(Key(kind="verify", name=registration, attempt=attempt))
+        for list_id, attempt in standings.asked_lists(self._outside.read):
+            self._wait_for(Key(kind="list", name=list_id, attempt=attempt))
 
-    async def _fill_window(self) -> None:
-        room = self._pace.window - len(self._open)
-        if room > 0:
-            await self._ask(await self._outside.transact(lambda tables: steps.claim(tables, room)))
+    def _wait_for(self, key: Key) -> None:
+        within = self._pace.reply_within if key.kind == "verify" else self._pace.list_reply_within
+        self._open[key.kind][key] = self._clock() + within
 
-    async def _ask(self, questions: Iterable[Question]) -> None:
-        async with asyncio.TaskGroup() as group:
-            for question in questions:
-                key = Key(kind=QUESTION, name=question.registration, attempt=question.attempt)
-                self._open[key] = self._clock() + self._pace.reply_within
-                group.create_task(self._outside.ask(question, str(key)))
-
-    async def _post(self, lists: Iterable[WorkList]) -> None:
-        async with asyncio.TaskGroup() as group:
-            for found in lists:
-                key = Key(kind=LIST, name=found.list_id, attempt=found.attempt)
-                self._open_lists[key] = self._clock() + self._pace.list_reply_within
-                group.create_task(self._outside.post(found, str(key)))
+    async def _send(self) -> None:
+        room = max(self._pace.window - len(self._open["verify"]), 0)
+        questions, hopeless = standings.questions(self._outside.read, room)
+        lists = standings.due_lists(self._outside.read)
+        if not (questions or hopeless or lists):
+            return
+        for sent in (*questions, *lists):
+            self._wait_for(Key.of(sent))
+        await self._outside.send(questions, lists, lambda tables: _note(tables, questions, lists, hopeless))
 
     async def _give_up_late(self) -> None:
-        late = [*self._late(self._open), *self._late(self._open_lists)]
+        late = [key for waiting in self._open.values() for key in self._late(waiting)]
         if late:
-            await self._outside.transact(lambda tables: self._anew(tables, late))
+            await self._outside.write(lambda tables: self._anew(tables, late))
             for key in late:
                 self.settled(key)
 
@@ -174,7 +177,7 @@ class Sync:
 
     def _anew(self, tables: Tables, keys: Iterable[Key]) -> None:
         for key in keys:
-            move = steps.ask_anew if key.kind == QUESTION else steps.post_anew
+            move = steps.ask_anew if key.kind == "verify" else steps.post_anew
             move(tables, key.name, key.attempt, self._pace.tries)
 
     def _show(self, standing: Standing) -> None:
@@ -188,3 +191,17 @@ class Sync:
             async with asyncio.timeout(TICK_SECONDS):
                 await self._moved.wait()
         self._moved.clear()
+
+
+def _note(
+    tables: Tables,
+    questions: Iterable[Question],
+    lists: Iterable[WorkList],
+    hopeless: Mapping[str, Quarantined],
+) -> None:
+    for question in questions:
+        steps.ask(tables, question.registration, question.attempt)
+    for work_list in lists:
+        steps.post(tables, work_list.list_id, work_list.attempt)
+    for registration, result in hopeless.items():
+        steps.quarantine(tables, registration, result)

@@ -11,6 +11,7 @@ from typing import Any
 
 from adapters.vnfishbase.mapping import POLICE, commune_lists, lacks_number, police_lists
 from adapters.vnfishbase.records import VesselRow
+from lgsp.sdk import Tables
 
 COMMUNE = "commune"
 TABLES = (
@@ -72,14 +73,10 @@ class OtherFleet(ValueError):
     """The tables hold another fleet than the settings ask for."""
 
 
-def make(tables: Tables) -> None:
-    """Make the tables that are missing."""
+def holds(tables: Tables, fleet: Fleet) -> bool:
+    """Make the tables that are missing and tell whether the fleet is loaded; raise OtherFleet when another one is."""
     for statement in TABLES:
         tables.execute(statement)
-
-
-def holds(tables: Tables, fleet: Fleet) -> bool:
-    """Tell whether the fleet is loaded; raise OtherFleet when another one is."""
     row = tables.execute("SELECT seed, count, as_of FROM sync").fetchone()
     if row is not None and row != (fleet.seed, fleet.count, fleet.as_of.isoformat()):
         raise OtherFleet("the box holds a fleet of another seed, count or day")
