@@ -87,7 +87,17 @@ async def open_bus(settings: Settings, *, create: bool = False) -> AsyncIterator
         async with run_bus(parts) as bus:
             yield bus
     finally:
-        store.close()
+        await store.close()
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """Open what a data folder holds for reading, beside a running gateway or without one."""
+    store = SqliteLedger.open(settings.storage.path)
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 @asynccontextmanager

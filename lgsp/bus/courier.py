@@ -75,13 +75,15 @@ class Courier:
         inbox = self._inbox(system)
         bell = asyncio.Event()
         unwatch = self.transport.watch(system, bell.set)
+        until = asyncio.get_running_loop().time() + wait
         try:
-            async with asyncio.timeout(wait):
-                while not (found := await self._pull_once(inbox, limit)):
+            while not (found := await self._pull_once(inbox, limit)):
+                # Only the waiting is bounded: a lease that is cut off between commit and answer would be held by nobody.
+                async with asyncio.timeout_at(until):
                     await bell.wait()
-                    bell.clear()
+                bell.clear()
         except TimeoutError:
-            return await self._pull_once(inbox, limit) if wait <= 0 else []
+            return []
         finally:
             unwatch()
         return found

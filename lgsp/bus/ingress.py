@@ -212,12 +212,13 @@ class Ingress:
     async def _refused(self, refused: Refused, peer: str) -> EnvelopeRefused:
         """Record a refusal as its stage asks, and return what to raise."""
         code = refused.refusal.code
-        get_logger().info("envelope.refused", code=code, env=refused.env, peer=peer)
         if not refused.signed:
             self.refusals.count(code, peer)
             return EnvelopeRefused(refused.refusal, env=refused.env, receipt=None)
         if self.refusals.is_one_too_many(refused.kid, code):
             return EnvelopeRefused(refused.refusal, env=refused.env, receipt=None)
+        # Only what gets an entry gets a line: a flood fills neither the log nor the disk.
+        get_logger().info("envelope.refused", code=code, env=refused.env, peer=peer)
         [result] = await self.sequencer.submit(self._refuse_operation(refused))
         receipt = result.receipt.text() if isinstance(result, Done) and result.receipt else None
         return EnvelopeRefused(refused.refusal, env=refused.env, receipt=receipt)

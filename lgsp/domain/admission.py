@@ -16,6 +16,7 @@ from lgsp.domain.directory import Directory, Key
 from lgsp.domain.envelope import Manifest, Wire
 from lgsp.domain.exchange import Exchange, ExchangeKey
 from lgsp.domain.limits import LIMITS, Limits
+from lgsp.domain.records import ServiceRecord
 from lgsp.errors import Refusal
 
 
@@ -122,8 +123,9 @@ def judge(
     manifest = read.manifest
     try:
         _check_times(manifest, now, limits)
+        _check_life(manifest, policy.service_of(directory, manifest))
+        policy.refuse_suspended(directory, read.key.owner)
         leave = _leave(directory, manifest, request, now=now, used=used)
-        _check_life(manifest, leave)
         body = _check_body(read, leave, held)
     except Refusal as refusal:
         return Refused(refusal=refusal, env=read.env, kid=read.key.record.id, manifest=manifest, source_proven=True)
@@ -138,9 +140,9 @@ def _check_times(manifest: Manifest, now: datetime, limits: Limits) -> None:
         raise Refusal("expired", pointer="/expirytime", now=envelope.format_time(now))
 
 
-def _check_life(manifest: Manifest, leave: policy.Leave) -> None:
-    allowed = leave.service.reply_within if manifest.is_reply else 0
-    if manifest.expires - manifest.recorded > timedelta(seconds=max(leave.service.max_life, allowed)):
+def _check_life(manifest: Manifest, service: ServiceRecord) -> None:
+    allowed = service.reply_within if manifest.is_reply else 0
+    if manifest.expires - manifest.recorded > timedelta(seconds=max(service.max_life, allowed)):
         raise Refusal("life_too_long", pointer="/expirytime")
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Final, cast
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import SchemaError, ValidationError, best_match
 from referencing import Registry
 from referencing.exceptions import Unresolvable
@@ -19,7 +20,31 @@ from lgsp.domain import jws, strictjson
 from lgsp.domain.records import Subject
 from lgsp.errors import Refusal
 
+PROBLEMS_WEIGHED: Final = 32
+"""How many problems of a body are compared for the most telling one; a hostile body has one for each of its bytes."""
 SAFE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+
+
+def _unique_items(validator: Any, wanted: object, value: object, _schema: object) -> Iterable[ValidationError]:  # noqa: ANN401 - the library's own
+    """Check `uniqueItems` in linear time; the library compares each element with each, which a sender can make take minutes."""
+    if wanted and validator.is_type(value, "array"):
+        items = cast("list[object]", value)
+        if len({_comparable(item) for item in items}) < len(items):
+            yield ValidationError("an element stands twice")
+
+
+def _comparable(value: object) -> object:
+    """Return a value that is equal and hashes equal where JSON Schema calls two instances equal: 1 and 1.0 are, 1 and true are not."""
+    if isinstance(value, dict):
+        return "object", frozenset((name, _comparable(inner)) for name, inner in value.items())
+    if isinstance(value, list):
+        return "array", tuple(_comparable(inner) for inner in value)
+    return ("boolean", value) if isinstance(value, bool) else value
+
+
+Validator: Final = validators.extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"uniqueItems": _unique_items}
+)
 
 
 class Contracts:
@@ -30,7 +55,7 @@ class Contracts:
         self._schemas = {urn: strictjson.parse_object(document) for urn, document in documents.items()}
         pairs = [(urn, DRAFT202012.create_resource(schema)) for urn, schema in self._schemas.items()]
         self._registry: Registry[Any] = Registry().with_resources(pairs)
-        self._compiled: dict[str, Draft202012Validator] = {}
+        self._compiled: dict[str, Any] = {}
 
     def problems(self, urn: str, value: object) -> list[tuple[str, str]]:
         """Return (pointer, words) of every problem of a body under the schema; raise `KeyError` for a schema that is not held."""
@@ -38,17 +63,15 @@ class Contracts:
 
     def check(self, urn: str, value: object) -> None:
         """Refuse (`schema`) a body that breaks the schema, with the most telling problem."""
-        validator = self._validator(urn)
-        if validator.is_valid(value):
-            return
-        worst = best_match(validator.iter_errors(value))
-        pointer, words = _described(worst) if worst is not None else ("", "")
-        raise Refusal("schema", words, pointer=pointer)
+        worst = best_match(islice(self._validator(urn).iter_errors(value), PROBLEMS_WEIGHED))
+        if worst is not None:
+            pointer, words = _described(worst)
+            raise Refusal("schema", words, pointer=pointer)
 
-    def _validator(self, urn: str) -> Draft202012Validator:
+    def _validator(self, urn: str) -> Any:  # noqa: ANN401 - the library makes the class at run time
         compiled = self._compiled.get(urn)
         if compiled is None:
-            compiled = self._compiled[urn] = Draft202012Validator(self._schemas[urn], registry=self._registry)
+            compiled = self._compiled[urn] = Validator(self._schemas[urn], registry=self._registry)
         return compiled
 
 

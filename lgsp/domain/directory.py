@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Final
 
-from lgsp.domain import base64url, jws, keys, merkle, names, records, statements, strictjson
+from lgsp.domain import base64url, envelope, jws, keys, merkle, names, records, statements, strictjson
 from lgsp.domain.keys import PublicKey, Role
 from lgsp.domain.records import Record
 from lgsp.errors import Refusal
@@ -106,19 +106,21 @@ class Directory:
         )
 
     def stands_for(self, system: str, audience: str, message_type: str) -> bool:
-        """Tell whether a message to `audience` may be received by `system`: itself, its agency, a subscribed topic, or a principal of it."""
-        if audience in {system, names.agency_of(system)} or self.may_sign_for(system, audience, message_type):
+        """Tell whether a message to `audience` may be received by `system`: for itself, or for a principal that it stands for.
+
+        A receiver takes what is addressed to itself, its agency, a topic that it subscribes to, or what its agency has inherited.
+        """
+        principals = {
+            held.principal for held in self.delegations if held.bridge == system and self._covers(held, message_type)
+        }
+        return any(self._receives(receiver, audience) for receiver in {system} | principals)
+
+    def _receives(self, receiver: str, audience: str) -> bool:
+        own = names.agency_of(receiver)
+        if audience in {receiver, own} or self._succeeds(own, names.agency_of(audience)):
             return True
-        if names.is_agency(audience):
-            return any(
-                held.bridge == system
-                and names.agency_of(held.principal) == audience
-                and self._covers(held, message_type)
-                for held in self.delegations
-            ) or self._succeeds(names.agency_of(system), audience)
-        return any(
-            held.subscriber == system for held in self.subscriptions.get(audience.removeprefix("urn:lgsp:topic:"), ())
-        )
+        topic = audience.removeprefix("urn:lgsp:topic:")
+        return any(held.subscriber == receiver for held in self.subscriptions.get(topic, ()))
 
     def _covers(self, held: records.DelegationRecord, message_type: str) -> bool:
         return held.holds_at(self.version) and held.covers(message_type)
@@ -145,15 +147,21 @@ def open_directory(statement: bytes, encoded: Sequence[bytes], registrar: Public
         raise Refusal("directory_invalid", "the records are not those of the statement")
     if len(set(ordered)) != len(ordered):
         raise Refusal("directory_invalid", "a record stands twice")
-    at = datetime.fromisoformat(str(payload.get("ts")))
     return _indexed(
         [records.parse(record) for record in ordered],
         bus=bus,
         version=version,
         statement=statement,
-        at=at,
+        at=_time_of(payload),
         encoded=ordered,
     )
+
+
+def _time_of(payload: dict[str, object]) -> datetime:
+    try:
+        return envelope.parse_time(str(payload.get("ts")))
+    except ValueError:
+        raise Refusal("directory_invalid", "the statement has no time of the protocol's form") from None
 
 
 def previous_of(statement: bytes) -> str:
@@ -224,7 +232,10 @@ def _refuse_doubles(found: Iterable[Record]) -> None:
 
 
 def _key(record: records.KeyRecord) -> Key:
-    public = keys.public_key(record.jwk)
+    try:
+        public = keys.public_key(record.jwk)
+    except Refusal as refusal:
+        raise Refusal("directory_invalid", f"key {record.id}: {refusal.detail}") from None
     if public.kid != record.id:
         raise Refusal("directory_invalid", f"key {record.id} is not the thumbprint of its JWK")
     if _role_of(record.owner) not in {record.role, "registrar" if record.role == "log" else record.role}:
@@ -258,6 +269,12 @@ def broken_links(directory: Directory, documents: Iterable[str]) -> list[str]:
         for kid, key in directory.keys.items()
         if not _owner_exists(directory, key)
     ]
+    found += [
+        f"agency {agency.id}: successor {urn} is not registered"
+        for agency in directory.agencies.values()
+        for urn in agency.successors
+        if urn not in directory.agencies
+    ]
     found += [f"schema {urn}: its document is missing" for urn in directory.schemas if urn not in at_hand]
     for service in directory.services.values():
         found += [
@@ -265,14 +282,16 @@ def broken_links(directory: Directory, documents: Iterable[str]) -> list[str]:
             for urn in service.schemas + service.reply_schemas
             if urn not in directory.schemas
         ]
-    for held in (grant for group in directory.grants.values() for grant in group):
-        found += _broken_grant(directory, held)
+    for grant in (grant for group in directory.grants.values() for grant in group):
+        found += _broken_grant(directory, grant)
     for delegation in directory.delegations:
         found += [
             f"delegation {delegation.id}: {urn} is not registered"
             for urn in (delegation.principal, delegation.bridge)
             if urn not in directory.systems
         ]
+    for held in (subscription for group in directory.subscriptions.values() for subscription in group):
+        found += _broken_subscription(directory, held)
     return found
 
 
@@ -291,4 +310,13 @@ def _broken_grant(directory: Directory, grant: records.GrantRecord) -> list[str]
         found.append(f"grant {grant.id}: service {grant.type} is not registered")
     if not grant.audience.startswith("urn:lgsp:topic:") and grant.audience not in known:
         found.append(f"grant {grant.id}: {grant.audience} is not registered")
+    return found
+
+
+def _broken_subscription(directory: Directory, held: records.SubscriptionRecord) -> list[str]:
+    found = (
+        [] if held.subscriber in directory.systems else [f"subscription {held.id}: {held.subscriber} is not registered"]
+    )
+    if held.type not in directory.services:
+        found.append(f"subscription {held.id}: service {held.type} is not registered")
     return found

@@ -20,11 +20,12 @@ MEDIA_TYPE: Final = "application/vnd.lgsp.envelope+json"
 
 UUID7_FORM: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 HASH_FORM: Final = re.compile(r"sha-256:[A-Za-z0-9_-]{43}")
-TIME_FORM: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{3})?Z")
+TIME_FORM: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{3})?Z", re.ASCII)
 CODE_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,95}")
-NUMBER_OF_A_PERSON: Final = re.compile(r"\d{9,10}|\d{12}")
+NUMBER_OF_A_PERSON: Final = re.compile(r"[0-9]{9,10}|[0-9]{12}")
 EXTENSION_FORM: Final = re.compile(r"[a-z0-9]{1,20}")
-EXTENSION_LENGTH: Final = 256
+EXTENSION_TEXT: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{0,256}")
+EXTENSION_NUMBER_MAX: Final = 2**31
 BODY_MAX: Final = 2**31
 
 TEXT_RULES: Final[dict[str, re.Pattern[str]]] = {
@@ -36,7 +37,7 @@ TEXT_RULES: Final[dict[str, re.Pattern[str]]] = {
     "datahash": HASH_FORM,
     "correlationid": UUID7_FORM,
     "causationid": UUID7_FORM,
-    "sequence": re.compile(r"\d{16}"),
+    "sequence": re.compile(r"[0-9]{16}"),
     "partitionkey": CODE_FORM,
     "purpose": CODE_FORM,
     "legalbasis": CODE_FORM,
@@ -150,7 +151,7 @@ def _check_attribute(name: str, value: object) -> None:
     if rule is not None:
         if not isinstance(value, str) or rule.fullmatch(value) is None:
             raise Refusal("manifest", "the attribute is not of its form", pointer=f"/{name}")
-        if name in {"partitionkey", "casefile"} and NUMBER_OF_A_PERSON.fullmatch(value):
+        if name in {"partitionkey", "casefile", "authid"} and NUMBER_OF_A_PERSON.fullmatch(value):
             raise Refusal("manifest", "the attribute looks like a person's number", pointer=f"/{name}")
         return
     check = SPECIAL_RULES.get(name, _check_extension)
@@ -192,8 +193,11 @@ def _refuse_unwanted(name: str, _value: object) -> None:
 
 
 def _check_extension(name: str, value: object) -> None:
-    """Keep what later versions and other CloudEvents users add, within CloudEvents 1.0 naming and bounded length."""
-    known = isinstance(value, bool | int) or (isinstance(value, str) and len(value) <= EXTENSION_LENGTH)
+    """Keep what later versions and other CloudEvents users add, within the names and types of CloudEvents 1.0 and a bounded length."""
+    if isinstance(value, str):
+        known = EXTENSION_TEXT.fullmatch(value) is not None
+    else:
+        known = isinstance(value, int) and -EXTENSION_NUMBER_MAX <= value < EXTENSION_NUMBER_MAX
     if EXTENSION_FORM.fullmatch(name) is None or not known:
         raise Refusal("manifest", "an added attribute has a name of 1-20 of a-z0-9 and a text, integer or boolean")
 
@@ -215,7 +219,7 @@ def parse_time(text: str) -> datetime:
 
 def format_time(moment: datetime) -> str:
     """Return an aware time as `YYYY-MM-DDTHH:MM:SS.mmmZ`, milliseconds cut."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def sign(attributes: dict[str, Any], body: bytes, signer: Signer) -> Wire:

@@ -117,10 +117,12 @@ def _der(signature: bytes) -> bytes:
 
 def thumbprint(jwk: dict[str, Any]) -> str:
     """Return the RFC 7638 SHA-256 thumbprint of a public JWK as 43 characters of base64url."""
-    names = {"OKP": ("crv", "kty", "x"), "EC": ("crv", "kty", "x", "y")}.get(jwk.get("kty", ""))
+    names = {"OKP": ("crv", "kty", "x"), "EC": ("crv", "kty", "x", "y")}.get(str(jwk.get("kty")))
     if names is None:
         raise Refusal("key_refused", "the key type is not one that the bus takes")
     required = {name: jwk.get(name) for name in names}
+    if not all(isinstance(value, str) for value in required.values()):
+        raise Refusal("key_refused", "a member that the thumbprint needs is missing or no text")
     return base64url.encode(hashlib.sha256(strictjson.compact(required)).digest())
 
 
@@ -138,8 +140,8 @@ def public_key(jwk: dict[str, Any]) -> PublicKey:
 
 def _coordinate(jwk: dict[str, Any], name: str) -> bytes:
     try:
-        value = base64url.decode(jwk[name])
-    except (KeyError, TypeError, ValueError):
+        value = base64url.decode(str(jwk.get(name, "")))
+    except ValueError:
         raise Refusal("key_refused", f"member {name} is not base64url", pointer=f"/{name}") from None
     if len(value) != P256_COORDINATE:
         raise Refusal("key_refused", f"member {name} has the wrong length", pointer=f"/{name}")
@@ -173,13 +175,14 @@ def _p256(x: bytes, y: bytes) -> ec.EllipticCurvePublicKey:
 
 
 def _described(handle: PublicHandle) -> PublicKey:
-    jwk = _jwk(handle)
+    jwk = jwk_of(handle)
     kid = thumbprint(jwk)
     alg = "Ed25519" if jwk["kty"] == "OKP" else "ES256"
     return PublicKey(kid=kid, alg=alg, jwk=jwk | {"kid": kid, "alg": alg, "use": "sig"}, handle=handle)
 
 
-def _jwk(handle: PublicHandle) -> dict[str, str]:
+def jwk_of(handle: PublicHandle) -> dict[str, str]:
+    """Return the required members of a public key's JWK, unchecked; P-384 and other curves come out as what `public_key` refuses."""
     if isinstance(handle, ed25519.Ed25519PublicKey):
         return {
             "kty": "OKP",
@@ -192,7 +195,7 @@ def _jwk(handle: PublicHandle) -> dict[str, str]:
 
 def private_key(handle: PrivateHandle) -> PrivateKey:
     """Return the key with its public half, checked as registration would."""
-    return PrivateKey(public=public_key(_jwk(handle.public_key())), handle=handle)
+    return PrivateKey(public=public_key(jwk_of(handle.public_key())), handle=handle)
 
 
 def ed25519_from_seed(seed: bytes) -> PrivateKey:

@@ -10,21 +10,22 @@ from functools import lru_cache
 
 from lgsp.errors import Refusal
 
-AGENCY_CODE = r"[A-Z]\d{2}(?:\.\d{1,3}){0,4}"
+# Digits are written [0-9]: \d also takes those of other scripts, and two spellings of one name are two names.
+AGENCY_CODE = r"[A-Z][0-9]{2}(?:\.[0-9]{1,3}){0,4}"
 LABEL = r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?"
 SEGMENT = r"[a-z][a-z0-9-]{0,31}"
-TYPE = rf"vn\.lgsp\.{SEGMENT}\.{SEGMENT}\.{SEGMENT}(?:\.reply)?\.v[1-9]\d{{0,3}}"
+TYPE = rf"vn\.lgsp\.{SEGMENT}\.{SEGMENT}\.{SEGMENT}(?:\.reply)?\.v[1-9][0-9]{{0,3}}"
 
 AGENCY_CODE_FORM = re.compile(AGENCY_CODE)
-LEGACY_CODE_FORM = re.compile(r"\d{3}\.\d{2}\.\d{2}\.[A-Z]\d{2}")
+LEGACY_CODE_FORM = re.compile(r"[0-9]{3}\.[0-9]{2}\.[0-9]{2}\.[A-Z][0-9]{2}")
 AGENCY_FORM = re.compile(rf"urn:lgsp:agency:({AGENCY_CODE})")
 SYSTEM_FORM = re.compile(rf"urn:lgsp:agency:({AGENCY_CODE}):sys:({LABEL})")
 OFFICER_FORM = re.compile(rf"urn:lgsp:agency:({AGENCY_CODE}):officer:([a-z0-9]{{4,32}})")
 TOPIC_FORM = re.compile(rf"urn:lgsp:topic:({TYPE})")
-BUS_FORM = re.compile(r"urn:lgsp:bus:(\d{2})")
-GATEWAY_FORM = re.compile(rf"urn:lgsp:bus:(\d{{2}}):gw:({LABEL})")
+BUS_FORM = re.compile(r"urn:lgsp:bus:([0-9]{2})")
+GATEWAY_FORM = re.compile(rf"urn:lgsp:bus:([0-9]{{2}}):gw:({LABEL})")
 TYPE_FORM = re.compile(TYPE)
-SCHEMA_FORM = re.compile(rf"urn:lgsp:schema:({SEGMENT}):({SEGMENT}):(\d{{1,4}}\.\d{{1,4}}\.\d{{1,4}})")
+SCHEMA_FORM = re.compile(rf"urn:lgsp:schema:({SEGMENT}):({SEGMENT}):([0-9]{{1,4}}\.[0-9]{{1,4}}\.[0-9]{{1,4}})")
 SHORT_SYSTEM_FORM = re.compile(rf"({AGENCY_CODE})/({LABEL})")
 
 
@@ -41,15 +42,18 @@ def agency_code(text: str) -> str:
 
 
 def legacy_agency_code(code: str) -> str:
-    """Return the legacy spelling (`000.00.12.H01`) of a canonical code of at most four levels whose numbers fit its widths."""
-    parts = agency_code(code).split(".")
-    widths = (0, 2, 2, 3)
-    padded = parts + ["0"] * (4 - len(parts))
-    if len(padded) > len(widths) or any(len(part) > width for part, width in zip(padded[1:], widths[1:], strict=True)):
+    """Return the legacy spelling (`000.00.12.H01`) of a canonical code.
+
+    Refuses as `bad_request` a code that this spelling cannot hold: more than four levels, or numbers that are not of its widths, which would
+    come back as another agency's.
+    """
+    canonical = agency_code(code)
+    first, *others = canonical.split(".")
+    padded = [*others, *("00", "00", "000")[len(others) :]]
+    legacy = ".".join([*padded[::-1], first])
+    if LEGACY_CODE_FORM.fullmatch(legacy) is None or agency_code(legacy) != canonical:
         raise Refusal("bad_request", "this agency code has no legacy spelling")
-    return (
-        ".".join(part.zfill(width) for part, width in zip(padded[:0:-1], widths[:0:-1], strict=True)) + f".{parts[0]}"
-    )
+    return legacy
 
 
 def agency_urn(code: str) -> str:
@@ -101,7 +105,8 @@ def is_audience(urn: str) -> bool:
 
 def is_reply_type(message_type: str) -> bool:
     """Tell whether the type is that of a reply (`….reply.v1`)."""
-    return ".reply.v" in message_type
+    stem, _, version = message_type.rpartition(".v")
+    return stem.endswith(".reply") and version.isdecimal()
 
 
 def reply_type(message_type: str) -> str:
@@ -111,8 +116,11 @@ def reply_type(message_type: str) -> str:
 
 
 def request_type(message_type: str) -> str:
-    """Return the type of the request that a reply of this type answers."""
-    return message_type.replace(".reply.v", ".v")
+    """Return the type of the request that a reply of this type answers; any other type is its own."""
+    if not is_reply_type(message_type):
+        return message_type
+    stem, _, version = message_type.rpartition(".v")
+    return f"{stem.removesuffix('.reply')}.v{version}"
 
 
 def type_matches(message_type: str, pattern: str) -> bool:

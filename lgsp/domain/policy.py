@@ -61,37 +61,40 @@ def allow_reply(directory: Directory, manifest: Manifest, request: Exchange | No
     service = service_of(directory, manifest)
     if request is None or names.reply_type(request.type) != manifest.type or request.reply_until is None:
         raise Refusal("reply_unasked", pointer="/causationid")
-    if not _may_answer(directory, manifest.source, request):
+    if not _may_answer(directory, manifest.source, request, now):
         raise Refusal("reply_source", pointer="/source")
     if request.reply:
         raise Refusal("reply_duplicate", pointer="/causationid")
     if now > request.reply_until:
         raise Refusal("reply_late", pointer="/causationid")
-    _refuse_suspended(directory, manifest.source)
+    refuse_suspended(directory, manifest.source)
     targets = (_target(directory, manifest.audience, manifest.type),)
     return Leave(service=service, targets=targets, rule="", lane=service.lane, reply_until=None)
 
 
-def _may_answer(directory: Directory, source: str, request: Exchange) -> bool:
+def _may_answer(directory: Directory, source: str, request: Exchange, now: datetime) -> bool:
+    """Tell whether `source` was asked, or belongs to an heir of a dissolved agency that was."""
     if source in request.receivers:
         return True
+    asked = (directory.agencies.get(names.agency_of(receiver)) for receiver in request.receivers)
     heirs = {
         heir
-        for receiver in request.receivers
-        if (agency := directory.agencies.get(names.agency_of(receiver))) is not None
+        for agency in asked
+        if agency is not None and not agency.exists_on(day_of(now))
         for heir in agency.successors
     }
     return names.agency_of(source) in heirs
 
 
 def _check_sender(directory: Directory, source: str, now: datetime) -> None:
-    _refuse_suspended(directory, source)
+    refuse_suspended(directory, source)
     agency = directory.agencies.get(names.agency_of(source))
     if agency is None or not agency.exists_on(day_of(now)):
         raise Refusal("sender_suspended", "the agency opens no new exchanges", pointer="/source")
 
 
-def _refuse_suspended(directory: Directory, source: str) -> None:
+def refuse_suspended(directory: Directory, source: str) -> None:
+    """Refuse (`sender_suspended`) a system that is suspended or not registered; applies to who states and to who signs."""
     system = directory.systems.get(source)
     if system is None or system.status == "suspended":
         raise Refusal("sender_suspended", "the system is not active", pointer="/source")
@@ -136,7 +139,9 @@ def _target_consuming(directory: Directory, system: str, message_type: str) -> T
 
 def _consumes(directory: Directory, system: str, message_type: str) -> bool:
     record = directory.systems.get(system)
-    return record is not None and any(names.type_matches(message_type, pattern) for pattern in record.consumes)
+    if record is None or record.status == "suspended":
+        return False
+    return any(names.type_matches(message_type, pattern) for pattern in record.consumes)
 
 
 def _target(directory: Directory, system: str, message_type: str) -> Target:

@@ -10,6 +10,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from lgsp.domain import names, strictjson
 from lgsp.domain.keys import Role
@@ -246,7 +247,8 @@ def parse(data: bytes) -> Record:
 def from_members(value: dict[str, Any]) -> Record:
     """Return the record of parsed members; refuse (`directory_invalid`) with every problem named."""
     try:
-        record: Record = RECORD.validate_python(value)
+        # As JSON, because only there "strict" means what the format means: no "2" or true for a number, days as texts.
+        record: Record = RECORD.validate_json(to_json(value), strict=True)
     except ValidationError as error:
         raise Refusal("directory_invalid", _problems(value, error)) from None
     return record

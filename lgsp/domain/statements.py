@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from lgsp.domain import base64url, envelope, jws, merkle, strictjson
@@ -17,7 +17,6 @@ AUTH: Final = "lgsp-auth.v1+jws"
 DIRECTORY: Final = "lgsp-dir.v1+jws"
 BATCH_MAX: Final = 256
 PATH_MAX: Final = 8
-HASH_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +51,7 @@ def from_wire(value: object) -> Statement:
         raise ValueError("a member of the statement has another type")
     if not 0 <= pos < BATCH_MAX or len(path) > PATH_MAX or not all(isinstance(step, str) for step in path):
         raise ValueError("the path of the statement is out of bounds")
+    item.encode()  # a lone surrogate, which a lax JSON reader lets through, has no bytes that could be hashed
     return Statement(jws=compact, item=item, pos=pos, path=tuple(path))
 
 
@@ -61,12 +61,16 @@ def from_text(text: str | bytes) -> Statement:
 
 
 def sign_batch(items: Sequence[bytes], head: dict[str, Any], *, typ: str, signer: Signer) -> list[Statement]:
-    """Sign 1 to 256 items under one signature; `head` is the payload before `size` and `root`."""
+    """Sign 1 to 256 items under one signature, `ValueError` for another count; `head` is the payload before `size` and `root`."""
+    if len(items) > BATCH_MAX:
+        raise ValueError("a batch has at most 256 items")
     root, paths = merkle.batch_paths([merkle.leaf_hash(item) for item in items])
     payload = strictjson.compact({**head, "size": len(items), "root": "sha-256:" + base64url.encode(root)})
     compact = jws.sign(payload, typ=typ, signer=signer).decode()
+    steps = {step for path in paths for step in path}  # neighbours share most of their paths
+    texts = {step: base64url.encode(step) for step in steps}
     return [
-        Statement(jws=compact, item=item.decode(), pos=pos, path=tuple(base64url.encode(step) for step in path))
+        Statement(jws=compact, item=item.decode(), pos=pos, path=tuple(texts[step] for step in path))
         for pos, (item, path) in enumerate(zip(items, paths, strict=True))
     ]
 
@@ -105,14 +109,20 @@ def verify_signature(compact: str, key: PublicKey, *, typ: str) -> Signed:
     jws.verify(parsed, key)
     try:
         payload = strictjson.parse_object(parsed.payload)
-        root = base64url.decode(str(payload["root"]).removeprefix("sha-256:"))
+        root = _hash_bytes(payload["root"])
         at = envelope.parse_time(str(payload["ts"]))
         size, iss = payload["size"], payload["iss"]
     except (KeyError, ValueError):
         raise Refusal("json", "the statement's payload is not of its form") from None
-    if type(size) is not int or not 1 <= size <= BATCH_MAX or not isinstance(iss, str) or len(root) != HASH_BYTES:
+    if type(size) is not int or not 1 <= size <= BATCH_MAX or not isinstance(iss, str):
         raise Refusal("json", "the statement's payload is not of its form")
     return Signed(kid=parsed.kid, iss=iss, at=at, size=size, root=root, payload=payload)
+
+
+def _hash_bytes(text: object) -> bytes:
+    if not isinstance(text, str) or envelope.HASH_FORM.fullmatch(text) is None:
+        raise ValueError("not a hash of the protocol's form")
+    return base64url.decode(text.removeprefix("sha-256:"))
 
 
 def kid_of(compact: str, *, typ: str) -> str:
@@ -171,7 +181,7 @@ def sign_directory(
         "bus": bus,
         "version": version,
         "prev": prev,
-        "ts": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "ts": at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z",
         "size": len(records),
         "root": "sha-256:" + base64url.encode(root),
     }
