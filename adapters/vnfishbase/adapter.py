@@ -5,15 +5,28 @@ What is said is `mapping`'s, the course of it `sync`'s; here both meet the SDK.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, timedelta
-from functools import partial
 from typing import Any, Final, TypeVar
 
 from adapters.vnfishbase import mapping, standings, steps, tables
-from adapters.vnfishbase.records import vessels
+from adapters.vnfishbase.records import MOST_VESSELS, vessels
 from adapters.vnfishbase.standings import Question, Standing, WorkList
-from adapters.vnfishbase.sync import Key, Pace, Sync
-from lgsp.sdk import Adapter, ConfigInvalid, Failure, Message, Reject, Tables, Work, get_logger, handles
+from adapters.vnfishbase.sync import Key, Kind, Pace, Sync
+from lgsp.sdk import (
+    Adapter,
+    AdapterManifest,
+    AdapterSettings,
+    Client,
+    ConfigInvalid,
+    Failure,
+    Message,
+    Reject,
+    Stated,
+    Tables,
+    get_logger,
+    handles,
+)
 
 T = TypeVar("T")
 VERIFY: Final = "vn.lgsp.population.citizen.verify.v1"
@@ -28,30 +41,37 @@ ADDRESSEES: Final = {
     "commune": "urn:lgsp:agency:H01.31:sys:one-stop",
 }
 AGENCY: Final = "H01.12"
+PURPOSE: Final = "dpv:IdentityVerification"
+LEGAL_BASIS: Final = "dpv:LegalObligation"
 
 
 class VNFishbase(Adapter):
     """One fishing fleet and its synchronisation."""
 
+    def __init__(self, *, client: Client, manifest: AdapterManifest, settings: AdapterSettings) -> None:
+        super().__init__(client=client, manifest=manifest, settings=settings)
+        self._fleet = _fleet(settings)
+        self._pace = _pace(settings)
+        self._sync = Sync(self, self._pace, now=self._now)
+        self._is_reported = False
+
     async def check(self) -> None:
         """Load the file of vessels, once; a box that holds another fleet is a wrong setting."""
-        fleet = self._fleet()
+        fleet = self._fleet
         try:
             held = await self.client.write(lambda own: tables.holds(own, fleet))
         except tables.OtherFleet as error:
             raise ConfigInvalid(str(error)) from None
         if not held:
             rows = await asyncio.to_thread(vessels, fleet.seed, fleet.count)
-            began = self.client.now().timestamp()
+            began = self._now()
             await self.client.write(lambda own: tables.load(own, fleet, rows, began))
-        self._sync = Sync(self, self._pace(), now=lambda: self.client.now().timestamp())
-        self._reported = False
 
     async def pull(self) -> None:
         """Synchronise, once in the life of the process."""
-        if not self._reported:
+        if not self._is_reported:
             await self._sync.run()
-            self._reported = True
+            self._is_reported = True
 
     @handles(VERIFY_REPLY)
     async def settle(self, message: Message) -> None:
@@ -80,11 +100,11 @@ class VNFishbase(Adapter):
         key, state = Key.parse(failure.outcome.key), failure.outcome.state
         async with failure.effect() as work:
             if key is not None:
-                work.run(partial(self._sync.fail, key=key, state=state))
+                work.run(lambda own: self._sync.fail(own, key, state))
         if key is not None:
             self._sync.settled(key)
 
-    # --- what the synchronisation needs ---
+    # --- what the synchronisation needs ---------------------------------------------------------------------------------------------
 
     def read(self, sql: str, params: Sequence[str | int] = (), /) -> list[tuple[Any, ...]]:
         """Return the rows of a short query."""
@@ -100,9 +120,9 @@ class VNFishbase(Adapter):
         """Make questions, lists and the note about them durable together."""
         async with self.client.work() as work:
             for question in questions:
-                self._ask(work, question)
+                work.send(VERIFY, **self._question(question))
             for work_list in lists:
-                self._post(work, work_list)
+                work.send(OWNER_LIST, **self._work_list(work_list))
             work.run(note)
 
     def progressed(self, standing: Standing) -> None:
@@ -115,3 +135,66 @@ class VNFishbase(Adapter):
     def reported(self, counts: Mapping[str, Any], seconds: float) -> None:
         """Tell the result."""
         get_logger().info("adapter.report", system=self.client.settings.system, counts=counts, seconds=seconds)
+
+    def _now(self) -> float:
+        return self.client.now().timestamp()
+
+    def _question(self, question: Question) -> Stated:
+        stated = self._stated(POPULATION, VERIFY_SCHEMA, question, within=self._pace.reply_within)
+        stated["casefile"] = f"{AGENCY}-{self._fleet.as_of:%Y%m%d}-{question.ordinal:07d}"
+        return stated
+
+    def _work_list(self, work_list: WorkList) -> Stated:
+        return self._stated(
+            ADDRESSEES[work_list.who], OWNER_LIST_SCHEMA, work_list, within=self._pace.list_reply_within
+        )
+
+    def _stated(self, audience: str, schema: str, sent: Question | WorkList, *, within: float) -> Stated:
+        return {
+            "audience": audience,
+            "schema": schema,
+            "body": sent.body,
+            "key": str(Key.of(sent)),
+            "expires_in": timedelta(seconds=within),
+            "purpose": PURPOSE,
+            "legalbasis": LEGAL_BASIS,
+            "procedure": self.settings.text("procedure"),
+            "authid": self.settings.text("officer"),
+            "orgcat": mapping.CATALOGUE,
+        }
+
+    def _take_note(self, message: Message) -> None:
+        if key := Key.parse(message.key):
+            self._sync.settled(key)
+
+
+def _asked(message: Message, kind: Kind) -> Key:
+    """Return the key of the question or list that a message answers; no other answer is taken."""
+    key = Key.parse(message.key)
+    if key is None or key.kind != kind:
+        raise Reject("not_asked")
+    return key
+
+
+def _fleet(settings: AdapterSettings) -> tables.Fleet:
+    try:
+        as_of = date.fromisoformat(settings.text("as_of"))
+    except ValueError:
+        raise ConfigInvalid("as_of: is no day like 2026-11-22") from None
+    count = settings.integer("count")
+    if not 1 <= count <= MOST_VESSELS:
+        raise ConfigInvalid(f"count: is not 1 to {MOST_VESSELS}")
+    return tables.Fleet(seed=settings.integer("seed"), count=count, as_of=as_of)
+
+
+def _pace(settings: AdapterSettings) -> Pace:
+    """Return the pace; ConfigInvalid names every setting that is not above 0."""
+    pace = Pace(
+        window=settings.integer("window"),
+        tries=settings.integer("tries"),
+        reply_within=settings.number("reply_within"),
+        list_reply_within=settings.number("list_reply_within"),
+    )
+    if wrong := [name for name, value in asdict(pace).items() if value <= 0]:
+        raise ConfigInvalid(f"{', '.join(wrong)}: must be above 0")
+    return pace
