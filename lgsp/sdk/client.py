@@ -166,9 +166,13 @@ class Client:
         return self._directories.head
 
     @property
-    def now(self) -> Callable[[], Any]:
+    def clock(self) -> Clock:
         """The clock that the client goes by."""
-        return self._clock.now
+        return self._clock
+
+    async def ready(self, within: float) -> None:
+        """Wait up to `within` seconds for a stream and the newest directory; raise `Unreachable`, or `Refused` when the bus says no."""
+        await self._connected(within)
 
     # --- sending --------------------------------------------------------------------------------------------------------------------
 
