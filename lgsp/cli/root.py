@@ -21,6 +21,7 @@ from lgsp.cli import (
     serving,
     systems,
 )
+from lgsp.cli.demo import command as demo_command
 from lgsp.cli.voice import VARIABLE, lead_with_language, own_voice
 from lgsp.errors import LgspError, Unusable
 
@@ -57,6 +58,7 @@ def _everywhere(
 
 root.command()(founding.init)
 root.command()(serving.serve)
+root.command()(demo_command.demo)
 root.command()(doctor.doctor)
 root.command()(checking.check)
 root.add_typer(key_commands.commands, name="keys")
