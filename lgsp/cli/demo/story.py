@@ -171,7 +171,7 @@ async def tell(plan: Plan, screen: Screen, *, stay: asyncio.Event | None = None)
             await programs.stop(name)
         peak = gateway.peak_mb
         await programs.stop("gateway")
-    verdict = verify(plan.data)
+    verdict = await verify(plan.data)
     return Outcome(
         report=report,
         sync_seconds=sync_until - sync_from,
