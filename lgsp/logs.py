@@ -9,6 +9,7 @@ import sys
 from typing import Any, Final, TextIO
 
 import structlog
+import structlog.tracebacks
 from structlog.typing import EventDict, WrappedLogger
 
 EVENTS: Final[dict[str, frozenset[str]]] = {
@@ -23,6 +24,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "delivery.cautious": frozenset({"inbox", "outstanding"}),
     "sweep.moved": frozenset({"expired", "requeued", "published"}),
     "commit.failed": frozenset({"operations", "exc_info"}),
+    "read.failed": frozenset({"exc_info"}),
     "directory.changed": frozenset({"version"}),
     "task.failed": frozenset({"task", "exc_info"}),
     "client.connected": frozenset({"url", "system"}),
@@ -56,8 +58,11 @@ def configure(*, stream: TextIO | None = None, json: bool | None = None) -> None
     """Set up logging for the process: to `stream` (standard error), as JSON unless it is a terminal or `json` says otherwise."""
     out = stream or sys.stderr
     as_json = json if json is not None else not out.isatty()
+    # Tracebacks without local variables, which would carry bodies: both renderers of the library show them by default.
     renderer: Any = (
-        structlog.processors.JSONRenderer(ensure_ascii=False) if as_json else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if as_json
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
     chain: list[Any] = [
         structlog.processors.add_log_level,
@@ -65,7 +70,8 @@ def configure(*, stream: TextIO | None = None, json: bool | None = None) -> None
         _known,
     ]
     if as_json:
-        chain.append(structlog.processors.dict_tracebacks)
+        bare = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        chain.append(structlog.processors.ExceptionRenderer(bare))
     structlog.configure(
         processors=[*chain, renderer],
         logger_factory=structlog.PrintLoggerFactory(out),

@@ -31,9 +31,7 @@ def communes() -> tuple[Commune, ...]:
     """Return the 102 communes in the order of their codes."""
     provinces = json.loads(_divisions().read_bytes())
     wards = next(province["wards"] for province in provinces if province["code"] == PROVINCE)
-    found = (
-        Commune(code=f"{ward['code']:05d}", name=ward["name"], kind=ward["division_type"]) for ward in wards
-    )
+    found = (Commune(code=f"{ward['code']:05d}", name=ward["name"], kind=ward["division_type"]) for ward in wards)
     return tuple(sorted(found, key=lambda commune: commune.code))
 
 

@@ -134,9 +134,7 @@ class _Yard:
         owner = self._owner()
         answers: Answers = drawn(self._chance, ANSWERS, "same")
         police, commune = self._answered(owner.personal_number, answers)
-        return self._vessel(
-            owner, birth=owner.birth_date.isoformat(), police=police, commune=commune, answers=answers
-        )
+        return self._vessel(owner, birth=owner.birth_date.isoformat(), police=police, commune=commune, answers=answers)
 
     def _vessel(
         self,
@@ -227,11 +225,7 @@ class _Yard:
 
     def _other_number(self, number: str) -> str:
         other = self._chance.choice(self._owners)
-        return (
-            other.personal_number
-            if other.personal_number != number
-            else self.register.enter().personal_number
-        )
+        return other.personal_number if other.personal_number != number else self.register.enter().personal_number
 
     def _stranger(self, owner: Citizen) -> Citizen:
         while True:

@@ -16,8 +16,7 @@ def _words(text: str, between: str = " ") -> tuple[str, ...]:
 
 
 FAMILIES = _words(
-    "NGUYỄN TRẦN LÊ PHẠM HUỲNH HOÀNG PHAN VÕ ĐẶNG BÙI ĐỖ HỒ NGÔ DƯƠNG LÝ TRƯƠNG MAI CAO LƯU QUÁCH TẠ "
-    "TÔ LÂM TĂNG ÂU"
+    "NGUYỄN TRẦN LÊ PHẠM HUỲNH HOÀNG PHAN VÕ ĐẶNG BÙI ĐỖ HỒ NGÔ DƯƠNG LÝ TRƯƠNG MAI CAO LƯU QUÁCH TẠ TÔ LÂM TĂNG ÂU"
 )
 MIDDLES: dict[Sex, tuple[str, ...]] = {
     "male": _words("VĂN HỮU ĐỨC CÔNG QUỐC THANH TRỌNG ĐÌNH BÁ TẤN PHƯỚC HOÀI NHẬT THẾ CHÍ"),

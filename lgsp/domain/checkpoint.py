@@ -91,7 +91,7 @@ def format_proof(index: int, path: Sequence[bytes], checkpoint_text: str, extra:
 def parse_proof(text: str) -> Proof:
     """Return the parts of a proof's text, its hashes and signatures unverified; raises NoteInvalid."""
     head, blank, checkpoint = text.partition("\n\n")
-    header, *lines = head.split("\n", MAX_PATH + 4)
+    header, *lines = head.split("\n")
     if header != _PROOF_HEADER or not blank:
         raise NoteInvalid("not a proof of this version")
     extra = _take_word(lines, "extra ")

@@ -88,6 +88,14 @@ class Directory:
             None,
         )
 
+    def bridges_of(self, principal: str) -> set[str]:
+        """Return the systems that stand for `principal` for any type."""
+        return {held.bridge for held in self.delegations if held.principal == principal and held.holds_at(self.version)}
+
+    def principals_of(self, bridge: str) -> set[str]:
+        """Return the systems that `bridge` stands for, for any type."""
+        return {held.principal for held in self.delegations if held.bridge == bridge and held.holds_at(self.version)}
+
     def may_sign_for(self, owner: str, source: str, message_type: str) -> bool:
         """Tell whether a key of `owner` may sign as `source`: its own name, or under a delegation for the type."""
         if owner == source:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 from lgsp.domain.records import Lane
@@ -30,6 +30,9 @@ OPEN: Final[frozenset[State]] = frozenset(MOVES) - SETTLED
 
 OUTCOMES: Final[frozenset[State]] = frozenset({"acked", "rejected", "expired", "parked"})
 """States that the sender is told of."""
+
+AT_ONCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""When something is due that waits for nothing."""
 
 ExchangeKey = tuple[str, str]
 """(`source`, `id`): what makes an envelope the same one again."""
@@ -95,3 +98,23 @@ class Delivery:
 def may_move(old: State, new: State) -> bool:
     """Tell whether a delivery may go from one state to the other."""
     return new in MOVES[old]
+
+
+def next_due(
+    state: State, *, lease_until: datetime | None, due_at: datetime | None, expires: datetime
+) -> datetime | None:
+    """Return when somebody must look at a delivery again though nobody asked; None once it is settled.
+
+    A lease outlives the expiry: what was handed over in time may still be acknowledged.
+    """
+    match state:
+        case "accepted":
+            return AT_ONCE
+        case "leased":
+            return lease_until or AT_ONCE
+        case "waiting":
+            return min(due_at or AT_ONCE, expires)
+        case "queued" | "parked":
+            return expires
+        case _:
+            return None

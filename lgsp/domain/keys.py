@@ -1,6 +1,6 @@
 """Public and private keys: the closed table of algorithms, JWK thumbprints, and what a key of each role may sign (protocol sections 1, 2 and 8).
 
-Reading key files is the work of `backends.keyfiles`; which key belongs to whom is the directory's.
+Reading key files is the work of `lgsp.keyfiles`; which key belongs to whom is the directory's.
 """
 
 from __future__ import annotations
@@ -175,13 +175,14 @@ def _p256(x: bytes, y: bytes) -> ec.EllipticCurvePublicKey:
 
 
 def _described(handle: PublicHandle) -> PublicKey:
-    jwk = _jwk(handle)
+    jwk = jwk_of(handle)
     kid = thumbprint(jwk)
     alg = "Ed25519" if jwk["kty"] == "OKP" else "ES256"
     return PublicKey(kid=kid, alg=alg, jwk=jwk | {"kid": kid, "alg": alg, "use": "sig"}, handle=handle)
 
 
-def _jwk(handle: PublicHandle) -> dict[str, str]:
+def jwk_of(handle: PublicHandle) -> dict[str, str]:
+    """Return the required members of a public key's JWK, unchecked; P-384 and other curves come out as what `public_key` refuses."""
     if isinstance(handle, ed25519.Ed25519PublicKey):
         return {
             "kty": "OKP",
@@ -194,7 +195,7 @@ def _jwk(handle: PublicHandle) -> dict[str, str]:
 
 def private_key(handle: PrivateHandle) -> PrivateKey:
     """Return the key with its public half, checked as registration would."""
-    return PrivateKey(public=public_key(_jwk(handle.public_key())), handle=handle)
+    return PrivateKey(public=public_key(jwk_of(handle.public_key())), handle=handle)
 
 
 def ed25519_from_seed(seed: bytes) -> PrivateKey:

@@ -140,7 +140,7 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pat
         return not path and old_root == new_root
     if not old:
         return not path and old_root == EMPTY_ROOT
-    return _grows(old, new, old_root, new_root, path)
+    return bool(path) and _grows(old, new, old_root, new_root, path)
 
 
 class Frontier:
@@ -218,7 +218,7 @@ def _climb(node: int, last: int) -> tuple[int, int]:
 
 
 def _grows(old: int, new: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]) -> bool:
-    """Compute both roots from one path, for 0 < old < new."""
+    """Compute both roots from one path that is not empty, for 0 < old < new."""
     node, last = old - 1, new - 1
     while node & 1:
         node, last = node >> 1, last >> 1

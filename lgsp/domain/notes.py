@@ -1,8 +1,8 @@
 """Write and open signed notes: a text with signature lines under it (C2SP signed-note, tlog-cosignature).
 
-Two kinds of key: Ed25519 over the text (0x01), and the timestamped cosignature of a witness (0x04). Their text
-form ("vkey") is read and written here too. What the text says is left to `checkpoint`; which keys are trusted,
-and whether a cosignature is recent enough, to the caller.
+Two kinds of key: Ed25519 over the text (0x01), and the timestamped cosignature of a witness (0x04). Their
+text form ("vkey") is read and written here too. What the text says is left to `checkpoint`; which keys are
+trusted, and whether a cosignature is recent enough, to the caller.
 """
 
 import re
@@ -31,7 +31,7 @@ _LINE: Final = re.compile(rf"\u2014 ({_NAME}) ([A-Za-z0-9+/=]+)")
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
-class NoteInvalid(ValueError):  # noqa: N818
+class NoteInvalid(ValueError):
     """A note, checkpoint or proof that does not follow its grammar or is not signed as demanded."""
 
 
@@ -52,9 +52,11 @@ class NoteKey:
     @property
     def key_id(self) -> bytes:
         """The four bytes that point to the key; a hint, not a proof."""
-        return sha256(self.name.encode("utf-8") + b"\n" + self._typed()).digest()[:KEY_ID_BYTES]
+        return sha256(self.name.encode("utf-8") + b"\n" + self.material).digest()[:KEY_ID_BYTES]
 
-    def _typed(self) -> bytes:
+    @property
+    def material(self) -> bytes:
+        """The kind's byte and the public key, as hashed into the id and written in the text form."""
         return bytes([self.kind]) + self.public
 
 
@@ -79,7 +81,7 @@ class Note:
 
 
 def parse_vkey(text: str) -> NoteKey:
-    """Return the key of a `name+hash+base64` text; raises NoteInvalid, also when the hash is not the key's."""
+    """Return the key of a `name+hash+base64` text; raises NoteInvalid, also when the hash is wrong."""
     match = _VKEY.fullmatch(text)
     if not match:
         raise NoteInvalid("not a note key: name+hash+base64 expected")
@@ -93,7 +95,7 @@ def parse_vkey(text: str) -> NoteKey:
 
 def format_vkey(key: NoteKey) -> str:
     """Return the text form of a key, as it is handed to those who verify."""
-    return f"{key.name}+{key.key_id.hex()}+{_encode_standard(key._typed())}"  # noqa: SLF001
+    return f"{key.name}+{key.key_id.hex()}+{_encode_standard(key.material)}"
 
 
 def sign_note(body: str, name: str, sign: Callable[[bytes], bytes], public: bytes) -> str:

@@ -23,3 +23,7 @@ class RetryPolicy:
         if asked is not None:
             return now + min(max(asked, timedelta(0)), timedelta(days=1))
         return now + min(self.first * (1 << min(counted - 1, 20)), self.longest)
+
+
+RETRY = RetryPolicy()
+"""The policy of a bus that states no other."""

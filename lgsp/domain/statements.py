@@ -67,8 +67,10 @@ def sign_batch(items: Sequence[bytes], head: dict[str, Any], *, typ: str, signer
     root, paths = merkle.batch_paths([merkle.leaf_hash(item) for item in items])
     payload = strictjson.compact({**head, "size": len(items), "root": "sha-256:" + base64url.encode(root)})
     compact = jws.sign(payload, typ=typ, signer=signer).decode()
+    steps = {step for path in paths for step in path}  # neighbours share most of their paths
+    texts = {step: base64url.encode(step) for step in steps}
     return [
-        Statement(jws=compact, item=item.decode(), pos=pos, path=tuple(base64url.encode(step) for step in path))
+        Statement(jws=compact, item=item.decode(), pos=pos, path=tuple(texts[step] for step in path))
         for pos, (item, path) in enumerate(zip(items, paths, strict=True))
     ]
 

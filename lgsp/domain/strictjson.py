@@ -10,6 +10,7 @@ from typing import Any, Final
 import jiter
 
 MAX_DEPTH: Final = 32
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 class NotStrict(ValueError):
@@ -72,4 +73,4 @@ def escape_pointer(name: str) -> str:
 
 def compact(value: object) -> bytes:
     """Return a value as compact UTF-8 JSON, members in the order given: the form of everything the bus writes."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()

@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedRecords:
-    """A directory statement with its records' bytes, as stored."""
+    """A directory statement with its records' bytes, sorted bytewise as its root has them."""
 
     version: int
     statement: bytes

@@ -38,13 +38,16 @@ class Inboxes(Protocol):
         """Return one delivery."""
 
     async def due(self, now: datetime, limit: int) -> list[Delivery]:
-        """Return open deliveries whose lease, pause or expiry is over at `now`, and those accepted and not queued; oldest first."""
+        """Return open deliveries whose lease, pause or expiry is over at `now`, and those accepted and not queued; oldest first.
+
+        One that is leased is due when its lease is over, whatever its expiry (`exchange.next_due`).
+        """
 
     async def leased(self) -> list[Delivery]:
         """Return every leased delivery: what a gateway that starts alone takes back."""
 
     async def outcomes(self, source: str, limit: int) -> list[Delivery]:
-        """Return what `source` sent, is settled or parked, and was not yet seen by it; oldest first."""
+        """Return what `source` sent, is settled or parked, and was not yet seen by it; in the order of acceptance."""
 
     async def depths(self) -> dict[tuple[str, str], int]:
         """Return how many deliveries are open per (inbox, state)."""

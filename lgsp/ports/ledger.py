@@ -1,4 +1,7 @@
-"""The ledger: the log, the exchanges and their deliveries. All changes of state go through `commit`, one transaction each call."""
+"""The ledger: the log, the exchanges and their deliveries. All changes of state go through `commit`, one transaction each call.
+
+Times are kept to the millisecond, the rest is cut.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
+from lgsp.domain import base64url, strictjson
 from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
 from lgsp.domain.statements import Statement
@@ -23,6 +27,12 @@ class ReceiptItem:
     outcome: Literal["accepted", "rejected"]
     code: str = ""
 
+    def numbered(self, index: int, leaf: bytes) -> bytes:
+        """Return the item's exact bytes (protocol section 3) for the entry at `index` whose leaf hash this is."""
+        item = {"env": self.env, "id": self.id, "src": self.src, "aud": self.aud, "outcome": self.outcome}
+        place = {"index": index, "leaf": "sha-256:" + base64url.encode(leaf)}
+        return strictjson.compact(item | place | ({"code": self.code} if self.code else {}))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectLink:
@@ -37,8 +47,9 @@ class SubjectLink:
 class Accept:
     """Accept an envelope: entry, exchange, deliveries and sealed body.
 
-    Lost as `duplicate` when (`source`, `id`) is there already, as `stale` when the directory's head is not `head`, as `answered` when the
-    request `answers` has a reply already. `exchange.receipt` is empty and `delivery.order` is 0: the ledger fills them in.
+    Lost as `duplicate` when (`source`, `id`) is there already, as `stale` when the directory's head is not `head` or the request `answers` is
+    not there, as `answered` when that request has a reply already. `exchange.receipt` is empty and `delivery.order` is 0: the ledger fills
+    them in. A body that nobody is to receive is not kept.
     """
 
     exchange: Exchange
@@ -65,7 +76,8 @@ class Refuse:
 class Move:
     """Move a delivery by compare-and-swap; lost as `moved` unless its state is in `expect` and, where `held` is given, its lease equals it.
 
-    All members from `state` on are written as given. A settled state drops the sealed body once no delivery of the envelope is open.
+    All members from `state` on are written as given, and the sender is told anew if it is an outcome. A settled state drops the sealed body
+    once no delivery of the envelope is open.
     """
 
     env: str
@@ -101,7 +113,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
-    """Remember a `jti` until a moment; lost as `spent` when it is remembered already. Those whose time is over are forgotten."""
+    """Remember a `jti` until a moment; lost as `spent` when it is remembered already. Those whose time is over at `now` are forgotten."""
 
     jti: str
     until: datetime
@@ -122,7 +134,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepCheckpoint:
-    """Keep a signed checkpoint over `size` entries, the latest of which is given back by `checkpoint`."""
+    """Keep a signed checkpoint over `size` entries; the last one over the most entries is given back by `checkpoint`."""
 
     size: int
     note: str
@@ -183,4 +195,4 @@ class Ledger(Protocol):
         """Return the last kept checkpoint, or ""."""
 
     async def used_since(self, moment: datetime) -> dict[str, int]:
-        """Return how many exchanges were accepted under each grant since a moment."""
+        """Return how many exchanges were accepted under each grant since a moment; replies are under none."""

@@ -1,0 +1,1 @@
+"""The bridge to the national data exchange platform (NDXP): the population service behind it."""

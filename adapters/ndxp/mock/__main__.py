@@ -1,0 +1,85 @@
+"""Run the mock: `python -m adapters.ndxp.mock --port 0 --seed 1 --count 10026 --port-file FILE`.
+
+Prints its port, and writes it to the file, when it is ready; ends on SIGINT or SIGTERM. Key and secret of the
+one application that it knows come from the environment: NDXP_CONSUMER_KEY and NDXP_CONSUMER_SECRET.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from adapters.ndxp.client import Credentials
+from adapters.ndxp.mock.faults import Faults, Rates
+from adapters.ndxp.mock.registry import registry
+from adapters.ndxp.mock.server import Platform, started
+from adapters.ndxp.mock.service import Rules
+from adapters.ndxp.mock.tokens import Tokens
+
+KEY, SECRET = "NDXP_CONSUMER_KEY", "NDXP_CONSUMER_SECRET"
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run until a signal; return 2 when key or secret is missing."""
+    options = _parser().parse_args(arguments)
+    lacking = [name for name in (KEY, SECRET) if not environment.get(name)]
+    if lacking:
+        sys.stderr.write(f"set {' and '.join(lacking)}: the mock lets nobody in without them\n")
+        return 2
+    asyncio.run(_serve(_platform(options, environment), options.port, options.port_file))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m adapters.ndxp.mock", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 takes any free port")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=10_026, help="vessels of the made-up province")
+    parser.add_argument("--port-file", type=Path)
+    parser.add_argument("--allow-procedure", action="append", default=[], help="may be repeated; none: nobody")
+    parser.add_argument("--allow-officer", action="append", default=[], help="may be repeated; none: nobody")
+    parser.add_argument("--token-seconds", type=float, default=3600.0)
+    parser.add_argument("--delay-ms", type=float, default=0.0)
+    parser.add_argument("--bad-gateway-rate", type=float, default=0.0, help="share of answers that are 502")
+    parser.add_argument("--empty-rate", type=float, default=0.0, help="share of answers that are 200 and empty")
+    return parser
+
+
+def _platform(options: argparse.Namespace, environment: Mapping[str, str]) -> Platform:
+    rates = Rates(delay=options.delay_ms / 1000, bad_gateway=options.bad_gateway_rate, empty=options.empty_rate)
+    return Platform(
+        registry=registry(options.seed, options.count),
+        rules=Rules(procedures=frozenset(options.allow_procedure), officers=frozenset(options.allow_officer)),
+        credentials=Credentials(key=environment[KEY], secret=environment[SECRET]),
+        tokens=Tokens(lifetime=options.token_seconds, clock=time.monotonic),
+        faults=Faults(rates, options.seed),
+    )
+
+
+async def _serve(platform: Platform, port: int, port_file: Path | None) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    runner, port = await started(platform, port)
+    try:
+        _announce(port, port_file)
+        await ended.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _announce(port: int, port_file: Path | None) -> None:
+    if port_file is not None:
+        half = port_file.with_name(port_file.name + ".new")
+        half.write_text(f"{port}\n", encoding="ascii")
+        half.replace(port_file)  # whoever waits for the file never reads half of it
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

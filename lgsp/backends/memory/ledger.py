@@ -1,0 +1,146 @@
+"""The memory backend's ports: ledger, inboxes and directory store over one set of tables, for one event loop."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from lgsp.backends.memory.tables import Place, Tables
+from lgsp.backends.memory.transaction import Transaction, cut
+from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, next_due
+from lgsp.domain.records import Lane
+from lgsp.ports.directory import SignedRecords
+from lgsp.ports.inboxes import Parcel
+from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
+
+
+class MemoryLedger:
+    """Ledger, inboxes and directory store in one object."""
+
+    def __init__(self) -> None:
+        self._tables = Tables()
+
+    async def commit(self, operations: Sequence[Operation], sign: SignReceipts) -> Sequence[Result]:
+        """Apply the operations in order in one transaction; what `sign` raises leaves nothing behind."""
+        tables = self._tables
+        staged = tables.rows.staged()
+        transaction = Transaction(staged, len(tables.entries), sign)
+        for operation in operations:
+            transaction.run(operation)
+        transaction.sign()
+        tables.rows.take_over(staged)
+        tables.entries.extend(transaction.entries)
+        tables.leaves.extend(transaction.leaves)
+        for place in transaction.touched:
+            tables.sort(place)
+        return transaction.results
+
+    async def exchanges(self, keys: Sequence[ExchangeKey]) -> dict[ExchangeKey, Exchange]:
+        """Return the exchanges among these keys that are held."""
+        held = self._tables.rows.exchanges
+        return {key: held[key] for key in keys if key in held}
+
+    async def exchange_of(self, env: str) -> Exchange | None:
+        """Return the exchange of an env hash."""
+        key = self._tables.rows.keys.get(env)
+        return None if key is None else self._tables.rows.exchanges[key]
+
+    async def size(self) -> int:
+        """Return the number of committed entries."""
+        return len(self._tables.entries)
+
+    async def leaves(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaf hashes of entries start..stop-1."""
+        return self._tables.leaves[start:stop]
+
+    async def entries(self, start: int, stop: int) -> list[bytes]:
+        """Return the bytes of entries start..stop-1."""
+        return self._tables.entries[start:stop]
+
+    async def checkpoint(self) -> str:
+        """Return the last kept checkpoint, or ""."""
+        kept = self._tables.rows.checkpoints
+        return kept[max(kept)] if kept else ""
+
+    async def used_since(self, moment: datetime) -> dict[str, int]:
+        """Return how many exchanges were accepted under each grant since a moment."""
+        held = self._tables.rows.exchanges.values()
+        return dict(Counter(each.rule for each in held if each.rule and each.accepted_at >= cut(moment)))
+
+    async def queued(self, inbox: str, lane: Lane, limit: int, skip: Sequence[str] = ()) -> list[Parcel]:
+        """Return the first `limit` queued deliveries of one lane in the order of acceptance."""
+        held = set(skip)
+        found = self._in_order(place for place in self._tables.queues[inbox, lane] if place[0] not in held)
+        return [self._parcel(delivery) for delivery in found[: max(limit, 0)]]
+
+    async def parcel(self, env: str, to: str) -> Parcel | None:
+        """Return one delivery with its content, while the body is held."""
+        delivery = self._tables.rows.deliveries.get((env, to))
+        return self._parcel(delivery) if delivery is not None and env in self._tables.rows.bodies else None
+
+    async def deliveries(self, env: str) -> list[Delivery]:
+        """Return all deliveries of an envelope, by receiver."""
+        return [self._tables.rows.deliveries[place] for place in sorted(self._tables.rows.places.get(env, ()))]
+
+    async def delivery(self, env: str, to: str) -> Delivery | None:
+        """Return one delivery."""
+        return self._tables.rows.deliveries.get((env, to))
+
+    async def due(self, now: datetime, limit: int) -> list[Delivery]:
+        """Return open deliveries that somebody must look at again at `now`, in the order of acceptance."""
+        return [delivery for delivery in self._in_order(self._tables.open) if _is_due(delivery, now)][: max(limit, 0)]
+
+    async def leased(self) -> list[Delivery]:
+        """Return every leased delivery, in the order of acceptance."""
+        return [delivery for delivery in self._in_order(self._tables.open) if delivery.state == "leased"]
+
+    async def outcomes(self, source: str, limit: int) -> list[Delivery]:
+        """Return what `source` sent, has an outcome, and was not yet seen by it, in the order of acceptance."""
+        return self._in_order(self._tables.news[source])[: max(limit, 0)]
+
+    async def depths(self) -> dict[tuple[str, str], int]:
+        """Return how many deliveries are open per (inbox, state)."""
+        rows = self._tables.rows.deliveries
+        return dict(Counter((rows[place].to, str(rows[place].state)) for place in self._tables.open))
+
+    async def head(self) -> SignedRecords | None:
+        """Return the latest version of the directory, or None before the first."""
+        return self._tables.rows.versions.get(max(self._tables.rows.versions, default=0))
+
+    async def at(self, version: int) -> SignedRecords | None:
+        """Return one version of the directory."""
+        return self._tables.rows.versions.get(version)
+
+    async def documents(self) -> dict[str, bytes]:
+        """Return every schema document by URN."""
+        return dict(self._tables.rows.documents)
+
+    async def body_keys(self) -> dict[str, bytes]:
+        """Return the wrapped body key of each day."""
+        return dict(self._tables.rows.body_keys)
+
+    async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
+        """Return the persons an exchange names, as pseudonyms."""
+        return self._tables.rows.subjects.get(env, ())
+
+    def _in_order(self, places: Iterable[Place]) -> list[Delivery]:
+        rows = self._tables.rows.deliveries
+        return sorted((rows[place] for place in places), key=_position)
+
+    def _parcel(self, delivery: Delivery) -> Parcel:
+        rows = self._tables.rows
+        exchange, body = rows.exchanges[rows.keys[delivery.env]], rows.bodies[delivery.env]
+        assert body is not None, "dropped bodies leave the rows when a commit is taken over"
+        return Parcel(
+            delivery=delivery, compact=exchange.compact, receipt=exchange.receipt, sealed=body.sealed, day=body.day
+        )
+
+
+def _position(delivery: Delivery) -> tuple[int, str]:
+    return delivery.order, delivery.to
+
+
+def _is_due(delivery: Delivery, now: datetime) -> bool:
+    due = next_due(delivery.state, lease_until=delivery.lease_until, due_at=delivery.due_at, expires=delivery.expires)
+    return due is not None and due <= now

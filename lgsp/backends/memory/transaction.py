@@ -1,0 +1,237 @@
+"""One commit of the memory backend: the operations, one after the other, on staged rows. Taking the stage over is left to the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import assert_never
+
+from lgsp.backends.memory.tables import Body, Place, Rows
+from lgsp.domain import merkle
+from lgsp.domain.entries import Draft
+from lgsp.domain.exchange import OUTCOMES, SETTLED, Delivery, Exchange, ExchangeKey
+from lgsp.domain.statements import BATCH_MAX
+from lgsp.ports.directory import SignedRecords
+from lgsp.ports.ledger import (
+    Accept,
+    Done,
+    KeepBodyKey,
+    KeepCheckpoint,
+    Lost,
+    Move,
+    Note,
+    Operation,
+    Publish,
+    ReceiptItem,
+    Refuse,
+    Result,
+    Seen,
+    SignReceipts,
+    Spend,
+)
+
+
+def cut(moment: datetime) -> datetime:
+    """Return the UTC time to the millisecond, the rest cut."""
+    return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _cut(moment: datetime | None) -> datetime | None:
+    return None if moment is None else cut(moment)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsigned:
+    """A receipt's item that waits for its signature."""
+
+    place: int
+    """Of the result that gets the receipt."""
+    index: int
+    item: bytes
+    key: ExchangeKey | None
+
+
+class Transaction:
+    """The work of one commit on staged rows."""
+
+    def __init__(self, rows: Rows, size: int, sign: SignReceipts) -> None:
+        self.rows = rows
+        self.entries: list[bytes] = []
+        self.leaves: list[bytes] = []
+        self.results: list[Result] = []
+        self.touched: set[Place] = set()
+        self._size = size
+        self._sign = sign
+        self._unsigned: list[Unsigned] = []
+
+    def run(self, operation: Operation) -> None:
+        """Apply one operation to what the ones before it left."""
+        self.results.append(self._apply(operation))
+        if len(self._unsigned) == BATCH_MAX:
+            self.sign()
+
+    def sign(self) -> None:
+        """Give every receipt that is made so far its signature."""
+        waiting, self._unsigned = self._unsigned, []
+        if not waiting:
+            return
+        signed = self._sign([each.item for each in waiting], self._head())
+        for each, statement in zip(waiting, signed, strict=True):
+            self.results[each.place] = Done(index=each.index, receipt=statement)
+            if each.key is not None:
+                held = self.rows.exchanges[each.key]
+                self.rows.exchanges[each.key] = replace(held, receipt=statement.text())
+
+    def _apply(self, operation: Operation) -> Result:  # noqa: PLR0911 - one for each operation
+        match operation:
+            case Accept():
+                return self._accept(operation)
+            case Refuse():
+                return self._append_with_receipt(operation.entry, operation.item, None)
+            case Move():
+                return self._move(operation)
+            case Seen():
+                return self._see(operation)
+            case Note():
+                return Done(index=self._append(operation.entry))
+            case Spend():
+                return self._spend(operation)
+            case Publish():
+                return self._publish(operation)
+            case KeepCheckpoint():
+                return self._keep_checkpoint(operation)
+            case KeepBodyKey():
+                self.rows.body_keys.setdefault(operation.day, operation.wrapped)
+                return Done()
+            case _:
+                assert_never(operation)
+
+    def _head(self) -> int:
+        return max(self.rows.versions, default=0)
+
+    def _append(self, entry: Draft) -> int:
+        index = self._size + len(self.entries)
+        data = entry.numbered(index)
+        self.entries.append(data)
+        self.leaves.append(merkle.leaf_hash(data))
+        return index
+
+    def _append_with_receipt(self, entry: Draft, item: ReceiptItem | None, key: ExchangeKey | None) -> Done:
+        index = self._append(entry)
+        if item is not None:
+            encoded = item.numbered(index, self.leaves[-1])
+            self._unsigned.append(Unsigned(place=len(self.results), index=index, item=encoded, key=key))
+        return Done(index=index)
+
+    def _accept(self, operation: Accept) -> Result:
+        lost = self._why_not(operation)
+        if lost is not None:
+            return lost
+        exchange = operation.exchange
+        if operation.answers is not None:
+            asked = self.rows.exchanges[operation.answers]
+            self.rows.exchanges[operation.answers] = replace(asked, reply=exchange.env)
+        done = self._append_with_receipt(operation.entry, operation.item, exchange.key)
+        self._keep_exchange(exchange)
+        for delivery in operation.deliveries:
+            self._put(_timed(replace(delivery, order=done.index)))
+        self.rows.places[exchange.env] = [(delivery.env, delivery.to) for delivery in operation.deliveries]
+        if any(delivery.state not in SETTLED for delivery in operation.deliveries):
+            self.rows.bodies[exchange.env] = Body(sealed=operation.sealed, day=operation.day)
+        self.rows.subjects[exchange.env] = operation.subjects
+        return done
+
+    def _why_not(self, operation: Accept) -> Lost | None:
+        if operation.exchange.key in self.rows.exchanges:
+            return "duplicate"
+        if operation.head != self._head():
+            return "stale"
+        if operation.answers is None:
+            return None
+        asked = self.rows.exchanges.get(operation.answers)
+        if asked is None:
+            return "stale"
+        return "answered" if asked.reply else None
+
+    def _keep_exchange(self, exchange: Exchange) -> None:
+        self.rows.keys[exchange.env] = exchange.key
+        self.rows.exchanges[exchange.key] = replace(
+            exchange,
+            accepted_at=cut(exchange.accepted_at),
+            expires=cut(exchange.expires),
+            reply_until=_cut(exchange.reply_until),
+        )
+
+    def _move(self, operation: Move) -> Result:
+        held = self.rows.deliveries.get((operation.env, operation.to))
+        if held is None or held.state not in operation.expect or operation.held not in {None, held.lease}:
+            return "moved"
+        moved = replace(
+            held,
+            state=operation.state,
+            attempts=operation.attempts,
+            lease=operation.lease,
+            lease_until=operation.lease_until,
+            due_at=operation.due_at,
+            code=operation.code,
+            ack=operation.ack,
+            final=operation.final,
+        )
+        self._put(_timed(moved))
+        if all(self.rows.deliveries[place].state in SETTLED for place in self.rows.places[moved.env]):
+            self.rows.bodies[moved.env] = None
+        return Done() if operation.entry is None else Done(index=self._append(operation.entry))
+
+    def _put(self, delivery: Delivery) -> None:
+        """Write a delivery; what became of it is news to its sender."""
+        place = delivery.env, delivery.to
+        self.rows.deliveries[place] = delivery
+        self.rows.unseen[place] = delivery.state in OUTCOMES
+        self.touched.add(place)
+
+    def _see(self, operation: Seen) -> Result:
+        place: Place = operation.env, operation.to
+        held = self.rows.deliveries.get(place)
+        if held is None or held.source != operation.source:
+            return "moved"
+        self.rows.unseen[place] = False
+        self.touched.add(place)
+        return Done()
+
+    def _spend(self, operation: Spend) -> Result:
+        now = cut(operation.now)
+        for jti, until in list(self.rows.nonces.items()):
+            if until is not None and until <= now:
+                self.rows.nonces[jti] = None
+        if self.rows.nonces.get(operation.jti) is not None:
+            return "spent"
+        self.rows.nonces[operation.jti] = cut(operation.until)
+        return Done()
+
+    def _publish(self, operation: Publish) -> Result:
+        if operation.version != self._head() + 1:
+            return "stale"
+        self.sign()
+        self.rows.versions[operation.version] = SignedRecords(
+            version=operation.version, statement=operation.statement, records=tuple(sorted(operation.records))
+        )
+        for urn, document in operation.documents.items():
+            self.rows.documents.setdefault(urn, document)
+        index = -1
+        for entry in operation.entries:
+            index = self._append(entry)
+        return Done(index=index)
+
+    def _keep_checkpoint(self, operation: KeepCheckpoint) -> Result:
+        if operation.size >= max(self.rows.checkpoints, default=0):
+            self.rows.checkpoints[operation.size] = operation.note
+        return Done()
+
+
+def _timed(delivery: Delivery) -> Delivery:
+    return replace(
+        delivery,
+        lease_until=_cut(delivery.lease_until),
+        due_at=_cut(delivery.due_at),
+        expires=cut(delivery.expires),
+    )

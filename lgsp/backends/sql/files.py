@@ -1,0 +1,129 @@
+"""SQLite files: made with safe modes, opened for the one writer or for reading alone, refused when they are not the bus's."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from lgsp.backends.sql import statements as sql
+from lgsp.backends.sql.tables import SCHEMA_VERSION
+from lgsp.errors import Unusable
+
+BUSY_SECONDS: Final = 5
+"""How long a writer waits for another process's transaction."""
+
+WRITER: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA cache_size = -16384",  # KiB
+    "PRAGMA wal_autocheckpoint = 4096",  # pages of 4 KiB: fewer, larger copies into the main file
+    "PRAGMA journal_size_limit = 67108864",
+)
+READER: Final = ("PRAGMA query_only = ON", "PRAGMA cache_size = -4096")
+
+PRIMARY_CODE: Final = 0xFF
+"""The low byte of an SQLite result is the kind of error."""
+KINDS: Final = {
+    sqlite3.SQLITE_BUSY: ("data_locked", "another process writes to it"),
+    sqlite3.SQLITE_LOCKED: ("data_locked", "another process writes to it"),
+    sqlite3.SQLITE_READONLY: ("data_unusable", "it cannot be written"),
+    sqlite3.SQLITE_CANTOPEN: ("data_unusable", "it cannot be opened; the folder must be writable too"),
+    sqlite3.SQLITE_FULL: ("data_unusable", "the disk is full"),
+    sqlite3.SQLITE_IOERR: ("data_unusable", "the disk fails"),
+    sqlite3.SQLITE_CORRUPT: ("data_unusable", "it is damaged"),
+    sqlite3.SQLITE_NOTADB: ("data_unusable", "it is not a database"),
+}
+
+
+def open_writer(path: Path, *, create: bool) -> sqlite3.Connection:
+    """Return the writing connection, of autocommit; refuse (`data_missing`, `data_newer`, `data_locked`, `data_unusable`) a file that will not do."""
+    if create:
+        _make(path)
+    if not path.is_file():
+        raise Unusable("data_missing", f"{path.name} is not there")
+    with _told_plainly(path), _closed_on_failure(_connect(path, "rw")) as connection:
+        for pragma in WRITER:
+            connection.execute(pragma)
+        if create:
+            _create_tables(connection)
+        _check_version(connection, path)
+        return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Return a connection that cannot write."""
+    with _told_plainly(path), _closed_on_failure(_connect(path, "ro")) as connection:
+        for pragma in READER:
+            connection.execute(pragma)
+        return connection
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # Each connection is used by one thread at a time, though not by the one that opens it.
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _make(path: Path) -> None:
+    """Make an empty file for its owner alone; SQLite gives its other files the same mode."""
+    with suppress(FileExistsError):
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileNotFoundError:
+            raise Unusable("data_missing", f"the folder of {path.name} is not there") from None
+        except OSError as error:
+            if isinstance(error, FileExistsError):
+                raise
+            raise Unusable("data_unusable", f"{path.name}: it cannot be made in this folder") from None
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables unless they are there; two processes that try at once do it one after the other."""
+    connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+        for statement in sql.creation():
+            connection.execute(statement)
+        connection.execute(sql.INSERT_META, {"name": "schema", "value": str(SCHEMA_VERSION)})
+    connection.execute("COMMIT")
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        found = connection.execute(sql.META, {"name": "schema"}).fetchone()
+    except sqlite3.OperationalError:
+        found = None
+    if found is None:
+        raise Unusable("data_unusable", f"{path.name}: it is no ledger of the bus")
+    if found != (str(SCHEMA_VERSION),):
+        raise Unusable("data_newer", f"{path.name} has another version than {SCHEMA_VERSION}")
+
+
+@contextmanager
+def _closed_on_failure(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+@contextmanager
+def _told_plainly(path: Path) -> Iterator[None]:
+    """Turn the driver's errors into refusals with words of our own."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code, words = KINDS.get(
+            getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE, ("data_unusable", "it cannot be read")
+        )
+        raise Unusable(code, f"{path.name}: {words}") from None

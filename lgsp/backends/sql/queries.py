@@ -1,0 +1,124 @@
+"""What is read from a connection: each function runs one or two statements and closes its cursor, so that no read holds the file's log open."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from contextlib import closing
+from datetime import datetime
+from typing import Any
+
+from lgsp.backends.sql import statements as sql
+from lgsp.backends.sql.rows import Row, delivery_of, exchange_of, milliseconds
+from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
+from lgsp.domain.records import Lane
+from lgsp.ports.directory import SignedRecords
+from lgsp.ports.inboxes import Parcel
+from lgsp.ports.ledger import SubjectLink
+
+Connection = sqlite3.Connection
+
+
+def rows(connection: Connection, text: str, values: Row | None = None) -> list[tuple[Any, ...]]:
+    """Return every row of a statement."""
+    return connection.execute(text, values or {}).fetchall()
+
+
+def row(connection: Connection, text: str, values: Row | None = None) -> tuple[Any, ...] | None:
+    """Return the one row of a statement that has at most one."""
+    found = connection.execute(text, values or {}).fetchall()
+    return found[0] if found else None
+
+
+def exchanges(connection: Connection, keys: Sequence[ExchangeKey]) -> dict[ExchangeKey, Exchange]:
+    """Return the exchanges among these keys that are held."""
+    found = (row(connection, sql.EXCHANGE, {"source": source, "id": id_}) for source, id_ in keys)
+    return {each.key: each for each in (exchange_of(held) for held in found if held is not None)}
+
+
+def exchange_by_env(connection: Connection, env: str) -> Exchange | None:
+    """Return the exchange of an env hash."""
+    found = row(connection, sql.EXCHANGE_OF, {"env": env})
+    return None if found is None else exchange_of(found)
+
+
+def size(connection: Connection) -> int:
+    """Return the number of entries."""
+    return int(rows(connection, sql.SIZE)[0][0])
+
+
+def column(connection: Connection, text: str, values: Row) -> list[bytes]:
+    """Return the one column of a statement's rows."""
+    return [each for (each,) in rows(connection, text, values)]
+
+
+def checkpoint(connection: Connection) -> str:
+    """Return the last kept checkpoint, or ""."""
+    found = row(connection, sql.CHECKPOINT, {"limit": 1})
+    return "" if found is None else str(found[0])
+
+
+def used_since(connection: Connection, moment: datetime) -> dict[str, int]:
+    """Return how many exchanges were accepted under each grant since a moment."""
+    return dict(rows(connection, sql.USED_SINCE, {"moment": milliseconds(moment)}))
+
+
+def deliveries(connection: Connection, text: str, values: Row) -> list[Delivery]:
+    """Return the deliveries that a statement selects."""
+    return [delivery_of(each) for each in rows(connection, text, values)]
+
+
+def delivery(connection: Connection, env: str, to: str) -> Delivery | None:
+    """Return one delivery."""
+    found = row(connection, sql.DELIVERY, {"env": env, "inbox": to})
+    return None if found is None else delivery_of(found)
+
+
+def parcel(connection: Connection, env: str, to: str) -> Parcel | None:
+    """Return one delivery with its content, while the body is held."""
+    found = row(connection, sql.PARCEL, {"env": env, "inbox": to})
+    if found is None:
+        return None
+    compact, receipt, sealed, day, *held = found
+    return Parcel(delivery=delivery_of(tuple(held)), compact=compact, receipt=receipt, sealed=sealed, day=day)
+
+
+def queued(connection: Connection, inbox: str, lane: Lane, limit: int, skip: Collection[str]) -> list[Parcel]:
+    """Return the first `limit` queued deliveries of one lane that are not to be skipped."""
+    found: list[Parcel] = []
+    with closing(connection.execute(sql.QUEUED, {"inbox": inbox, "lane": lane})) as cursor:
+        while len(found) < limit and (held := cursor.fetchone()) is not None:
+            content = None if held[0] in skip else parcel(connection, held[0], inbox)
+            if content is not None:
+                found.append(content)
+    return found
+
+
+def depths(connection: Connection) -> dict[tuple[str, str], int]:
+    """Return how many deliveries are open per (inbox, state)."""
+    return {(inbox, state): count for inbox, state, count in rows(connection, sql.DEPTHS)}
+
+
+def version(connection: Connection, number: int) -> SignedRecords | None:
+    """Return one version of the directory."""
+    found = row(connection, sql.VERSION, {"version": number})
+    if found is None:
+        return None
+    records = sorted(column(connection, sql.RECORDS, {"version": number}))
+    return SignedRecords(version=number, statement=found[0], records=tuple(records))
+
+
+def head(connection: Connection) -> SignedRecords | None:
+    """Return the latest version of the directory, or None before the first."""
+    return version(connection, int(rows(connection, sql.HEAD)[0][0]))
+
+
+def pairs(connection: Connection, text: str) -> dict[str, bytes]:
+    """Return the two columns of a statement as a table."""
+    return dict(rows(connection, text))
+
+
+def subjects(connection: Connection, env: str) -> tuple[SubjectLink, ...]:
+    """Return the persons an exchange names, as pseudonyms."""
+    found = rows(connection, sql.SUBJECTS, {"env": env})
+    return tuple(SubjectLink(pseudonym=ps, salt=salt, commitment=sc) for ps, salt, sc in found)

@@ -1,0 +1,152 @@
+"""Rows to and from dataclasses: times as whole milliseconds, lists as JSON text, truth as 0 and 1."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from lgsp.domain.exchange import OUTCOMES, Delivery, Exchange, State, next_due
+from lgsp.ports.ledger import Move
+
+Row = dict[str, Any]
+"""Parameters by the names of their columns."""
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return an aware time as milliseconds since 1970, the rest cut."""
+    return (moment - EPOCH) // MILLISECOND
+
+
+def _maybe(moment: datetime | None) -> int | None:
+    return None if moment is None else (moment - EPOCH) // MILLISECOND
+
+
+def _moment(value: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=value)
+
+
+def _maybe_moment(value: int | None) -> datetime | None:
+    return None if value is None else EPOCH + timedelta(milliseconds=value)
+
+
+def exchange_row(exchange: Exchange) -> Row:
+    """Return an exchange's row."""
+    return {
+        "source": exchange.source,
+        "id": exchange.id,
+        "env": exchange.env,
+        "type": exchange.type,
+        "audience": exchange.audience,
+        "receivers": json.dumps(exchange.receivers),
+        "accepted_at": milliseconds(exchange.accepted_at),
+        "expires": milliseconds(exchange.expires),
+        "reply_until": _maybe(exchange.reply_until),
+        "cause": exchange.cause,
+        "reply": exchange.reply,
+        "policy": exchange.policy,
+        "rule": exchange.rule,
+        "compact": exchange.compact,
+        "receipt": exchange.receipt,
+    }
+
+
+def exchange_of(row: tuple[Any, ...]) -> Exchange:
+    """Return the exchange of `statements.EXCHANGE_COLUMNS`."""
+    (
+        source,
+        id_,
+        env,
+        type_,
+        audience,
+        receivers,
+        accepted_at,
+        expires,
+        reply_until,
+        cause,
+        reply,
+        policy,
+        rule,
+        compact,
+        receipt,
+    ) = row
+    return Exchange(
+        source=source,
+        id=id_,
+        env=env,
+        type=type_,
+        audience=audience,
+        receivers=tuple(json.loads(receivers)),
+        accepted_at=_moment(accepted_at),
+        expires=_moment(expires),
+        reply_until=_maybe_moment(reply_until),
+        cause=cause,
+        reply=reply,
+        policy=policy,
+        rule=rule,
+        compact=compact,
+        receipt=receipt,
+    )
+
+
+def delivery_row(delivery: Delivery, position: int) -> Row:
+    """Return the row of a delivery accepted by the entry at `position`."""
+    return {
+        "env": delivery.env,
+        "inbox": delivery.to,
+        "source": delivery.source,
+        "id": delivery.id,
+        "lane": delivery.lane,
+        "expires": milliseconds(delivery.expires),
+        "position": position,
+    } | _standing(delivery, delivery.expires)
+
+
+def moved_row(move: Move, expires: int) -> Row:
+    """Return the parameters that move a delivery which expires then."""
+    return {"of_env": move.env, "of_inbox": move.to} | _standing(move, _moment(expires))
+
+
+def _standing(new: Delivery | Move, expires: datetime) -> Row:
+    """Return the members that a move writes, and the two that follow from them."""
+    state: State = new.state
+    due = next_due(state, lease_until=new.lease_until, due_at=new.due_at, expires=expires)
+    return {
+        "state": state,
+        "attempts": new.attempts,
+        "lease": new.lease,
+        "lease_until": _maybe(new.lease_until),
+        "due_at": _maybe(new.due_at),
+        "code": new.code,
+        "ack": new.ack,
+        "final": int(new.final),
+        "wakes_at": _maybe(due),
+        "unseen": int(state in OUTCOMES),
+    }
+
+
+def delivery_of(row: tuple[Any, ...]) -> Delivery:
+    """Return the delivery of `statements.DELIVERY_COLUMNS`."""
+    env, inbox, source, id_, lane, state, attempts, lease, lease_until, due_at, expires, code, ack, final, position = (
+        row
+    )
+    return Delivery(
+        env=env,
+        to=inbox,
+        source=source,
+        id=id_,
+        lane=lane,
+        state=state,
+        attempts=attempts,
+        lease=lease,
+        lease_until=_maybe_moment(lease_until),
+        due_at=_maybe_moment(due_at),
+        expires=_moment(expires),
+        code=code,
+        ack=ack,
+        final=bool(final),
+        order=position,
+    )

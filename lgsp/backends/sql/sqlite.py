@@ -1,0 +1,193 @@
+"""The ports on one SQLite file: one thread writes, reads that take microseconds run where they are asked, longer ones aside.
+
+The head of the log is read inside each transaction and never remembered, so a second process that writes the same file cannot fork it.
+What a commit does is left to `transaction`, what a read does to `queries`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from datetime import datetime
+from pathlib import Path
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+from lgsp import logs
+from lgsp.backends.sql import files, queries
+from lgsp.backends.sql import statements as sql
+from lgsp.backends.sql.rows import milliseconds
+from lgsp.backends.sql.transaction import Transaction
+from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
+from lgsp.domain.records import Lane
+from lgsp.errors import Refusal
+from lgsp.ports.directory import SignedRecords
+from lgsp.ports.inboxes import Parcel
+from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Query = Callable[Concatenate[sqlite3.Connection, P], T]
+
+
+class SqliteLedger:
+    """Ledger, inboxes and directory store in one object; open it with `open` and end it with `close`."""
+
+    def __init__(self, writer: sqlite3.Connection, near: sqlite3.Connection, far: sqlite3.Connection) -> None:
+        self._writer = writer
+        self._near = near
+        self._far = far
+        self._writing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-write")
+        self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-read")
+        self._closed = False
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = False) -> Self:
+        """Open the file, with `create` after making it where it is missing.
+
+        Refuses (`Unusable`) as `data_missing`, `data_newer`, `data_locked` or `data_unusable`.
+        """
+        with ExitStack() as opened:
+            writer = opened.enter_context(closing(files.open_writer(path, create=create)))
+            near = opened.enter_context(closing(files.open_reader(path)))
+            far = opened.enter_context(closing(files.open_reader(path)))
+            opened.pop_all()
+        return cls(writer, near, far)
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the file; later calls are refused as `unavailable`."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._reading.shutdown()
+        self._writing.shutdown()
+        # The writer goes last: who closes last moves what is still in the log beside the file into the file.
+        for connection in (self._near, self._far, self._writer):
+            connection.close()
+
+    async def commit(self, operations: Sequence[Operation], sign: SignReceipts) -> Sequence[Result]:
+        """Apply the operations in order in one transaction on the writing thread; what `sign` raises leaves nothing behind."""
+        self._refuse_when_closed()
+        return await asyncio.get_running_loop().run_in_executor(self._writing, self._commit, operations, sign)
+
+    def _commit(self, operations: Sequence[Operation], sign: SignReceipts) -> list[Result]:
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                results = Transaction(self._writer, sign).run(operations)
+                self._writer.execute("COMMIT")
+            finally:
+                # Some failures, a full disk among them, end the transaction by themselves.
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+        except sqlite3.Error:
+            logs.get_logger().error("commit.failed", operations=len(operations), exc_info=True)
+            raise Refusal("unavailable", "the ledger cannot be written") from None
+        return results
+
+    async def exchanges(self, keys: Sequence[ExchangeKey]) -> dict[ExchangeKey, Exchange]:
+        """Return the exchanges among these keys that are held."""
+        return self._read(queries.exchanges, keys)
+
+    async def exchange_of(self, env: str) -> Exchange | None:
+        """Return the exchange of an env hash."""
+        return self._read(queries.exchange_by_env, env)
+
+    async def size(self) -> int:
+        """Return the number of committed entries."""
+        return self._read(queries.size)
+
+    async def leaves(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaf hashes of entries start..stop-1."""
+        return await self._read_aside(queries.column, sql.LEAVES, {"start": start, "stop": stop})
+
+    async def entries(self, start: int, stop: int) -> list[bytes]:
+        """Return the bytes of entries start..stop-1."""
+        return await self._read_aside(queries.column, sql.ENTRIES, {"start": start, "stop": stop})
+
+    async def checkpoint(self) -> str:
+        """Return the last kept checkpoint, or ""."""
+        return self._read(queries.checkpoint)
+
+    async def used_since(self, moment: datetime) -> dict[str, int]:
+        """Return how many exchanges were accepted under each grant since a moment."""
+        return await self._read_aside(queries.used_since, moment)
+
+    async def queued(self, inbox: str, lane: Lane, limit: int, skip: Sequence[str] = ()) -> list[Parcel]:
+        """Return the first `limit` queued deliveries of one lane in the order of acceptance."""
+        return self._read(queries.queued, inbox, lane, limit, frozenset(skip))
+
+    async def parcel(self, env: str, to: str) -> Parcel | None:
+        """Return one delivery with its content, while the body is held."""
+        return self._read(queries.parcel, env, to)
+
+    async def deliveries(self, env: str) -> list[Delivery]:
+        """Return all deliveries of an envelope, by receiver."""
+        return self._read(queries.deliveries, sql.DELIVERIES, {"env": env})
+
+    async def delivery(self, env: str, to: str) -> Delivery | None:
+        """Return one delivery."""
+        return self._read(queries.delivery, env, to)
+
+    async def due(self, now: datetime, limit: int) -> list[Delivery]:
+        """Return open deliveries that somebody must look at again at `now`, in the order of acceptance."""
+        values = {"now": milliseconds(now), "limit": max(limit, 0)}
+        return await self._read_aside(queries.deliveries, sql.DUE, values)
+
+    async def leased(self) -> list[Delivery]:
+        """Return every leased delivery, in the order of acceptance."""
+        return await self._read_aside(queries.deliveries, sql.LEASED, {})
+
+    async def outcomes(self, source: str, limit: int) -> list[Delivery]:
+        """Return what `source` sent, has an outcome, and was not yet seen by it, in the order of acceptance."""
+        values = {"source": source, "limit": max(limit, 0)}
+        return await self._read_aside(queries.deliveries, sql.OUTCOMES, values)
+
+    async def depths(self) -> dict[tuple[str, str], int]:
+        """Return how many deliveries are open per (inbox, state)."""
+        return await self._read_aside(queries.depths)
+
+    async def head(self) -> SignedRecords | None:
+        """Return the latest version of the directory, or None before the first."""
+        return await self._read_aside(queries.head)
+
+    async def at(self, version: int) -> SignedRecords | None:
+        """Return one version of the directory."""
+        return await self._read_aside(queries.version, version)
+
+    async def documents(self) -> dict[str, bytes]:
+        """Return every schema document by URN."""
+        return await self._read_aside(queries.pairs, sql.DOCUMENTS)
+
+    async def body_keys(self) -> dict[str, bytes]:
+        """Return the wrapped body key of each day."""
+        return await self._read_aside(queries.pairs, sql.BODY_KEYS)
+
+    async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
+        """Return the persons an exchange names, as pseudonyms."""
+        return await self._read_aside(queries.subjects, env)
+
+    def _read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a short query on the caller's thread: going to another one would take longer than the query."""
+        return _guarded(query, self._near, *args, **kwargs)
+
+    async def _read_aside(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._refuse_when_closed()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reading, lambda: _guarded(query, self._far, *args, **kwargs))
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise Refusal("unavailable", "the ledger is closed")
+
+
+def _guarded(query: Query[P, T], connection: sqlite3.Connection, *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        return query(connection, *args, **kwargs)
+    except sqlite3.Error:
+        logs.get_logger().error("read.failed", exc_info=True)
+        raise Refusal("unavailable", "the ledger cannot be read") from None

@@ -1,0 +1,145 @@
+"""The tables and their indexes. Times are integers: milliseconds since 1970 in UTC."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+SCHEMA_VERSION: Final = 1
+"""Stored in `meta`; a file of another version is refused."""
+
+METADATA: Final = sa.MetaData()
+
+QUEUED: Final = "state = 'queued'"
+OPEN: Final = "wakes_at IS NOT NULL"
+NEWS: Final = "unseen = 1"
+
+
+def _text(name: str, *, key: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, primary_key=key, nullable=False)
+
+
+def _bytes(name: str, *, key: bool = False) -> sa.Column[bytes]:
+    return sa.Column(name, sa.LargeBinary, primary_key=key, nullable=False)
+
+
+def _integer(name: str, *, key: bool = False, nullable: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, primary_key=key, nullable=nullable, autoincrement=False)
+
+
+def _accepted() -> sa.Column[str]:
+    """Return the column that ties a row to its exchange, written later in the same transaction."""
+    held = sa.ForeignKey("exchange.env", deferrable=True, initially="DEFERRED")
+    return sa.Column("env", sa.Text, held, nullable=False)
+
+
+def _small(name: str, *members: Any) -> sa.Table:  # noqa: ANN401 - columns and constraints
+    """Return a table of narrow or few rows, stored in the order of its key."""
+    return sa.Table(name, METADATA, *members, sqlite_with_rowid=False)
+
+
+def _part(condition: str) -> dict[str, Any]:
+    """Return the options of an index over part of a table: small, and cheap to keep."""
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
+
+
+meta = _small("meta", _text("name", key=True), _text("value"))
+
+entry = sa.Table(
+    "entry",
+    METADATA,
+    # In SQLite only the word INTEGER makes a key the row's own number.
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    _bytes("leaf"),
+    _bytes("data"),
+)
+"""The log: each entry's bytes, verbatim, with its leaf hash."""
+
+exchange = sa.Table(
+    "exchange",
+    METADATA,
+    _text("env"),
+    _text("source"),
+    _text("id"),
+    _text("type"),
+    _text("audience"),
+    _text("receivers"),
+    _integer("accepted_at"),
+    _integer("expires"),
+    _integer("reply_until", nullable=True),
+    _text("cause"),
+    _text("reply"),
+    _integer("policy"),
+    _text("rule"),
+    _bytes("compact"),
+    _text("receipt"),
+    sa.UniqueConstraint("env", name="exchange_env"),
+    sa.UniqueConstraint("source", "id", name="exchange_key"),
+    sa.Index("exchange_used", "accepted_at", "rule"),
+)
+"""Accepted envelopes. Rows are wide, so both keys are indexes beside them."""
+
+delivery = sa.Table(
+    "delivery",
+    METADATA,
+    _accepted(),
+    _text("inbox"),
+    _text("source"),
+    _text("id"),
+    _text("lane"),
+    _text("state"),
+    _integer("attempts"),
+    _text("lease"),
+    _integer("lease_until", nullable=True),
+    _integer("due_at", nullable=True),
+    _integer("expires"),
+    _text("code"),
+    _text("ack"),
+    _integer("final"),
+    _integer("position"),
+    _integer("wakes_at", nullable=True),
+    _integer("unseen"),
+    sa.UniqueConstraint("env", "inbox", name="delivery_key"),
+    sa.Index("delivery_queued", "inbox", "lane", "position", "env", **_part(QUEUED)),
+    sa.Index("delivery_due", "wakes_at", **_part(OPEN)),
+    sa.Index("delivery_news", "source", "position", **_part(NEWS)),
+)
+"""Where each receiver's part stands. `wakes_at`: when somebody must look again, null once settled; `unseen`: whether the sender is to be told."""
+
+body = sa.Table(
+    "body", METADATA, _accepted(), _bytes("sealed"), _text("day"), sa.UniqueConstraint("env", name="body_env")
+)
+"""Sealed bodies, dropped once no delivery of the envelope is open."""
+
+body_key = _small("body_key", _text("day", key=True), _bytes("wrapped"))
+
+subject = sa.Table(
+    "subject",
+    METADATA,
+    _accepted(),
+    _bytes("pseudonym"),
+    _bytes("salt"),
+    _text("commitment"),
+    sa.Index("subject_env", "env"),
+    sa.Index("subject_person", "pseudonym"),
+)
+"""Persons that exchanges name, as pseudonyms: all that ties a commitment in the log to one of them, and can be erased."""
+
+nonce = _small("nonce", _text("jti", key=True), _integer("until"), sa.Index("nonce_until", "until"))
+
+directory_version = _small("directory_version", _integer("version", key=True), _bytes("statement"))
+
+directory_record = _small(
+    "directory_record",
+    _bytes("hash", key=True),
+    _integer("added", key=True),
+    _integer("removed", nullable=True),
+    _bytes("record"),
+    sa.Index("directory_record_span", "removed", "added"),
+)
+"""Each record once for as long as it stays: from version `added` up to, and not including, version `removed`."""
+
+schema_document = _small("schema_document", _text("urn", key=True), _bytes("document"))
+
+checkpoint = _small("checkpoint", _integer("size", key=True), _text("note"))

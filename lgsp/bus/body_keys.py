@@ -1,0 +1,57 @@
+"""Body keys: one AES-256 key a day, wrapped under a key file, so that destroying a day's key erases the day's bodies (protocol section 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lgsp.bus.sequencer import Sequencer
+from lgsp.domain import sealing
+from lgsp.domain.directory import day_of
+from lgsp.errors import Refusal
+from lgsp.ports.clock import Clock, Entropy
+from lgsp.ports.directory import DirectoryStore
+from lgsp.ports.ledger import KeepBodyKey
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+
+
+@dataclass(slots=True, kw_only=True)
+class BodyKeys:
+    """Seals and opens bodies with the key of the day of acceptance."""
+
+    wrap: bytes = field(repr=False)
+    store: DirectoryStore
+    sequencer: Sequencer
+    clock: Clock
+    entropy: Entropy
+    _keys: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    async def today(self) -> str:
+        """Return the day of now, after its key is durable."""
+        day = day_of(self.clock.now()).isoformat()
+        if day not in self._keys:
+            await self._load()
+        if day not in self._keys:
+            fresh = self.entropy.token(KEY_BYTES)
+            wrapped = sealing.seal(self.wrap, day, fresh, self.entropy.token(NONCE_BYTES))
+            await self.sequencer.submit(KeepBodyKey(day=day, wrapped=wrapped))
+            await self._load()
+        return day
+
+    async def _load(self) -> None:
+        for day, wrapped in (await self.store.body_keys()).items():
+            if day not in self._keys:
+                self._keys[day] = sealing.open_sealed(self.wrap, day, wrapped)
+
+    def seal(self, day: str, env: str, body: bytes) -> bytes:
+        """Return the sealed body under a day's key, bound to the env hash."""
+        return sealing.seal(self._keys[day], env, body, self.entropy.token(NONCE_BYTES))
+
+    async def open(self, day: str, env: str, sealed: bytes) -> bytes:
+        """Return the body; refuse as `not_found` when its day's key was destroyed."""
+        if day not in self._keys:
+            await self._load()
+        if day not in self._keys:
+            raise Refusal("not_found", "the body was erased with its day")
+        return sealing.open_sealed(self._keys[day], env, sealed)

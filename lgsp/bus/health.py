@@ -1,0 +1,39 @@
+"""Whether the gateway lives and is ready, and if not, what is degraded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lgsp.bus.ingress import Ingress
+from lgsp.bus.registry import Registry
+from lgsp.errors import Refusal
+from lgsp.ports.ledger import Ledger
+
+
+@dataclass(slots=True, kw_only=True)
+class Health:
+    """Answers probes."""
+
+    ledger: Ledger
+    registry: Registry
+    ingress: Ingress
+
+    def live(self) -> bool:
+        """Tell whether the process answers at all."""
+        return True
+
+    async def ready(self) -> tuple[bool, dict[str, str]]:
+        """Return whether envelopes are taken, and the state of each part: `ok`, or what is wrong in a word."""
+        states = {
+            "ledger": await self._ledger(),
+            "directory": "ok" if self.registry.current.version else "empty",
+            "intake": "draining" if self.ingress.draining else "ok",
+        }
+        return all(state == "ok" for state in states.values()), states
+
+    async def _ledger(self) -> str:
+        try:
+            await self.ledger.size()
+        except Refusal:
+            return "away"
+        return "ok"

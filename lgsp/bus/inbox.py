@@ -1,0 +1,99 @@
+"""What is in flight from this gateway to one receiver: who is attached, how much it may be given, and whether it is tried with care."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from lgsp.domain.envelope import Wire
+from lgsp.domain.exchange import Delivery
+from lgsp.domain.limits import LIMITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """One delivery as it is handed to its receiver; `receipt` is JSON text."""
+
+    wire: Wire
+    env: str
+    receipt: str
+    lease: str
+    lease_until: datetime
+    attempt: int
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes from the receiver's credit."""
+        return len(self.wire.body) + len(self.wire.compact)
+
+
+class Receiver(Protocol):
+    """A stream as the courier sees it; neither call may block."""
+
+    def hand_over(self, handover: Handover) -> None:
+        """Take one delivery."""
+
+    def outcome(self, delivery: Delivery) -> None:
+        """Learn what became of something this system sent."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Attached:
+    """One receiver with the credit it gave: deliveries and bytes it is ready to take."""
+
+    receiver: Receiver
+    deliveries: int = 0
+    size: int = 0
+
+    def give(self, deliveries: int, size: int) -> None:
+        """Add credit, up to the most that one stream may hold."""
+        self.deliveries = min(self.deliveries + max(deliveries, 0), LIMITS.credit)
+        self.size = min(self.size + max(size, 0), LIMITS.credit * LIMITS.body_bytes)
+
+    @property
+    def ready(self) -> bool:
+        """Whether one delivery more may be handed over."""
+        return self.deliveries > 0 and self.size > 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Flight:
+    """A leased delivery and who holds it; None for a pull or a waiting call."""
+
+    delivery: Delivery
+    holder: Attached | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Inbox:
+    """One system's inbox at this gateway."""
+
+    system: str
+    attached: list[Attached] = field(default_factory=list)
+    flights: dict[str, Flight] = field(default_factory=dict)
+    pumping: bool = False
+    cautious: bool = False
+    """After an abnormal end with several in flight they go out one at a time, until one is settled."""
+    bell: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def room(self, limit: int) -> int:
+        """Return how many deliveries may be taken now, at most `limit`."""
+        if self.cautious:
+            return 0 if self.flights else min(1, limit)
+        return min(limit, sum(each.deliveries for each in self.attached if each.ready))
+
+    def room_for_pull(self, limit: int) -> int:
+        """Return how many deliveries a pull may take."""
+        if self.cautious:
+            return 0 if self.flights else 1
+        return limit
+
+    def next_holder(self, size: int) -> Attached | None:
+        """Charge a delivery of `size` bytes to a receiver with credit and return it, or None when all have gone."""
+        holder = max((each for each in self.attached if each.ready), key=lambda each: each.deliveries, default=None)
+        if holder is not None:
+            holder.deliveries -= 1
+            holder.size -= size
+        return holder

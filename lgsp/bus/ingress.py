@@ -1,0 +1,253 @@
+"""Ingress: one envelope from its bytes to its receipt (protocol section 4): read, look up, judge, commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lgsp.bus.body_keys import BodyKeys
+from lgsp.bus.courier import Courier
+from lgsp.bus.edge_refusals import EdgeRefusals
+from lgsp.bus.quotas import Quotas
+from lgsp.bus.registry import Registry
+from lgsp.bus.sequencer import Sequencer
+from lgsp.domain import admission, subjects
+from lgsp.domain.admission import Accepted, Read, Refused
+from lgsp.domain.entries import Draft, draft
+from lgsp.domain.envelope import Manifest, Wire
+from lgsp.domain.exchange import Delivery, Exchange
+from lgsp.errors import Defect, Refusal
+from lgsp.logs import get_logger
+from lgsp.ports.clock import Clock, Entropy
+from lgsp.ports.ledger import Accept, Done, Ledger, ReceiptItem, Refuse, SubjectLink
+
+SALT_BYTES = 16
+JUDGED_AT_MOST = 8
+"""How often an envelope is judged again because the directory moved or its twin won; more is a fault of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipted:
+    """An accepted envelope and its receipt, as JSON text: the first one, byte for byte, when it came again."""
+
+    env: str
+    receipt: str
+    manifest: Manifest
+    duplicate: bool
+
+
+class EnvelopeRefused(Exception):
+    """A refused envelope; `receipt` (JSON text) is there when the refusal has an entry of its own."""
+
+    def __init__(self, refusal: Refusal, *, env: str, receipt: str | None) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+        self.env = env
+        self.receipt = receipt
+
+
+@dataclass(slots=True, kw_only=True)
+class Ingress:
+    """Takes envelopes in."""
+
+    gateway: str
+    registry: Registry
+    ledger: Ledger
+    sequencer: Sequencer
+    courier: Courier
+    quotas: Quotas
+    refusals: EdgeRefusals
+    body_keys: BodyKeys
+    subject_key: bytes
+    clock: Clock
+    entropy: Entropy
+    queued_at_once: bool
+    """Whether a committed delivery is queued by being committed (the embedded transport)."""
+    draining: bool = False
+
+    async def submit(self, wire: Wire, *, peer: str) -> Receipted:
+        """Accept an envelope and return its receipt; raise `EnvelopeRefused`, or `Refusal` as `unavailable` or `draining`."""
+        if self.draining:
+            raise Refusal("draining")
+        for _ in range(JUDGED_AT_MOST):
+            found = await self._submit_once(wire, peer)
+            if found is not None:
+                return found
+        raise Defect("an envelope was judged again and again")
+
+    async def _submit_once(self, wire: Wire, peer: str) -> Receipted | None:
+        """Return the receipt, or None when the envelope must be judged again."""
+        directory = self.registry.current
+        read = admission.read(wire, directory)
+        if isinstance(read, Refused):
+            raise await self._refused(read, peer)
+        keys = [read.exchange_key] + ([read.request_key] if read.request_key else [])
+        held = await self.ledger.exchanges(keys)
+        seen = held.get(read.exchange_key)
+        if seen is not None:
+            return await self._again(read, seen, peer)
+        judged = admission.judge(
+            read,
+            directory=directory,
+            held=self.registry.contracts,
+            now=self.clock.now(),
+            request=held.get(read.request_key) if read.request_key else None,
+            used=self.quotas.used,
+        )
+        if isinstance(judged, Refused):
+            raise await self._refused(judged, peer)
+        return await self._accept(judged, directory.version)
+
+    async def _again(self, read: Read, seen: Exchange, peer: str) -> Receipted:
+        """Answer an envelope that was accepted before: by its manifest, since an ES256 signature has two valid spellings."""
+        if seen.compact.split(b".")[1] != read.wire.compact.split(b".")[1]:
+            refused = Refused(
+                refusal=Refusal("id_conflict", pointer="/id"),
+                env=read.env,
+                kid=read.key.record.id,
+                manifest=read.manifest,
+                source_proven=True,
+            )
+            raise await self._refused(refused, peer)
+        return Receipted(env=seen.env, receipt=seen.receipt, manifest=read.manifest, duplicate=True)
+
+    async def _accept(self, judged: Accepted, version: int) -> Receipted | None:
+        rule = judged.leave.rule
+        # Counted before the commit, so that envelopes judged side by side cannot pass a quota together.
+        self.quotas.count(rule)
+        result = None
+        try:
+            operation = await self._operation(judged, version)
+            [result] = await self.sequencer.submit(operation)
+        finally:
+            if not isinstance(result, Done):
+                self.quotas.count(rule, -1)
+        if not isinstance(result, Done):
+            if result == "stale":
+                await self.registry.reload()
+            return None
+        if result.receipt is None:
+            raise Defect("an accepted envelope got no receipt")
+        self.courier.accepted(judged.read.manifest, operation.deliveries)
+        read = judged.read
+        return Receipted(env=read.env, receipt=result.receipt.text(), manifest=read.manifest, duplicate=False)
+
+    async def _operation(self, judged: Accepted, version: int) -> Accept:
+        read, leave, now = judged.read, judged.leave, self.clock.now()
+        manifest = read.manifest
+        day = await self.body_keys.today()
+        links = tuple(self._link(scheme, number) for scheme, number in judged.subjects)
+        exchange = Exchange(
+            source=manifest.source,
+            id=manifest.id,
+            env=read.env,
+            type=manifest.type,
+            audience=manifest.audience,
+            receivers=tuple(target.receiver for target in leave.targets),
+            accepted_at=now,
+            expires=manifest.expires,
+            reply_until=leave.reply_until,
+            cause=judged.cause.env if judged.cause else "",
+            reply="",
+            policy=version,
+            rule=leave.rule,
+            compact=read.wire.compact,
+            receipt="",
+        )
+        return Accept(
+            exchange=exchange,
+            deliveries=tuple(self._delivery(exchange, target.inbox, judged) for target in leave.targets),
+            sealed=self.body_keys.seal(day, read.env, read.wire.body),
+            day=day,
+            entry=self._entry(judged, exchange, links),
+            item=_item(read.env, manifest, "accepted"),
+            subjects=links,
+            answers=judged.cause.key if judged.cause else None,
+            head=version,
+        )
+
+    def _delivery(self, exchange: Exchange, inbox: str, judged: Accepted) -> Delivery:
+        return Delivery(
+            env=exchange.env,
+            to=inbox,
+            source=exchange.source,
+            id=exchange.id,
+            lane=judged.leave.lane,
+            state="queued" if self.queued_at_once else "accepted",
+            attempts=0,
+            lease="",
+            lease_until=None,
+            due_at=None,
+            expires=exchange.expires,
+            code="",
+            ack="",
+            final=False,
+            order=0,
+        )
+
+    def _entry(self, judged: Accepted, exchange: Exchange, links: tuple[SubjectLink, ...]) -> Draft:
+        manifest = judged.read.manifest
+        return draft(
+            "msg.accepted",
+            at=exchange.accepted_at,
+            bus=self.gateway,
+            env=exchange.env,
+            id=exchange.id,
+            src=exchange.source,
+            aud=exchange.audience,
+            type=exchange.type,
+            schema=manifest.schema,
+            policy=exchange.policy,
+            rule=exchange.rule,
+            kid=judged.read.key.record.id,
+            purpose=manifest.text("purpose"),
+            cause=exchange.cause,
+            sc=[link.commitment for link in links],
+        )
+
+    def _link(self, scheme: str, number: str) -> SubjectLink:
+        pseudonym = subjects.pseudonym(self.subject_key, scheme, number)
+        salt = self.entropy.token(SALT_BYTES)
+        return SubjectLink(pseudonym=pseudonym, salt=salt, commitment=subjects.commitment(salt, pseudonym))
+
+    async def _refused(self, refused: Refused, peer: str) -> EnvelopeRefused:
+        """Record a refusal as its stage asks, and return what to raise."""
+        code = refused.refusal.code
+        if not refused.signed:
+            self.refusals.count(code, peer)
+            return EnvelopeRefused(refused.refusal, env=refused.env, receipt=None)
+        if self.refusals.is_one_too_many(refused.kid, code):
+            return EnvelopeRefused(refused.refusal, env=refused.env, receipt=None)
+        # Only what gets an entry gets a line: a flood fills neither the log nor the disk.
+        get_logger().info("envelope.refused", code=code, env=refused.env, peer=peer)
+        [result] = await self.sequencer.submit(self._refuse_operation(refused))
+        receipt = result.receipt.text() if isinstance(result, Done) and result.receipt else None
+        return EnvelopeRefused(refused.refusal, env=refused.env, receipt=receipt)
+
+    def _refuse_operation(self, refused: Refused) -> Refuse:
+        manifest, code = refused.manifest, refused.refusal.code
+        entry = draft(
+            "msg.rejected",
+            at=self.clock.now(),
+            bus=self.gateway,
+            env=refused.env,
+            id=manifest.id if manifest else "",
+            src=manifest.source if manifest and refused.source_proven else "",
+            aud=manifest.audience if manifest else "",
+            type=manifest.type if manifest else "",
+            policy=self.registry.current.version,
+            kid=refused.kid,
+            code=code,
+        )
+        proven = manifest is not None and refused.source_proven
+        return Refuse(entry=entry, item=_item(refused.env, manifest, "rejected", code) if proven and manifest else None)
+
+
+def _item(env: str, manifest: Manifest, outcome: str, code: str = "") -> ReceiptItem:
+    return ReceiptItem(
+        env=env,
+        id=manifest.id,
+        src=manifest.source,
+        aud=manifest.audience,
+        outcome="accepted" if outcome == "accepted" else "rejected",
+        code=code,
+    )

@@ -1,0 +1,131 @@
+"""The legal moves of a delivery as ledger operations with their log entries: each gives the operation and the delivery as it will stand."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from lgsp.domain.entries import Draft, draft
+from lgsp.domain.exchange import OPEN, Delivery, State
+from lgsp.domain.retry import RETRY, RetryPolicy
+from lgsp.domain.statements import Statement
+from lgsp.errors import Refusal
+from lgsp.ports.ledger import Move
+
+REASON_FORM: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+POINTER_FORM: Final = re.compile(r"(?:/[A-Za-z0-9_*-]{1,64}){0,16}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A move to make and the delivery after it."""
+
+    move: Move
+    after: Delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moves:
+    """Makes steps in the name of one gateway."""
+
+    gateway: str
+    retry: RetryPolicy = RETRY
+
+    def lease(self, held: Delivery, *, lease: str, until: datetime, now: datetime, final: bool = False) -> Step:
+        """Lease a queued delivery for a hand-over; `final` when it goes out in the answer to a waiting call."""
+        entry = self._entry("msg.delivered", held, now, attempt=held.attempts + 1)
+        after = replace(held, state="leased", lease=lease, lease_until=until, due_at=None, final=final)
+        return _step(held, after, expect=frozenset({"queued"}), entry=entry)
+
+    def extend(self, held: Delivery, *, until: datetime) -> Step:
+        """Let a lease last longer."""
+        return _step(held, replace(held, lease_until=until), expect=frozenset({"leased"}), held_lease=held.lease)
+
+    def settle(self, held: Delivery, statement: Statement, item: dict[str, Any], *, now: datetime) -> Step:
+        """Settle a delivery by the receiver's ack; refuse (`ack_invalid`) an outcome, code or pointer that is not of its form."""
+        outcome, code, pointer = item.get("outcome"), item.get("code", ""), item.get("pointer", "")
+        sound = isinstance(code, str) and isinstance(pointer, str) and (not code or REASON_FORM.fullmatch(code))
+        if outcome not in {"accepted", "rejected"} or not sound or not POINTER_FORM.fullmatch(pointer):
+            raise Refusal("ack_invalid", "the item is not of its form")
+        state: State = "acked" if outcome == "accepted" else "rejected"
+        entry = self._entry("msg.acked", held, now, stmt=statement.leaf, code=code)
+        after = _at_rest(held, state, code=code, ack=statement.text())
+        return _step(held, after, expect=OPEN, entry=entry)
+
+    def settle_final(self, held: Delivery, *, now: datetime) -> Step:
+        """Settle a reply that went out in a waiting call's answer, once its lease ended without a nack."""
+        return _step(
+            held,
+            _at_rest(held, "acked"),
+            expect=frozenset({"leased"}),
+            held_lease=held.lease,
+            entry=self._entry("msg.acked", held, now),
+        )
+
+    def put_back(self, held: Delivery, *, code: str, now: datetime, asked: timedelta | None = None) -> Step:
+        """Count an attempt: wait for the next one, or park after the last."""
+        if not REASON_FORM.fullmatch(code):
+            raise Refusal(
+                "bad_request", "a code is lower case letters, digits, dot, dash or underscore", pointer="/code"
+            )
+        counted = held.attempts + 1
+        if self.retry.is_last(counted):
+            after = replace(_at_rest(held, "parked", code=code), attempts=counted)
+            event = "msg.parked"
+        else:
+            due = self.retry.due(counted, now, asked)
+            after = replace(_at_rest(held, "waiting", code=code), attempts=counted, due_at=due)
+            event = "msg.nacked"
+        entry = self._entry(event, held, now, code=code, attempt=counted)
+        return _step(held, after, expect=frozenset({"leased"}), held_lease=held.lease, entry=entry)
+
+    def requeue(self, held: Delivery) -> Step:
+        """Queue a delivery again without counting an attempt: its lease or pause is over, or its receiver went away."""
+        after = replace(_at_rest(held, "queued", code=held.code))
+        return _step(held, after, expect=frozenset({held.state}), held_lease=held.lease)
+
+    def expire(self, held: Delivery, *, now: datetime, code: str = "expired") -> Step:
+        """End a delivery whose time is over."""
+        entry = self._entry("msg.expired", held, now, code=code)
+        return _step(
+            held,
+            _at_rest(held, "expired", code=code),
+            expect=frozenset({held.state}),
+            held_lease=held.lease,
+            entry=entry,
+        )
+
+    def _entry(self, event: str, held: Delivery, now: datetime, **members: str | int) -> Draft:
+        return draft(event, at=now, bus=self.gateway, env=held.env, id=held.id, to=held.to, **members)
+
+
+def _at_rest(held: Delivery, state: State, *, code: str = "", ack: str = "") -> Delivery:
+    return replace(held, state=state, lease="", lease_until=None, due_at=None, final=False, code=code, ack=ack)
+
+
+def _step(
+    held: Delivery,
+    after: Delivery,
+    *,
+    expect: frozenset[State],
+    held_lease: str | None = None,
+    entry: Draft | None = None,
+) -> Step:
+    move = Move(
+        env=held.env,
+        to=held.to,
+        expect=expect,
+        held=held_lease,
+        state=after.state,
+        attempts=after.attempts,
+        lease=after.lease,
+        lease_until=after.lease_until,
+        due_at=after.due_at,
+        code=after.code,
+        ack=after.ack,
+        final=after.final,
+        entry=entry,
+    )
+    return Step(move=move, after=after)

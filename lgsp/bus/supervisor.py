@@ -1,0 +1,86 @@
+"""The bus as a whole: its parts, its tasks, its orderly start and end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+
+from lgsp.bus.auditor import Auditor
+from lgsp.bus.authentication import Authenticator
+from lgsp.bus.courier import Courier
+from lgsp.bus.edge_refusals import EdgeRefusals
+from lgsp.bus.health import Health
+from lgsp.bus.ingress import Ingress
+from lgsp.bus.quotas import Quotas
+from lgsp.bus.registry import Registry
+from lgsp.bus.sequencer import Sequencer
+from lgsp.bus.steward import Steward
+from lgsp.bus.sweep import Sweep
+from lgsp.domain.limits import Limits
+from lgsp.ports.clock import Clock, Entropy
+from lgsp.ports.ledger import Ledger
+
+
+@dataclass(slots=True)
+class Tasks:
+    """The tasks of one gateway, in one TaskGroup: when one of them fails, the gateway ends."""
+
+    group: asyncio.TaskGroup
+    running: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def spawn(self, name: str, work: Awaitable[None]) -> None:
+        """Run `work` until it ends or the gateway does."""
+        task = self.group.create_task(_awaited(work), name=name)
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+
+    def cancel(self) -> None:
+        """End all of them."""
+        for task in list(self.running):
+            task.cancel()
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bus:
+    """Everything the edge needs, wired by `lgsp.app`."""
+
+    gateway: str
+    bus: str
+    clock: Clock
+    entropy: Entropy
+    limits: Limits
+    ledger: Ledger
+    registry: Registry
+    authenticator: Authenticator
+    ingress: Ingress
+    courier: Courier
+    auditor: Auditor
+    health: Health
+    steward: Steward
+    refusals: EdgeRefusals
+    sequencer: Sequencer
+    sweep: Sweep
+    quotas: Quotas
+    tasks: Tasks
+
+    async def start(self) -> None:
+        """Take up the directory, open the log, take back what was leased, and begin to sweep."""
+        self.tasks.spawn("sequencer", self.sequencer.run())
+        await self.registry.reload()
+        await self.steward.open_log()
+        await self.quotas.load(self.ledger)
+        await self.sweep.take_back()
+        self.tasks.spawn("sweep", self.sweep.run())
+
+    async def drain(self) -> None:
+        """Take nothing more in, finish what waits, keep the last checkpoint, end the tasks. Streams are closed before."""
+        self.ingress.draining = True
+        await self.sequencer.settle()
+        await self.sweep.flush_refusals()
+        await self.auditor.keep()
+        self.tasks.cancel()

@@ -1,0 +1,252 @@
+"""Settings of a gateway: the data folder's `lgsp.toml`, over it the environment, over that the flags of a command.
+
+Every problem is reported at once, with the place each value comes from. What the files named here hold is read by `keyfiles`, the backends and
+the edge.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from lgsp.domain import keys
+from lgsp.domain.records import BusUrn, GatewayUrn
+from lgsp.errors import Refusal, Unusable
+
+FILE: Final = "lgsp.toml"
+PREFIX: Final = "LGSP_"
+NESTED: Final = "__"
+ADAPTERS: Final = "LGSP_SETTING_"
+"""Variables of adapters' own settings, none of the gateway's."""
+DEFAULT_PORT: Final = 8791
+
+Origin = Annotated[str, StringConstraints(pattern=r"^[a-z0-9./-]{3,120}$")]
+
+
+class Section(BaseModel):
+    """One table of the file; a name that is not known is a problem, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BusSection(Section):
+    """Which bus and gateway this is; `log` is the origin of the log's checkpoints."""
+
+    urn: BusUrn
+    gateway: GatewayUrn
+    log: Origin
+
+    @model_validator(mode="after")
+    def _of_one_bus(self) -> Self:
+        if not self.gateway.startswith(f"{self.urn}:gw:"):
+            raise ValueError("the gateway is another bus's")
+        return self
+
+
+class HttpSection(Section):
+    """Where the gateway listens; port 0 takes a free one. Beyond loopback it needs TLS, its own or a proxy's."""
+
+    host: Annotated[str, StringConstraints(min_length=1, max_length=255)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = DEFAULT_PORT
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    behind_tls_proxy: bool = False
+
+    @model_validator(mode="after")
+    def _whole_pair(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key are given together or not at all")
+        return self
+
+
+class StorageSection(Section):
+    """Where the ledger is kept."""
+
+    path: Path = Path("bus.sqlite")
+
+
+class KeysSection(Section):
+    """Files of the gateway's own keys, and the public key of the registrar that the directory is pinned to."""
+
+    gateway: Path
+    log: Path = Path("keys/log.pem")
+    body: Path = Path("keys/body.key")
+    subject: Path = Path("keys/subject.key")
+    registrar: dict[str, str]
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        try:
+            keys.public_key(self.registrar)
+        except Refusal as refusal:
+            raise ValueError(f"registrar: {refusal.detail}") from None
+        return self
+
+    def registrar_key(self) -> keys.PublicKey:
+        """Return the pinned key of the registrar."""
+        return keys.public_key(self.registrar)
+
+
+class Settings(BaseSettings):
+    """All settings of one gateway; relative paths have been resolved against the data folder."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=NESTED, extra="forbid", frozen=True)
+
+    data: Path
+    bus: BusSection
+    http: HttpSection = HttpSection()
+    storage: StorageSection = StorageSection()
+    keys: KeysSection
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def load(cls, data: Path, overrides: Mapping[str, object] | None = None) -> Self:
+        """Return the settings of a data folder; refuse (`data_missing`, `config_invalid`) with every problem on a line of its own.
+
+        `overrides` are a command's flags by dotted name (`http.port`); None leaves a setting as it is.
+        """
+        flags = {name: value for name, value in (overrides or {}).items() if value is not None}
+        written = _read_file(data / FILE)
+        origins = _origins_of(cls, flags, written)
+        try:
+            found = cls(**_nested(flags), data=data)
+        except ValidationError as error:
+            raise _refused([_problem(cls, row, origins) for row in error.errors(include_url=False)]) from None
+        except SettingsError as error:
+            raise _refused([str(error)]) from None
+        found._origins.update(origins)
+        return found._located()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no .env file is read: one more place to look is one too many
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - keys have files of their own
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: flags, environment, the file of the data folder."""
+        path = Path(init_settings()["data"]) / FILE
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+    def origins(self) -> dict[str, str]:
+        """Return where each setting comes from, by dotted name: a flag, a variable of the environment, the file, or its default."""
+        return dict(self._origins)
+
+    def values(self) -> dict[str, str]:
+        """Return each setting as text, by dotted name, in the order of the file; the registrar's key as its thumbprint."""
+        sections = {name: getattr(self, name) for name in SECTIONS}
+        found = {
+            f"{name}.{key}": str(getattr(section, key))
+            for name, section in sections.items()
+            for key in type(section).model_fields
+        }
+        return found | {"keys.registrar": self.keys.registrar_key().kid}
+
+    def _located(self) -> Self:
+        return self.model_copy(
+            update={
+                "http": _resolve(self.http, self.data, "tls_cert", "tls_key"),
+                "storage": _resolve(self.storage, self.data, "path"),
+                "keys": _resolve(self.keys, self.data, "gateway", "log", "body", "subject"),
+            }
+        )
+
+
+SECTIONS: Final[dict[str, type[Section]]] = {
+    "bus": BusSection,
+    "http": HttpSection,
+    "storage": StorageSection,
+    "keys": KeysSection,
+}
+
+
+def _resolve(section: Section, data: Path, *names: str) -> Section:
+    paths = {name: data / path for name in names if (path := getattr(section, name)) is not None}
+    return section.model_copy(update=paths)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise Unusable("data_missing", f"{path} is not there") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _refused([f"{path}: {error}"]) from None
+    except OSError as error:
+        raise _refused([f"{path}: {error.strerror}"]) from None
+
+
+def _nested(flat: Mapping[str, object]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for dotted, value in flat.items():
+        section, _, name = dotted.partition(".")
+        found.setdefault(section, {})[name] = value
+    return found
+
+
+def _origins_of(settings: type[Settings], flags: Mapping[str, object], written: dict[str, Any]) -> dict[str, str]:
+    strangers = [_stranger(name) for name in _variables() if name.partition(NESTED)[0] not in settings.model_fields]
+    if strangers:
+        raise _refused(strangers)
+    return {
+        f"{section}.{name}": _origin(f"{section}.{name}", flags, written.get(section, {}))
+        for section, form in SECTIONS.items()
+        for name in form.model_fields
+    }
+
+
+def _variables() -> list[str]:
+    """Return the names, without the prefix, of the environment's settings; those without `__` belong to commands."""
+    found = (name.upper() for name in os.environ if name.upper().startswith(PREFIX) and NESTED in name)
+    found = (name for name in found if not name.startswith(ADAPTERS))
+    return [name.removeprefix(PREFIX).lower() for name in found]
+
+
+def _stranger(name: str) -> str:
+    section = name.partition(NESTED)[0]
+    return f"{PREFIX}{name.upper()}: there is no section {section}{_guess(section, SECTIONS)}"
+
+
+def _origin(dotted: str, flags: Mapping[str, object], section: object) -> str:
+    variable = PREFIX + dotted.replace(".", NESTED).upper()
+    name = dotted.partition(".")[2]
+    if dotted in flags:
+        return "flag"
+    if variable in {known.upper() for known in os.environ}:
+        return variable
+    return FILE if isinstance(section, dict) and name in section else "default"
+
+
+def _problem(settings: type[Settings], row: Mapping[str, Any], origins: Mapping[str, str]) -> str:
+    place = [str(part) for part in row["loc"]]
+    dotted = ".".join(place)
+    if row["type"] == "extra_forbidden":
+        siblings = SECTIONS[place[0]].model_fields if len(place) > 1 else settings.model_fields
+        return f"{dotted}: there is no such setting{_guess(place[-1], siblings)}"
+    words = str(row["msg"]).removeprefix("Value error, ")
+    origin = origins.get(".".join(place[:2]), FILE)
+    return f"{dotted} ({origin}): {words}"
+
+
+def _guess(name: str, known: Mapping[str, object]) -> str:
+    close = get_close_matches(name, [each for each in known if each != "data"], n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _refused(problems: list[str]) -> Unusable:
+    return Unusable("config_invalid", "\n".join(problems))

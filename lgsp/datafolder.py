@@ -1,0 +1,130 @@
+"""The data folder of a gateway: where each file lies, the lock that one process holds, and `trust.json`, which outsiders verify with.
+
+lgsp.toml            settings                        read by config
+trust.json           public: bus, registrar, log     hand it to whoever verifies
+keys/                the gateway's private keys
+registrar/           the registrar's private key, to be moved off this machine
+bus.sqlite           the ledger                      read and written by the backend alone
+lock                 held by the process that writes
+admin.sock           how commands reach a running gateway
+systems/<code>-<name>/   key.pem, system.toml, box.sqlite of a system that lives on this machine
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from lgsp.domain import keys, names, notes, strictjson
+from lgsp.domain.keys import PublicKey
+from lgsp.domain.notes import NoteInvalid, NoteKey
+from lgsp.errors import Refusal, Unusable
+
+FOLDER_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFolder:
+    """The paths in one data folder."""
+
+    root: Path
+
+    @property
+    def settings(self) -> Path:
+        """The gateway's settings."""
+        return self.root / "lgsp.toml"
+
+    @property
+    def trust(self) -> Path:
+        """What an outsider needs to verify this bus."""
+        return self.root / "trust.json"
+
+    @property
+    def registrar_key(self) -> Path:
+        """The registrar's private key, until it is moved away."""
+        return self.root / "registrar" / "registrar.pem"
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock the writing process holds."""
+        return self.root / "lock"
+
+    @property
+    def admin_socket(self) -> Path:
+        """Where a running gateway takes commands."""
+        return self.root / "admin.sock"
+
+    def system(self, urn: str) -> Path:
+        """Return the folder of a system given by URN: `systems/H01.12-vnfishbase`."""
+        return self.root / "systems" / names.short_system(urn).replace("/", "-")
+
+
+@contextmanager
+def hold(folder: DataFolder) -> Iterator[None]:
+    """Hold the data folder for writing; refuse (`data_locked`) while another process does. A killed process holds nothing."""
+    try:
+        descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    except OSError as error:
+        raise Unusable("data_missing", f"{folder.lock}: {os.strerror(error.errno or 0)}") from None
+    try:
+        _lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: DataFolder) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Unusable("data_locked", f"{folder.root}") from None
+
+
+def is_held(folder: DataFolder) -> bool:
+    """Tell whether some process holds the folder now."""
+    if not folder.lock.exists():
+        return False
+    try:
+        with hold(folder):
+            return False
+    except Unusable as refusal:
+        return refusal.code == "data_locked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """What an outsider pins: the bus, its registrar's key and its log's key."""
+
+    bus: str
+    registrar: PublicKey
+    log: NoteKey
+
+    def encoded(self) -> bytes:
+        """Return the bytes of `trust.json`."""
+        members = {"bus": self.bus, "registrar": self.registrar.jwk, "log": notes.format_vkey(self.log)}
+        return strictjson.compact(members) + b"\n"
+
+
+def read_trust(path: Path) -> Trust:
+    """Return what a `trust.json` pins; refuse as `data_missing` or `config_invalid`."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Unusable("data_missing", f"{path}: {os.strerror(error.errno or 0)}") from None
+    with suppress(ValueError, KeyError, TypeError, Refusal, NoteInvalid):
+        return _trust(strictjson.parse_object(data))
+    raise Unusable("config_invalid", f"{path}: not the trust file of a bus")
+
+
+def _trust(members: dict[str, Any]) -> Trust:
+    return Trust(
+        bus=str(members["bus"]),
+        registrar=keys.public_key(members["registrar"]),
+        log=notes.parse_vkey(members["log"]),
+    )

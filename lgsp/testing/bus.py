@@ -1,0 +1,79 @@
+"""A bus in this process, over any store, with the made-up world's directory in place: for tests of what the bus does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from lgsp.app import Parts, Store, run_bus
+from lgsp.backends.embedded import EmbeddedTransport
+from lgsp.bus.inbox import Handover
+from lgsp.bus.supervisor import Bus
+from lgsp.domain import keys, statements
+from lgsp.domain.exchange import Delivery
+from lgsp.domain.limits import LIMITS, Limits
+from lgsp.domain.retry import RETRY, RetryPolicy
+from lgsp.domain.statements import Statement
+from lgsp.ports.clock import Clock, Entropy
+from lgsp.testing.world import BUS, GATEWAY, LOG, World
+
+SECRET = bytes(32)
+
+
+@asynccontextmanager
+async def running_bus(  # noqa: PLR0913 - each part may be a test's own
+    world: World, store: Store, *, clock: Clock, entropy: Entropy, limits: Limits = LIMITS, retry: RetryPolicy = RETRY
+) -> AsyncIterator[Bus]:
+    """Run a bus over the store; a store without a directory gets the world's."""
+    parts = Parts(
+        bus=BUS,
+        gateway=GATEWAY,
+        log=LOG,
+        gateway_key=world.signers["gateway"],
+        log_key=world.signers["log"],
+        registrar=world.signers["registrar"].public,
+        body_wrap=SECRET,
+        subject_key=SECRET,
+        store=store,
+        transport=EmbeddedTransport(store),
+        clock=clock,
+        entropy=entropy,
+        limits=limits,
+        retry=retry,
+    )
+    async with run_bus(parts) as bus:
+        if bus.registry.current.version == 0:
+            await publish(bus, world)
+        yield bus
+
+
+async def publish(bus: Bus, world: World, *, reason: str = "test") -> int:
+    """Put the world's directory in place as the next version."""
+    return await bus.steward.publish_directory(
+        statement=world.directory.statement, records=world.directory.encoded, documents=world.documents, reason=reason
+    )
+
+
+def ack_of(world: World, signer: str, system: str, *envs: str, outcome: str = "accepted", code: str = "") -> list[Statement]:
+    """Return a receiver's acks of these envelopes under one signature."""
+    items = [statements.ack_item(env, outcome, code=code) for env in envs]
+    head = statements.ack_head(system=system, at=world.now)
+    signing: keys.PrivateKey = world.signers[signer]
+    return statements.sign_batch(items, head, typ=statements.ACK, signer=signing)
+
+
+@dataclass(slots=True)
+class Tray:
+    """A receiver that keeps what it is handed."""
+
+    handed: list[Handover] = field(default_factory=list)
+    outcomes: list[Delivery] = field(default_factory=list)
+
+    def hand_over(self, handover: Handover) -> None:
+        """Keep one delivery."""
+        self.handed.append(handover)
+
+    def outcome(self, delivery: Delivery) -> None:
+        """Keep what became of something sent."""
+        self.outcomes.append(delivery)

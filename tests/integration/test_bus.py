@@ -1,0 +1,391 @@
+"""What the bus does with envelopes and deliveries, in one process, on every embedded store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from lgsp.backends.memory import MemoryLedger
+from lgsp.backends.sql.sqlite import SqliteLedger
+from lgsp.bus.ingress import EnvelopeRefused
+from lgsp.domain import checkpoint, merkle, notes, statements
+from lgsp.domain.limits import LIMITS
+from lgsp.domain.retry import RetryPolicy
+from lgsp.errors import Refusal
+from lgsp.testing.bus import Tray, ack_of, publish, running_bus
+from lgsp.testing.clock import ManualClock
+from lgsp.testing.entropy import SeededEntropy
+from lgsp.testing.world import FISHERIES, LOG, NDXP, POPULATION, World
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request, tmp_path):
+    if request.param == "memory":
+        yield MemoryLedger()
+        return
+    made = SqliteLedger.open(tmp_path / "bus.sqlite", create=True)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def world():
+    return World.make()
+
+
+@pytest.fixture
+def clock(world):
+    return ManualClock(world.now)
+
+
+@pytest.fixture
+async def bus(world, store, clock):
+    limits = replace(LIMITS, lease=timedelta(seconds=60))
+    async with running_bus(
+        world, store, clock=clock, entropy=SeededEntropy(1), limits=limits, retry=RetryPolicy(attempts=3)
+    ) as running:
+        yield running
+
+
+async def until(condition, seconds=5.0):
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+async def events(bus):
+    size = await bus.ledger.size()
+    return [json.loads(entry) for entry in await bus.ledger.entries(0, size)]
+
+
+async def states(bus, env):
+    return [(delivery.state, delivery.attempts) for delivery in await bus.courier.inboxes.deliveries(env)]
+
+
+async def test_an_accepted_envelope_gets_a_receipt_by_the_gateway_over_its_own_log_entry(bus, world):
+    wire = world.envelope()
+    receipted = await bus.ingress.submit(wire, peer="test")
+    statement = statements.from_text(receipted.receipt)
+    signed = statements.verify_signature(statement.jws, world.signers["gateway"].public, typ=statements.RECEIPT)
+    item = statements.open_item(statement, signed)
+    entry = (await bus.ledger.entries(item["index"], item["index"] + 1))[0]
+    assert item["env"] == wire.hash
+    assert item["outcome"] == "accepted"
+    assert item["leaf"] == "sha-256:" + statements.base64url.encode(merkle.leaf_hash(entry))
+    assert json.loads(entry)["rule"] == "g-verify"
+
+
+async def test_r01_the_same_envelope_again_gets_the_first_receipt_byte_for_byte(bus, world, clock):
+    wire = world.envelope()
+    first = await bus.ingress.submit(wire, peer="test")
+    size = await bus.ledger.size()
+    clock.advance(3600)
+    again = await bus.ingress.submit(wire, peer="test")
+    assert again.receipt == first.receipt
+    assert again.duplicate
+    assert await bus.ledger.size() == size
+
+
+async def test_r02_the_same_id_with_another_body_is_a_conflict_and_logged(bus, world):
+    await bus.ingress.submit(world.envelope(), peer="test")
+    with pytest.raises(EnvelopeRefused) as refused:
+        await bus.ingress.submit(world.envelope(purpose="dpv:Marketing"), peer="test")
+    assert refused.value.refusal.code == "id_conflict"
+    assert (await events(bus))[-1] | {"ev": "msg.rejected", "code": "id_conflict"} == (await events(bus))[-1]
+
+
+async def test_a_refused_envelope_may_come_again_and_is_judged_anew(bus, world, clock):
+    wire = world.envelope(recordedtime="2026-11-22T00:19:00.000Z")
+    with pytest.raises(EnvelopeRefused) as refused:
+        await bus.ingress.submit(wire, peer="test")
+    assert refused.value.refusal.code == "clock_ahead"
+    clock.advance(180)
+    assert not (await bus.ingress.submit(wire, peer="test")).duplicate
+
+
+async def test_two_of_the_same_at_once_are_accepted_once_with_one_receipt(bus, world):
+    wire = world.envelope()
+    found = await asyncio.gather(*(bus.ingress.submit(wire, peer="test") for _ in range(8)))
+    assert len({each.receipt for each in found}) == 1
+    assert sum(not each.duplicate for each in found) == 1
+    assert sum(event["ev"] == "msg.accepted" for event in await events(bus)) == 1
+
+
+async def test_a_request_is_delivered_answered_and_acknowledged_both_ways(bus, world):
+    request = world.envelope()
+    asker, bridge = Tray(), Tray()
+    at_asker, at_bridge = bus.courier.attach(FISHERIES, asker), bus.courier.attach(NDXP, bridge)
+    at_asker.credit(8, 1 << 20)
+    at_bridge.credit(8, 1 << 20)
+    await bus.ingress.submit(request, peer="test")
+    await until(lambda: bridge.handed)
+    handed = bridge.handed[0]
+    assert handed.wire == request
+    assert handed.attempt == 1
+    reply = world.reply(request)
+    await bus.ingress.submit(reply, peer="test")
+    await bus.courier.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, request.hash)[0])
+    await until(lambda: asker.handed)
+    assert asker.handed[0].wire == reply
+    await bus.courier.acknowledge(FISHERIES, ack_of(world, "fisheries", FISHERIES, reply.hash)[0])
+    assert [delivery.state for delivery in asker.outcomes] == ["acked"]
+    assert [delivery.env for delivery in bridge.outcomes] == [reply.hash]
+    assert [event["ev"] for event in await events(bus)][-6:] == [
+        "msg.accepted", "msg.delivered", "msg.accepted", "msg.acked", "msg.delivered", "msg.acked",
+    ]  # fmt: skip
+    await at_asker.detach(orderly=True)
+    await at_bridge.detach(orderly=True)
+
+
+async def test_nothing_is_delivered_without_credit(bus, world):
+    bridge = Tray()
+    attached = bus.courier.attach(NDXP, bridge)
+    await bus.ingress.submit(world.envelope(), peer="test")
+    await bus.sequencer.settle()
+    assert bridge.handed == []
+    attached.credit(1, 1)
+    await until(lambda: bridge.handed)
+    await attached.detach(orderly=True)
+
+
+async def test_a_second_ack_is_settled_once(bus, world):
+    request = world.envelope()
+    await bus.ingress.submit(request, peer="test")
+    await bus.courier.pull(NDXP, limit=1, wait=1)
+    statement = ack_of(world, "ndxp", NDXP, request.hash)[0]
+    assert await bus.courier.acknowledge(NDXP, statement) == request.hash
+    assert await bus.courier.acknowledge(NDXP, statement) == request.hash
+    assert sum(event["ev"] == "msg.acked" for event in await events(bus)) == 1
+
+
+@pytest.mark.parametrize(("signer", "system"), [("fisheries", NDXP), ("ndxp", FISHERIES), ("police", NDXP)])
+async def test_an_ack_by_another_system_settles_nothing(bus, world, signer, system):
+    request = world.envelope()
+    await bus.ingress.submit(request, peer="test")
+    with pytest.raises(Refusal, match="ack_invalid"):
+        await bus.courier.acknowledge(NDXP, ack_of(world, signer, system, request.hash)[0])
+    assert await states(bus, request.hash) == [("queued", 0)]
+
+
+async def test_a_put_back_delivery_waits_comes_again_and_is_parked_in_the_end(bus, world, clock):
+    request = world.envelope(expirytime="2026-11-22T12:00:00.000Z")
+    await bus.ingress.submit(request, peer="test")
+    for attempt in (1, 2, 3):
+        [handed] = await bus.courier.pull(NDXP, limit=1, wait=1)
+        assert handed.attempt == attempt
+        await bus.courier.put_back(NDXP, env=handed.env, lease=handed.lease, code="platform_away", retry_after=None)
+        assert await bus.courier.pull(NDXP, limit=1, wait=0) == []
+        clock.advance(660)
+        await bus.sweep.once()
+    assert await states(bus, request.hash) == [("parked", 3)]
+    [parked] = await bus.courier.outcomes(FISHERIES, limit=10)
+    assert (parked.state, parked.code) == ("parked", "platform_away")
+
+
+async def test_a_put_back_under_a_lost_lease_is_refused(bus, world):
+    await bus.ingress.submit(world.envelope(), peer="test")
+    [handed] = await bus.courier.pull(NDXP, limit=1, wait=1)
+    with pytest.raises(Refusal, match="lease_lost"):
+        await bus.courier.put_back(NDXP, env=handed.env, lease="another", code="busy", retry_after=1)
+
+
+async def test_after_an_abnormal_end_several_come_back_uncounted_and_go_out_one_at_a_time(bus, world):
+    wires = [world.envelope(number=number) for number in (1, 2, 3)]
+    for wire in wires:
+        await bus.ingress.submit(wire, peer="test")
+    first = Tray()
+    crashing = bus.courier.attach(NDXP, first)
+    crashing.credit(8, 1 << 20)
+    await until(lambda: len(first.handed) == 3)
+    await crashing.detach(orderly=False)
+    second = Tray()
+    careful = bus.courier.attach(NDXP, second)
+    careful.credit(8, 1 << 20)
+    await until(lambda: second.handed)
+    await bus.sequencer.settle()
+    assert [handed.attempt for handed in second.handed] == [1]
+    await bus.courier.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, second.handed[0].env)[0])
+    await until(lambda: len(second.handed) == 3)
+    await careful.detach(orderly=True)
+
+
+async def test_a_poison_message_parks_itself_and_nobody_else(bus, world, clock):
+    poison, *neighbours = [
+        world.envelope(number=number, expirytime="2026-11-22T12:00:00.000Z") for number in (1, 2, 3, 4)
+    ]
+    for wire in (poison, *neighbours):
+        await bus.ingress.submit(wire, peer="test")
+    settled = set()
+    for _ in range(12):
+        tray = Tray()
+        attached = bus.courier.attach(NDXP, tray)
+        attached.credit(8, 1 << 20)
+        await bus.sweep.once()
+        await bus.sequencer.settle()
+        seen = 0
+        crashed = False
+        while not crashed:
+            await asyncio.sleep(0.01)
+            if len(tray.handed) == seen:
+                break
+            for handed in tray.handed[seen:]:
+                seen += 1
+                if handed.env == poison.hash:
+                    crashed = True
+                    break
+                await bus.courier.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, handed.env)[0])
+                settled.add(handed.env)
+        await attached.detach(orderly=not crashed)
+        clock.advance(660)
+    assert settled == {wire.hash for wire in neighbours}
+    assert await states(bus, poison.hash) == [("parked", 3)]
+
+
+async def test_what_is_too_late_expires_and_its_sender_learns_it(bus, world, clock):
+    request = world.envelope()
+    await bus.ingress.submit(request, peer="test")
+    clock.advance(360)
+    await bus.sweep.once()
+    assert await states(bus, request.hash) == [("expired", 0)]
+    [outcome] = await bus.courier.outcomes(FISHERIES, limit=10)
+    assert outcome.state == "expired"
+    await bus.courier.seen(FISHERIES, env=request.hash, to=NDXP)
+    assert await bus.courier.outcomes(FISHERIES, limit=10) == []
+
+
+async def test_a_lease_that_ends_gives_the_delivery_back(bus, world, clock):
+    request = world.envelope()
+    await bus.ingress.submit(request, peer="test")
+    await bus.courier.pull(NDXP, limit=1, wait=1)
+    clock.advance(61)
+    await bus.sweep.once()
+    assert await states(bus, request.hash) == [("waiting", 1)]
+
+
+async def test_a_waiting_call_gets_its_reply_and_keeps_it_when_the_lease_ends(bus, world, clock):
+    request = world.envelope()
+    with bus.courier.expect_reply(FISHERIES, "0199a1f2-7b1c-7000-8000-000000000001") as waiter:
+        await bus.ingress.submit(request, peer="test")
+        reply = world.reply(request)
+        await bus.ingress.submit(reply, peer="test")
+        handed = await waiter.wait(1)
+    assert handed is not None
+    assert handed.wire == reply
+    clock.advance(31)
+    await bus.sweep.once()
+    assert await states(bus, reply.hash) == [("acked", 0)]
+
+
+async def test_a_reply_that_comes_after_the_wait_is_in_the_inbox(bus, world):
+    request = world.envelope()
+    with bus.courier.expect_reply(FISHERIES, "0199a1f2-7b1c-7000-8000-000000000001") as waiter:
+        await bus.ingress.submit(request, peer="test")
+        assert await waiter.wait(0.01) is None
+    await bus.ingress.submit(world.reply(request), peer="test")
+    assert len(await bus.courier.pull(FISHERIES, limit=5, wait=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("signer", "changes", "code"),
+    [
+        ("ndxp", {"causationid": "0199a1f2-7b1c-7000-8000-0000000000ff"}, "reply_unasked"),
+        ("police", {"source": "urn:lgsp:agency:H01.21:sys:police"}, "reply_source"),
+    ],
+)
+async def test_r19_a_reply_that_nobody_asked_this_system_for_is_refused(bus, world, signer, changes, code):
+    request = world.envelope()
+    await bus.ingress.submit(request, peer="test")
+    with pytest.raises(EnvelopeRefused) as refused:
+        await bus.ingress.submit(world.reply(request, signer=signer, **changes), peer="test")
+    assert refused.value.refusal.code == code
+
+
+async def test_r19_a_second_reply_is_refused_even_when_both_come_at_once(bus, world):
+    request = world.envelope()
+    await bus.ingress.submit(request, peer="test")
+    found = await asyncio.gather(
+        *(bus.ingress.submit(world.reply(request, number=number), peer="test") for number in (2, 3)),
+        return_exceptions=True,
+    )
+    codes = [each.refusal.code for each in found if isinstance(each, EnvelopeRefused)]
+    assert codes == ["reply_duplicate"]
+
+
+async def test_unproven_refusals_make_one_entry_a_minute_however_many_they_are(bus, world, clock):
+    wire = world.envelope()
+    forged = replace(wire, compact=wire.compact[:-6] + b"AAAAAA")
+    size = await bus.ledger.size()
+    for _ in range(500):
+        with pytest.raises(EnvelopeRefused):
+            await bus.ingress.submit(forged, peer="127.0.0.1")
+    assert await bus.ledger.size() == size
+    clock.advance(61)
+    await bus.sweep.once()
+    assert (await events(bus))[-1]["n"] == 500
+    assert await bus.ledger.size() == size + 1
+
+
+async def test_a_senders_identical_refusals_are_summed_beyond_twenty_a_minute(bus, world, clock):
+    size = await bus.ledger.size()
+    receipts = []
+    for number in range(50):
+        with pytest.raises(EnvelopeRefused) as refused:
+            await bus.ingress.submit(world.envelope(number=number, body={"result": "no"}), peer="test")
+        receipts.append(refused.value.receipt)
+    assert sum(receipt is not None for receipt in receipts) == 20
+    clock.advance(61)
+    await bus.sweep.once()
+    assert await bus.ledger.size() == size + 21
+    assert (await events(bus))[-1]["n"] == 30
+
+
+async def test_an_envelope_judged_under_an_old_directory_is_judged_again(bus, world):
+    narrowed = World.make(version=2, prev=world.directory.hash, changes={"g-verify": None})
+    submitted = asyncio.create_task(bus.ingress.submit(world.envelope(), peer="test"))
+    published = asyncio.create_task(publish(bus, narrowed))
+    await published
+    try:
+        await submitted
+    except EnvelopeRefused as refused:
+        assert refused.refusal.code == "no_grant"
+    with pytest.raises(EnvelopeRefused, match="no_grant"):
+        await bus.ingress.submit(world.envelope(number=9), peer="test")
+
+
+async def test_every_entry_is_proven_under_a_signed_checkpoint(bus, world):
+    await bus.ingress.submit(world.envelope(), peer="test")
+    size = await bus.ledger.size()
+    key = notes.NoteKey(
+        name=LOG, kind=notes.LOG_KEY, public=world.signers["log"].handle.public_key().public_bytes_raw()
+    )
+    for index, entry in enumerate(await bus.ledger.entries(0, size)):
+        found = checkpoint.verify_proof(await bus.auditor.proof(index), entry, key)
+        assert found.size == size
+
+
+async def test_no_number_of_a_person_is_in_the_log(bus, world):
+    await bus.ingress.submit(world.envelope(), peer="test")
+    size = await bus.ledger.size()
+    whole = b"".join(await bus.ledger.entries(0, size))
+    assert b"099185000017" not in whole
+    assert json.loads((await bus.ledger.entries(size - 1, size))[0])["sc"]
+
+
+async def test_a_draining_bus_takes_nothing_in(bus, world):
+    bus.ingress.draining = True
+    with pytest.raises(Refusal, match="draining"):
+        await bus.ingress.submit(world.envelope(), peer="test")
+
+
+async def test_only_a_party_sees_what_became_of_an_exchange(bus, world):
+    request = world.envelope()
+    await bus.ingress.submit(request, peer="test")
+    exchange, deliveries = await bus.courier.history(FISHERIES, request.hash)
+    assert exchange.receivers == (POPULATION,)
+    assert [delivery.to for delivery in deliveries] == [NDXP]
+    with pytest.raises(Refusal, match="not_found"):
+        await bus.courier.history("urn:lgsp:agency:H01.21:sys:police", request.hash)

@@ -1,0 +1,150 @@
+"""Settings come from the file, the environment and flags, in this order, and every problem is told at once."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lgsp.config import Settings
+from lgsp.domain import keys
+from lgsp.errors import Unusable
+
+REGISTRAR = keys.ed25519_from_seed(bytes(range(32))).public
+FILE = f"""\
+[bus]
+urn = "urn:lgsp:bus:91"
+gateway = "urn:lgsp:bus:91:gw:a"
+log = "lgsp.example.vn/91/2026"
+
+[http]
+port = 8700
+
+[keys]
+gateway = "keys/gateway-a.pem"
+
+[keys.registrar]
+kty = "OKP"
+crv = "Ed25519"
+x = "{REGISTRAR.jwk["x"]}"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("LGSP_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "lgsp.toml").write_text(FILE)
+    return tmp_path
+
+
+def refused(data, overrides=None):
+    with pytest.raises(Unusable) as caught:
+        Settings.load(data, overrides)
+    assert caught.value.exit_code == 2
+    return caught.value
+
+
+def test_the_file_gives_settings_and_the_rest_are_defaults(data):
+    found = Settings.load(data)
+    assert (found.bus.urn, found.http.host, found.http.port) == ("urn:lgsp:bus:91", "127.0.0.1", 8700)
+    assert found.keys.registrar_key() == REGISTRAR
+    assert found.origins()["http.port"] == "lgsp.toml"
+    assert found.origins()["http.host"] == "default"
+
+
+def test_relative_paths_are_those_of_the_data_folder(data, monkeypatch):
+    monkeypatch.setenv("LGSP_KEYS__BODY", "/run/keys/body.key")
+    found = Settings.load(data)
+    assert found.storage.path == data / "bus.sqlite"
+    assert found.keys.gateway == data / "keys/gateway-a.pem"
+    assert found.keys.body == Path("/run/keys/body.key")
+
+
+def test_the_environment_goes_over_the_file_and_a_flag_over_both(data, monkeypatch):
+    monkeypatch.setenv("LGSP_HTTP__PORT", "8800")
+    monkeypatch.setenv("LGSP_HTTP__BEHIND_TLS_PROXY", "true")
+    assert Settings.load(data).http.port == 8800
+    found = Settings.load(data, {"http.port": 0, "http.host": None})
+    assert (found.http.port, found.http.host, found.http.behind_tls_proxy) == (0, "127.0.0.1", True)
+    assert found.origins()["http.port"] == "flag"
+    assert found.origins()["http.behind_tls_proxy"] == "LGSP_HTTP__BEHIND_TLS_PROXY"
+
+
+def test_the_variables_of_commands_are_no_settings(data, monkeypatch):
+    monkeypatch.setenv("LGSP_LANG", "vi")
+    monkeypatch.setenv("LGSP_DATA", "elsewhere")
+    assert Settings.load(data).data == data
+
+
+def test_every_setting_has_an_origin_and_a_value_that_can_be_shown(data):
+    found = Settings.load(data)
+    assert found.origins().keys() == found.values().keys()
+    assert found.values()["keys.registrar"] == REGISTRAR.kid
+
+
+def test_every_problem_is_told_at_once(data, monkeypatch):
+    monkeypatch.setenv("LGSP_HTTP__HOST", "")
+    (data / "lgsp.toml").write_text(FILE.replace("8700", "70000").replace("urn:lgsp:bus:91:gw:a", "gateway a"))
+    problems = refused(data).detail.splitlines()
+    assert len(problems) == 3
+    assert [problem.partition(":")[0] for problem in sorted(problems)] == [
+        "bus.gateway (lgsp.toml)",
+        "http.host (LGSP_HTTP__HOST)",
+        "http.port (lgsp.toml)",
+    ]
+
+
+WRONG = {
+    "misspelt setting": (("port = 8700", "prot = 8700"), "http.prot: there is no such setting; did you mean port?"),
+    "misspelt section": (("[http]", "[htpt]"), "htpt: there is no such setting; did you mean http?"),
+    "stranger": (("port = 8700", "zzz = 1"), "http.zzz: there is no such setting"),
+    "gateway of another bus": (("bus:91:gw", "bus:92:gw"), "bus (lgsp.toml): the gateway is another bus's"),
+    "missing": (('gateway = "keys/gateway-a.pem"', ""), "keys.gateway (default): Field required"),
+    "half of a pair": (
+        ("port = 8700", 'tls_key = "k.pem"'),
+        "http (lgsp.toml): tls_cert and tls_key are given together or not at all",
+    ),
+    "private registrar": (('kty = "OKP"', 'd = "AA"\nkty = "OKP"'), "a private key was given"),
+    "low-order registrar": ((REGISTRAR.jwk["x"], "A" * 43), "the point is of low order"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_in_the_file_is_named(data, change, words):
+    assert change[0] in FILE
+    (data / "lgsp.toml").write_text(FILE.replace(*change))
+    refusal = refused(data)
+    assert refusal.code == "config_invalid"
+    assert words in refusal.detail
+    assert "pydantic" not in refusal.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("LGSP_HTTP__PROT", "1", "http.prot: there is no such setting; did you mean port?"),
+        ("LGSP_HTPT__PORT", "1", "LGSP_HTPT__PORT: there is no section htpt; did you mean http?"),
+        ("LGSP_HTTP__PORT", "many", "http.port (LGSP_HTTP__PORT): Input should be a valid integer"),
+        ("LGSP_KEYS__REGISTRAR", "{", "keys"),
+    ],
+)
+def test_what_is_wrong_in_the_environment_is_named(data, monkeypatch, name, value, words):
+    monkeypatch.setenv(name, value)
+    assert words in refused(data).detail
+
+
+def test_a_folder_without_settings_is_no_data_folder(tmp_path):
+    assert refused(tmp_path).code == "data_missing"
+    assert refused(tmp_path / "nowhere").code == "data_missing"
+
+
+@pytest.mark.parametrize("content", [b"[bus", b"\xff\xfe", b'[bus]\nurn = "a"\nurn = "b"\n'])
+def test_a_file_that_is_no_toml_is_named(data, content):
+    (data / "lgsp.toml").write_bytes(content)
+    refusal = refused(data)
+    assert refusal.code == "config_invalid"
+    assert "lgsp.toml" in refusal.detail
