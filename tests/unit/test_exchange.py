@@ -1,9 +1,10 @@
 import itertools
+from datetime import timedelta
 
 import pytest
 
 from lgsp.domain import exchange
-from lgsp.testing.world import FISHERIES, World, made_up_id
+from lgsp.testing.world import FISHERIES, NOW, World, made_up_id
 
 STATES = ["accepted", "queued", "leased", "waiting", "acked", "rejected", "parked", "expired"]
 LEGAL = {
@@ -62,3 +63,29 @@ def test_the_sender_is_told_of_what_is_settled_and_of_what_is_parked():
 def test_an_exchange_is_known_by_source_and_id():
     world = World.make()
     assert world.exchange(world.envelope(number=7)).key == (FISHERIES, made_up_id(7))
+
+
+SOON, LATER, LAST = (NOW + timedelta(minutes=minutes) for minutes in (1, 2, 3))
+DUE = [
+    ("accepted", None, None, exchange.AT_ONCE),
+    ("queued", None, None, LAST),
+    ("leased", SOON, None, SOON),
+    ("leased", LAST + timedelta(minutes=1), None, LAST + timedelta(minutes=1)),
+    ("leased", None, None, exchange.AT_ONCE),
+    ("waiting", None, LATER, LATER),
+    ("waiting", None, LAST + timedelta(minutes=1), LAST),
+    ("waiting", None, None, exchange.AT_ONCE),
+    ("parked", None, SOON, LAST),
+    ("acked", SOON, SOON, None),
+    ("rejected", None, None, None),
+    ("expired", None, SOON, None),
+]
+
+
+@pytest.mark.parametrize(("state", "lease_until", "due_at", "expected"), DUE)
+def test_a_delivery_is_looked_at_again_when_its_state_says_so(state, lease_until, due_at, expected):
+    assert exchange.next_due(state, lease_until=lease_until, due_at=due_at, expires=LAST) == expected
+
+
+def test_every_state_stands_in_the_table_of_due_times():
+    assert {row[0] for row in DUE} == set(STATES)
