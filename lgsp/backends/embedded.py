@@ -11,6 +11,7 @@ from typing import Final
 
 from lgsp.domain.exchange import Delivery
 from lgsp.domain.records import Lane
+from lgsp.errors import Refusal
 from lgsp.ports.inboxes import Inboxes, Parcel
 
 LANES: Final[tuple[Lane, ...]] = ("request", "event", "bulk")
@@ -77,15 +78,23 @@ class EmbeddedTransport:
     async def release(self, env: str, inbox: str) -> None:
         """Let go of a parcel; if its row is queued (again), those who watch the inbox are told."""
         self._held[inbox].discard(env)
-        delivery = await self._inboxes.delivery(env, inbox)
+        try:
+            delivery = await self._inboxes.delivery(env, inbox)
+        except Refusal:
+            # The rows are away: whoever watches looks again, and finds them back or is refused there.
+            self._ring(inbox)
+            return
         if delivery is not None and delivery.state == "queued":
-            self.wake([delivery])
+            self._ring(inbox)
 
     def wake(self, deliveries: Sequence[Delivery]) -> None:
         """Call those who watch the inboxes of these deliveries, each once; to be called on the event loop's thread."""
-        for inbox in dict.fromkeys(delivery.to for delivery in deliveries):
-            for call in tuple(self._watchers[inbox].values()):
-                call()
+        for inbox in {delivery.to for delivery in deliveries}:
+            self._ring(inbox)
+
+    def _ring(self, inbox: str) -> None:
+        for call in tuple(self._watchers[inbox].values()):
+            call()
 
     def watch(self, inbox: str, call: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever the inbox may hold something new; `call` must neither block nor raise. Return what ends the watch."""

@@ -53,3 +53,14 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise Unusable("data_missing", f"{path}: {error.strerror}") from None
     finally:
         beside.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file that may be there already, whole or not at all; refuse as `data_missing`."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise Unusable("data_missing", f"{path}: {error.strerror}") from None
