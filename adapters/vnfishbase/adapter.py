@@ -9,8 +9,9 @@ from dataclasses import asdict
 from datetime import date, timedelta
 from typing import Any, Final, TypeVar
 
+from adapters.made_up.fleet import MOST_VESSELS
 from adapters.vnfishbase import mapping, standings, steps, tables
-from adapters.vnfishbase.records import MOST_VESSELS, vessels
+from adapters.vnfishbase.records import vessels
 from adapters.vnfishbase.standings import Question, Standing, WorkList
 from adapters.vnfishbase.sync import Key, Kind, Pace, Sync
 from lgsp.sdk import (
@@ -19,6 +20,7 @@ from lgsp.sdk import (
     AdapterSettings,
     Client,
     ConfigInvalid,
+    Effect,
     Failure,
     Message,
     Reject,
@@ -50,14 +52,14 @@ class VNFishbase(Adapter):
 
     def __init__(self, *, client: Client, manifest: AdapterManifest, settings: AdapterSettings) -> None:
         super().__init__(client=client, manifest=manifest, settings=settings)
-        self._fleet = _fleet(settings)
-        self._pace = _pace(settings)
-        self._sync = Sync(self, self._pace, now=self._now)
+        self._name = f"{manifest.system.agency}/{manifest.system.name}"
         self._is_reported = False
 
     async def check(self) -> None:
         """Load the file of vessels, once; a box that holds another fleet is a wrong setting."""
-        fleet = self._fleet
+        self._fleet = fleet = _fleet(self.settings)
+        self._pace = _pace(self.settings)
+        self._sync = Sync(self, self._pace, now=self._now)
         try:
             held = await self.client.write(lambda own: tables.holds(own, fleet))
         except tables.OtherFleet as error:
@@ -80,7 +82,7 @@ class VNFishbase(Adapter):
             key = _asked(message, "verify")
             result = mapping.verdict(message.body)
             effect.run(lambda own: steps.settle(own, key.name, result))
-        self._take_note(message)
+        self._take_note(message, effect)
 
     @handles(OWNER_LIST_REPLY)
     async def record(self, message: Message) -> None:
@@ -93,7 +95,7 @@ class VNFishbase(Adapter):
             if numbers.keys() != standings.registrations(self.client.read, key.name):
                 raise Reject("vessels_differ", "/rows")
             effect.run(lambda own: steps.record(own, key.name, numbers))
-        self._take_note(message)
+        self._take_note(message, effect)
 
     async def failed(self, failure: Failure) -> None:
         """Ask anew where the bus could not deliver, or give up where somebody said no."""
@@ -127,17 +129,17 @@ class VNFishbase(Adapter):
 
     def progressed(self, standing: Standing) -> None:
         """Tell how far it is."""
-        logger, system = get_logger(), self.client.settings.system
+        logger, system = get_logger(), self._name
         done = standing.linked + standing.quarantined
         logger.info("adapter.progress", system=system, step="verify", done=done, total=standing.vessels)
         logger.info("adapter.progress", system=system, step="lists", done=standing.lists_done, total=standing.lists)
 
     def reported(self, counts: Mapping[str, Any], seconds: float) -> None:
         """Tell the result."""
-        get_logger().info("adapter.report", system=self.client.settings.system, counts=counts, seconds=seconds)
+        get_logger().info("adapter.report", system=self._name, counts=counts, seconds=seconds)
 
     def _now(self) -> float:
-        return self.client.now().timestamp()
+        return self.client.clock.now().timestamp()
 
     def _question(self, question: Question) -> Stated:
         stated = self._stated(POPULATION, VERIFY_SCHEMA, question, within=self._pace.reply_within)
@@ -163,8 +165,10 @@ class VNFishbase(Adapter):
             "orgcat": mapping.CATALOGUE,
         }
 
-    def _take_note(self, message: Message) -> None:
-        if key := Key.parse(message.key):
+    def _take_note(self, message: Message, effect: Effect) -> None:
+        """Have the next question sent; an answer that was rejected leaves its question open until its time is over."""
+        key = Key.parse(message.key)
+        if key is not None and effect.outcome == "accepted":
             self._sync.settled(key)
 
 

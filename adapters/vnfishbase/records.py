@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from random import Random
 
 from adapters.made_up.draws import draws
-from adapters.made_up.fleet import MOST_VESSELS, Hull, Vessel, fleet
+from adapters.made_up.fleet import Hull, Vessel, fleet
 from adapters.made_up.handwriting import typed_birth_date, typed_name, typed_number
 
-__all__ = ["MOST_VESSELS", "VesselRow", "vessels"]
 NUMBER_LENGTH_OLD = 9
 SHARE_OLD_IN_WRONG_COLUMN = 0.3
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from adapters.made_up.fleet import Hull
 from adapters.vnfishbase.mapping import Quarantined, verify_request
-from adapters.vnfishbase.records import Hull, VesselRow
+from adapters.vnfishbase.records import VesselRow
 from adapters.vnfishbase.tables import COLUMNS
 
 Who = Literal["police", "commune"]

@@ -7,8 +7,8 @@ a second time changes nothing. Reading is `standings`'.
 import json
 from collections.abc import Iterable, Mapping
 
-from adapters.vnfishbase.mapping import Linked, Quarantined, agreed_number
-from adapters.vnfishbase.tables import COMMUNE, POLICE
+from adapters.vnfishbase.mapping import POLICE, Linked, Quarantined, agreed_number
+from adapters.vnfishbase.tables import COMMUNE
 from lgsp.sdk import Tables
 
 NO_ANSWER = Quarantined(reason="no_answer")
@@ -83,7 +83,8 @@ def post_anew(tables: Tables, list_id: str, attempt: int, most: int) -> None:
 def give_up(tables: Tables, list_id: str, result: Quarantined) -> None:
     """Wait for no answer to a work-list: its vessels that still lack a number are quarantined."""
     for (body,) in tables.execute(
-        "UPDATE work_list SET step = 'given_up' WHERE list_id = ? AND step IN ('asked', 'due') RETURNING body", (list_id,)
+        "UPDATE work_list SET step = 'given_up' WHERE list_id = ? AND step IN ('asked', 'due') RETURNING body",
+        (list_id,),
     ).fetchall():
         tables.executemany(
             "UPDATE vessel SET step = 'quarantined', reason = ? WHERE registration = ? AND step = 'listed'",
@@ -109,4 +110,6 @@ def _compare(tables: Tables, answered: Iterable[str]) -> None:
         if isinstance(number, Quarantined):
             quarantine(tables, registration, number)
         else:
-            tables.execute("UPDATE vessel SET step = 'ready', number = ? WHERE registration = ?", (number, registration))
+            tables.execute(
+                "UPDATE vessel SET step = 'ready', number = ? WHERE registration = ?", (number, registration)
+            )

@@ -156,8 +156,8 @@ class Sync:
         lists = standings.due_lists(self._outside.read)
         if not (questions or hopeless or lists):
             return
-        for sent in (*questions, *lists):
-            self._wait_for(Key.of(sent))
+        for key in (*map(Key.of, questions), *map(Key.of, lists)):
+            self._wait_for(key)
         await self._outside.send(questions, lists, lambda tables: _note(tables, questions, lists, hopeless))
 
     async def _give_up_late(self) -> None:

@@ -57,7 +57,10 @@ TABLES = (
     ) STRICT, WITHOUT ROWID""",
 )
 COLUMNS = "registration, vessel_name, owner_name, owner_number, old_number, birth_date, commune_code"
-VESSEL = f"INSERT INTO vessel ({COLUMNS}, length_m, engine_kw, material, built, step) VALUES ({', '.join('?' * 12)})"
+VESSEL = (
+    "INSERT INTO vessel (registration, vessel_name, owner_name, owner_number, old_number, birth_date, commune_code,"
+    " length_m, engine_kw, material, built, step) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,16 +21,22 @@ UNSOUND: Final = 1
 """What the command ends with when something was not as it had to be."""
 
 
-def demo(  # noqa: PLR0913 - each flag is a choice of the audience
+def demo(
     context: typer.Context,
     data: Annotated[
         Path | None, typer.Option(envvar="LGSP_DATA", metavar="DIR", help="Keep the files there | giữ lại các tệp")
     ] = None,
-    vessels: Annotated[int, typer.Option(envvar="LGSP_DEMO_VESSELS", min=1, max=50_000, help="Vessels | số tàu cá")] = 10_026,
-    seed: Annotated[int, typer.Option(envvar="LGSP_DEMO_SEED", help="Seed of the made-up data | hạt giống dữ liệu")] = 20_261_122,
+    vessels: Annotated[
+        int, typer.Option(envvar="LGSP_DEMO_VESSELS", min=1, max=50_000, help="Vessels | số tàu cá")
+    ] = 10_026,
+    seed: Annotated[
+        int, typer.Option(envvar="LGSP_DEMO_SEED", help="Seed of the made-up data | hạt giống dữ liệu")
+    ] = 20_261_122,
     *,
     serve: Annotated[bool, typer.Option("--serve", help="Stay up afterwards | giữ hệ thống chạy")] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables | kết quả dạng JSON")] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="One JSON object instead of tables | kết quả dạng JSON")
+    ] = False,
 ) -> None:
     """Run the whole story on made-up data and verify its log | chạy trọn câu chuyện mẫu và kiểm chứng nhật ký."""
     voice = voice_of(context)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -121,7 +120,12 @@ def _stranger() -> Sequence[dict[str, Any]]:
 
 def _keys(folder: DataFolder) -> list[dict[str, Any]]:
     return [
-        {"kind": "key", "owner": urn, "role": "system", "jwk": json.loads((folder.system(urn) / "key.jwk").read_text("utf-8"))}
+        {
+            "kind": "key",
+            "owner": urn,
+            "role": "system",
+            "jwk": json.loads((folder.system(urn) / "key.jwk").read_text("utf-8")),
+        }
         for urn in map(names.system_urn, SYSTEMS.values())
     ]
 
@@ -130,5 +134,3 @@ def _sender(folder: DataFolder, adapter: str, *, procedure: str, officer: str) -
     urn = names.system_urn(SYSTEMS[adapter])
     key = keyfiles.read_private(folder.system(urn) / "key.pem")
     return Sender(urn=urn, key=key, procedure=procedure, officer=officer)
-
-

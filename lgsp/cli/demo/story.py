@@ -104,18 +104,22 @@ class Story:
             options += ["--allow-procedure", procedure]
         for sender in (self.province.fisheries, self.province.one_stop):
             options += ["--allow-procedure", sender.procedure, "--allow-officer", sender.officer]
-        program = await programs.start("ndxp_mock", sys.executable, "-m", "adapters.ndxp.mock", *options, environment=account)
+        program = await programs.start(
+            "ndxp_mock", sys.executable, "-m", "adapters.ndxp.mock", *options, environment=account
+        )
         async with asyncio.timeout(READY_SECONDS):
             while not port_file.exists() or not port_file.read_text(encoding="ascii").strip():
                 if program.process.returncode is not None:
                     raise Unusable("unavailable", f"ndxp_mock ended: {program.output}")
                 await asyncio.sleep(POLL_SECONDS)
-        return {**account, "NDXP_ADDRESS": f"http://127.0.0.1:{port_file.read_text(encoding='ascii').strip()}"}
+        return {**account, "LGSP_SETTING_ADDRESS": f"http://127.0.0.1:{port_file.read_text(encoding='ascii').strip()}"}
 
     async def start_adapter(self, programs: Programs, name: str, environment: Mapping[str, str]) -> Program:
         """Start one department's system and wait until it is connected."""
         settings = str(self.province.settings_file(name))
-        program = await programs.start(name, *_lgsp("adapter", "run", name, "--system", settings), environment=environment)
+        program = await programs.start(
+            name, *_lgsp("adapter", "run", name, "--system", settings), environment=environment
+        )
         await program.event("adapter.started", seconds=READY_SECONDS)
         return program
 
@@ -152,7 +156,9 @@ async def tell(plan: Plan, screen: Screen, *, stay: asyncio.Event | None = None)
     """Tell the whole story and return what came of it; with `stay`, the programs run on until it is set."""
     begun = time.monotonic()
     screen.act("province")
-    province = await Province.make(plan.data, seed=plan.seed, vessels=plan.vessels, lookups=plan.lookups, every_ms=plan.every_ms)
+    province = await Province.make(
+        plan.data, seed=plan.seed, vessels=plan.vessels, lookups=plan.lookups, every_ms=plan.every_ms
+    )
     story = Story(plan=plan, screen=screen, province=province)
     async with Programs(logs=plan.data / "logs", on_event=story.take) as programs:
         screen.act("programs")
