@@ -29,6 +29,8 @@ from lgsp.errors import Refusal, Unusable
 FILE: Final = "lgsp.toml"
 PREFIX: Final = "LGSP_"
 NESTED: Final = "__"
+ADAPTERS: Final = "LGSP_SETTING_"
+"""Variables of adapters' own settings, none of the gateway's."""
 DEFAULT_PORT: Final = 8791
 
 Origin = Annotated[str, StringConstraints(pattern=r"^[a-z0-9./-]{3,120}$")]
@@ -211,6 +213,7 @@ def _origins_of(settings: type[Settings], flags: Mapping[str, object], written: 
 def _variables() -> list[str]:
     """Return the names, without the prefix, of the environment's settings; those without `__` belong to commands."""
     found = (name.upper() for name in os.environ if name.upper().startswith(PREFIX) and NESTED in name)
+    found = (name for name in found if not name.startswith(ADAPTERS))
     return [name.removeprefix(PREFIX).lower() for name in found]
 
 

@@ -1,1 +1,8 @@
-"""The `lgsp` command: one module per group of commands."""
+"""The command `lgsp`: a file per group of commands. What they do is done by the layers below; here it is asked for and shown."""
+
+
+def main() -> None:
+    """Run the command that the process was called with, and end the process."""
+    from lgsp.cli.root import run  # noqa: PLC0415 - who imports one module of this package need not load all commands
+
+    run()

@@ -6,10 +6,11 @@ the bus's own zone (Asia/Ho_Chi_Minh). An absent or empty list allows nothing. H
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from lgsp.domain import names, strictjson
@@ -20,11 +21,23 @@ Lane = Literal["request", "event", "bulk"]
 OfficerRole = Literal["auditor", "registrar", "operator", "viewer"]
 Required = Literal["purpose", "legalbasis", "procedure", "casefile", "authid"]
 
+DAY_FORM: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
 
 def _full(pattern: str) -> Any:  # noqa: ANN401 - an annotation for the model
     return StringConstraints(pattern=rf"^(?:{pattern})$", max_length=255)
 
 
+def _calendar_day(value: object) -> object:
+    """Read `YYYY-MM-DD` and no other text: the library would also take seconds since 1970 and a time at midnight."""
+    if not isinstance(value, str):
+        return value
+    if DAY_FORM.fullmatch(value) is None:
+        raise ValueError("a day is written YYYY-MM-DD")
+    return date.fromisoformat(value)
+
+
+Day = Annotated[date, BeforeValidator(_calendar_day)]
 AgencyUrn = Annotated[str, _full(names.AGENCY_FORM.pattern)]
 SystemUrn = Annotated[str, _full(names.SYSTEM_FORM.pattern)]
 OfficerUrn = Annotated[str, _full(names.OFFICER_FORM.pattern)]
@@ -86,8 +99,8 @@ class AgencyRecord(Record):
     id: AgencyUrn
     name: Words | None = None
     name_vi: Words | None = None
-    valid_from: date | None = None
-    valid_to: date | None = None
+    valid_from: Day | None = None
+    valid_to: Day | None = None
     successors: tuple[AgencyUrn, ...] = ()
 
     def exists_on(self, day: date) -> bool:
@@ -175,8 +188,8 @@ class GrantRecord(Dated):
     officers: tuple[Pseudonym, ...] = ()
     quota_per_day: Annotated[int, Field(ge=1)] | None = None
     lane: Lane | None = None
-    valid_from: date | None = None
-    valid_to: date | None = None
+    valid_from: Day | None = None
+    valid_to: Day | None = None
     since: Version
     until: Version | None = None
     basis: Words

@@ -1,1 +1,60 @@
-"""All that an adapter or a department's own program imports."""
+"""All that an adapter or a department's program imports: client, adapter, manifest, runner, errors.
+
+    from lgsp.sdk import Adapter, Message, handles
+
+Everything else in this package may change without notice.
+"""
+
+from __future__ import annotations
+
+from lgsp.logs import get_logger
+from lgsp.sdk.adapter import Adapter, handles
+from lgsp.sdk.client import Client, Surroundings
+from lgsp.sdk.composition import Stated
+from lgsp.sdk.errors import (
+    AdapterError,
+    AuthFailed,
+    ClientError,
+    ConfigInvalid,
+    NotReady,
+    OutcomeUnknown,
+    Refused,
+    Reject,
+    Retry,
+    Unreachable,
+)
+from lgsp.sdk.manifest import AdapterManifest, AdapterSettings
+from lgsp.sdk.message import Effect, Failure, Message, Tables, Work
+from lgsp.sdk.outbox import Outcome, Sent
+from lgsp.sdk.runner import run_adapter
+from lgsp.sdk.settings import SystemSettings
+
+__all__ = [
+    "Adapter",
+    "AdapterError",
+    "AdapterManifest",
+    "AdapterSettings",
+    "AuthFailed",
+    "Client",
+    "ClientError",
+    "ConfigInvalid",
+    "Effect",
+    "Failure",
+    "Message",
+    "NotReady",
+    "Outcome",
+    "OutcomeUnknown",
+    "Refused",
+    "Reject",
+    "Retry",
+    "Sent",
+    "Stated",
+    "Surroundings",
+    "SystemSettings",
+    "Tables",
+    "Unreachable",
+    "Work",
+    "get_logger",
+    "handles",
+    "run_adapter",
+]

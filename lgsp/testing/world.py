@@ -255,7 +255,10 @@ def _agencies() -> list[dict[str, Any]]:
         FISHERIES: [], POLICE: [OWNER_LIST], ONE_STOP: [OWNER_LIST], NDXP: [], POPULATION: ["vn.lgsp.population.*"],
     }  # fmt: skip
     agencies = [{"kind": "agency", "id": names.agency_of(urn)} for urn in consumes]
-    return agencies + [{"kind": "system", "id": urn, "consumes": types} for urn, types in consumes.items()]
+    systems = [
+        {"kind": "system", "id": urn} | ({"consumes": types} if types else {}) for urn, types in consumes.items()
+    ]
+    return agencies + systems
 
 
 def _services() -> list[dict[str, Any]]:

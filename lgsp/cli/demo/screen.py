@@ -1,0 +1,177 @@
+"""What a person sees of the demo: progress while it runs, tables when it is done, in English or Vietnamese."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lgsp.cli.demo.latency import Latency
+from lgsp.cli.demo.refusals import Shown
+from lgsp.cli.demo.story import Outcome
+from lgsp.errors import Language
+
+WORDS: Final[dict[str, tuple[str, str]]] = {
+    "province": ("Keys, directory and data of a made-up An Giang", "Khóa, danh bạ và dữ liệu giả lập của An Giang"),
+    "programs": (
+        "Starting the gateway, the national platform (mock) and four systems",
+        "Khởi động cổng, nền tảng quốc gia (giả lập) và bốn hệ thống",
+    ),
+    "idle": ("One-stop looks up applicants while the bus is idle", "Một cửa tra cứu người nộp hồ sơ khi trục rảnh"),
+    "sync": (
+        "Fisheries verifies every owner; one-stop goes on looking up",
+        "Thủy sản xác minh mọi chủ tàu; một cửa vẫn tra cứu",
+    ),
+    "refusals": ("What the bus refuses", "Những gì trục từ chối"),
+    "verify": ("Stopping, then verifying the whole log", "Dừng lại và kiểm chứng toàn bộ nhật ký"),
+    "stay": ("Staying up; Ctrl-C ends and verifies", "Đang chạy; Ctrl-C để dừng và kiểm chứng"),
+    "lists": ("owner lists", "danh sách chủ tàu"),
+    "verify_step": ("vessels", "tàu cá"),
+    "result": ("Synchronisation of fishing vessels", "Đồng bộ tàu cá"),
+    "vessels": ("vessels", "tàu cá"),
+    "linked": ("linked to a verified owner", "đã liên kết chủ tàu được xác minh"),
+    "quarantined": ("in quarantine, with a reason", "tạm giữ, có lý do"),
+    "latency": ("One-stop's lookups (ms)", "Tra cứu của một cửa (ms)"),
+    "idle_row": ("idle", "lúc rảnh"),
+    "busy_row": ("during the synchronisation", "trong lúc đồng bộ"),
+    "calls": ("calls", "lượt"),
+    "tried": ("tried", "đã thử"),
+    "code": ("code", "mã"),
+    "hint": ("what the sender is told to do", "gợi ý cho bên gửi"),
+    "evidence": ("The log, checked from its first byte to its last", "Nhật ký, kiểm từ byte đầu đến byte cuối"),
+    "exchanges": ("exchanges accepted", "trao đổi được tiếp nhận"),
+    "refused": ("refused", "bị từ chối"),
+    "entries": ("log entries", "dòng nhật ký"),
+    "root": ("root", "gốc cây băm"),
+    "verified": ("whole log and one exported proof", "toàn bộ nhật ký và một bằng chứng xuất ra"),
+    "yes": ("verified", "đúng"),
+    "no": ("NOT VERIFIED", "KHÔNG ĐÚNG"),
+    "seconds": ("time", "thời gian"),
+    "memory": ("gateway's peak memory", "bộ nhớ đỉnh của cổng"),
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """Shows progress on standard error, so that standard output holds the result alone."""
+
+    language: Language
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    _progress: Progress | None = None
+    _bars: dict[str, TaskID] = field(default_factory=dict)
+
+    @contextmanager
+    def lit(self) -> Iterator[Stage]:
+        """Show bars while the block runs."""
+        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self.console, transient=False) as progress:
+            self._progress = progress
+            yield self
+
+    def word(self, name: str) -> str:
+        """Return a text in the audience's language."""
+        return WORDS[name][0 if self.language == "en" else 1]
+
+    def act(self, name: str) -> None:
+        """Announce what happens next."""
+        self.console.print(f"• {self.word(name)}")
+
+    def progress(self, step: str, done: int, total: int) -> None:
+        """Move the bar of a step."""
+        if self._progress is None:
+            return
+        if step not in self._bars:
+            name = self.word("verify_step" if step == "verify" else "lists")
+            self._bars[step] = self._progress.add_task(name, total=total)
+        self._progress.update(self._bars[step], completed=done, total=total)
+
+    def present(self, outcome: Outcome, console: Console) -> None:
+        """Print the result as tables."""
+        console.print(self._vessels(outcome))
+        console.print(self._latency(outcome.idle, outcome.busy))
+        console.print(self._refusals(outcome))
+        console.print(self._evidence(outcome))
+
+    def _vessels(self, outcome: Outcome) -> Table:
+        counts = outcome.report
+        table = Table(title=self.word("result"), title_justify="left", show_header=False)
+        table.add_row(self.word("vessels"), f"{counts['vessels']:,}")
+        table.add_row(self.word("linked"), f"{counts['linked']:,}")
+        table.add_row(self.word("quarantined"), f"{counts['quarantined']:,}")
+        for reason, count in sorted(counts["by_reason"].items(), key=lambda pair: -pair[1]):
+            table.add_row(f"  {reason}", f"{count:,}")
+        table.add_row(self.word("seconds"), f"{outcome.sync_seconds:.1f} s")
+        return table
+
+    def _latency(self, idle: Latency, busy: Latency) -> Table:
+        table = Table(title=self.word("latency"), title_justify="left")
+        for name in ("", self.word("calls"), "p50", "p95", "p99"):
+            table.add_column(name, justify="left" if not name else "right")
+        for name, found in (("idle_row", idle), ("busy_row", busy)):
+            table.add_row(self.word(name), str(found.count), f"{found.p50:.0f}", f"{found.p95:.0f}", f"{found.p99:.0f}")
+        return table
+
+    def _refusals(self, outcome: Outcome) -> Table:
+        table = Table(title=self.word("refusals"), title_justify="left")
+        for name in ("tried", "code", "hint"):
+            table.add_column(self.word(name))
+        for shown in outcome.refusals:
+            tried = shown.tried if self.language == "en" else shown.tried_vi
+            table.add_row(tried, f"{shown.status} {shown.code}" + ("" if shown.as_expected else " ✗"), shown.hint)
+        return table
+
+    def _evidence(self, outcome: Outcome) -> Table:
+        verdict = outcome.verdict
+        table = Table(title=self.word("evidence"), title_justify="left", show_header=False)
+        table.add_row(self.word("exchanges"), f"{verdict.exchanges:,}")
+        table.add_row(self.word("refused"), f"{verdict.refused:,}")
+        table.add_row(self.word("entries"), f"{verdict.size:,}")
+        table.add_row(self.word("root"), verdict.root)
+        answer = self.word("yes" if verdict.verified else "no")
+        table.add_row(self.word("verified"), f"{answer} ({verdict.seconds:.1f} s)")
+        table.add_row(self.word("memory"), f"{outcome.gateway_peak_mb:.0f} MB")
+        table.add_row(self.word("seconds"), f"{outcome.seconds:.1f} s")
+        return table
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """Return the outcome as one JSON object; milliseconds, seconds and megabytes as numbers."""
+    counts, verdict = outcome.report, outcome.verdict
+    return {
+        "vessels": counts["vessels"],
+        "linked": counts["linked"],
+        "quarantined": counts["quarantined"],
+        "by_reason": dict(sorted(counts["by_reason"].items())),
+        "verifications": counts["verifications"],
+        "lists": counts["lists"],
+        "exchanges": verdict.exchanges,
+        "refused": verdict.refused,
+        "log_size": verdict.size,
+        "root": verdict.root,
+        "verified": verdict.verified,
+        "seconds": round(outcome.seconds, 3),
+        "sync_seconds": round(outcome.sync_seconds, 3),
+        "verify_seconds": round(verdict.seconds, 3),
+        "gateway_peak_mb": round(outcome.gateway_peak_mb, 1),
+        "lookup_ms": {"idle": _latency(outcome.idle), "busy": _latency(outcome.busy)},
+        "refusals": [_refusal(shown) for shown in outcome.refusals],
+    }
+
+
+def _latency(found: Latency) -> dict[str, float]:
+    return {"count": found.count, "p50": round(found.p50, 1), "p95": round(found.p95, 1), "p99": round(found.p99, 1)}
+
+
+def _refusal(shown: Shown) -> dict[str, Any]:
+    return {
+        "tried": shown.tried,
+        "status": shown.status,
+        "code": shown.code,
+        "expected": shown.expected,
+        "hint": shown.hint,
+    }

@@ -1,0 +1,66 @@
+"""Files that a person names on the command line: read and written whole, refused in plain words."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from lgsp.errors import Unusable
+
+LARGEST: Final = 16 * 1024 * 1024
+STANDARD: Final = Path("-")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file of at most 16 MiB, of standard input for `-`; refuse as `data_missing` or `bad_request`."""
+    try:
+        if path == STANDARD:
+            data = sys.stdin.buffer.read(LARGEST + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise Unusable("data_missing", f"{path}: {error.strerror}") from None
+    if len(data) > LARGEST:
+        raise Unusable("bad_request", f"{path}: larger than 16 MiB")
+    return data
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file; refuse as `data_missing` or `bad_request`."""
+    try:
+        return read_bytes(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise Unusable("bad_request", f"{path}: not UTF-8 text") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a new file whole or not at all; refuse (`file_exists`) when something stands there."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a new file whole or not at all; refuse as `file_exists` or `data_missing`."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(data)
+        os.link(beside, path)
+    except FileExistsError:
+        raise Unusable("file_exists", f"{path}") from None
+    except OSError as error:
+        raise Unusable("data_missing", f"{path}: {error.strerror}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file that may be there already, whole or not at all; refuse as `data_missing`."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise Unusable("data_missing", f"{path}: {error.strerror}") from None

@@ -1,0 +1,232 @@
+"""`lgsp init`: make the data folder of a gateway, whole or not at all.
+
+Everything is made in `DIR/.new`, renamed to `DIR/.ready` when complete, and then moved up with `lgsp.toml` last: whenever the command is
+stopped, running it again finishes the work or starts it anew, and a folder with `lgsp.toml` is complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from lgsp import app, datafolder, keyfiles
+from lgsp.cli.key_policy import read_policy
+from lgsp.cli.options import DEFAULT_DATA, Data
+from lgsp.cli.registrar import Wanted, draw_plan, sign_plan
+from lgsp.cli.voice import Voice, voice_of
+from lgsp.config import DEFAULT_PORT, Settings
+from lgsp.datafolder import DataFolder, Trust
+from lgsp.domain import keys, names
+from lgsp.domain.directory import empty_directory
+from lgsp.domain.keys import PrivateKey
+from lgsp.domain.notes import LOG_KEY, NoteKey
+from lgsp.errors import Unusable
+from lgsp.machine import SystemClock, SystemEntropy
+
+FOLDER_MODE: Final = 0o700
+SEED_BYTES: Final = 32
+FOUNDING_REASON: Final = "lgsp init"
+
+SETTINGS: Final = """\
+# Settings of one gateway. The environment goes over them (LGSP_HTTP__PORT=8800), a command's flags over both; `lgsp doctor` shows them all.
+# Cấu hình của một cổng. Biến môi trường (LGSP_HTTP__PORT=8800) được ưu tiên hơn, tham số lệnh ưu tiên nhất; xem tất cả bằng `lgsp doctor`.
+
+[bus]
+urn = {bus}
+gateway = {gateway}
+log = {origin}
+
+[http]
+host = "127.0.0.1"
+port = {port}
+
+[storage]
+path = "bus.sqlite"
+
+[keys]
+gateway = {gateway_key}
+log = "keys/log.pem"
+body = "keys/body.key"
+subject = "keys/subject.key"
+
+# The registrar's public key: a directory signed by any other is refused.
+# Khóa công khai của người đăng ký: danh bạ do khóa khác ký sẽ bị từ chối.
+[keys.registrar]
+{registrar}
+"""
+REGISTRAR_README: Final = """\
+registrar.pem is the registrar's private key. Move it off this machine (a removable disk in a safe), and give its path with --registrar when
+a directory is signed. Whoever has it decides who may ask what of whom.
+
+registrar.pem là khóa riêng của người đăng ký. Hãy chuyển khỏi máy này (ổ rời cất trong két) và chỉ đường dẫn bằng --registrar khi ký danh bạ.
+Ai giữ khóa này quyết định ai được hỏi ai điều gì.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Founding:
+    """What is founded: names of bus, gateway and log, and where it will listen."""
+
+    bus: str
+    gateway: str
+    origin: str
+    port: int
+
+    @property
+    def gateway_key(self) -> str:
+        """The file of the gateway's key, in the data folder."""
+        return f"keys/gateway-{self.gateway.rpartition(':')[2]}.pem"
+
+
+def init(
+    context: typer.Context,
+    data: Data = DEFAULT_DATA,
+    province: Annotated[str, typer.Option(envvar="LGSP_PROVINCE", help="Province code | mã tỉnh")] = "91",
+    gateway: Annotated[str, typer.Option(envvar="LGSP_GATEWAY", help="Name of the gateway | tên cổng")] = "a",
+    origin: Annotated[
+        str,
+        typer.Option(
+            envvar="LGSP_ORIGIN", help="Origin of the log; lgsp.example.vn/PROVINCE/YEAR if not given | tên nhật ký"
+        ),
+    ] = "",
+    port: Annotated[
+        int, typer.Option(envvar="LGSP_PORT", min=0, max=65_535, help="Where it will listen | cổng mạng")
+    ] = DEFAULT_PORT,
+) -> None:
+    """Make a data folder: keys, settings, first signed directory | tạo thư mục dữ liệu: khóa, cấu hình, danh bạ đầu tiên."""
+    voice = voice_of(context)
+    year = SystemClock().now().year
+    founding = Founding(
+        bus=f"urn:lgsp:bus:{province}",
+        gateway=f"urn:lgsp:bus:{province}:gw:{gateway}",
+        origin=origin or f"lgsp.example.vn/{province}/{year}",
+        port=port,
+    )
+    _check_names(founding)
+    if found(DataFolder(root=data), founding):
+        _tell_made(voice, data, founding)
+    else:
+        voice.tell(
+            f"{data} is a data folder already; nothing was changed", f"{data} đã là thư mục dữ liệu; không thay đổi gì"
+        )
+
+
+def _check_names(founding: Founding) -> None:
+    problems = []
+    if names.BUS_FORM.fullmatch(founding.bus) is None:
+        problems.append("--province is two digits, like 91")
+    elif names.GATEWAY_FORM.fullmatch(founding.gateway) is None:
+        problems.append("--gateway is of a-z, 0-9 and -, like a")
+    if not _is_origin(founding.origin):
+        problems.append("--origin is 3 to 120 of a-z, 0-9, dot, slash and -, like lgsp.example.vn/91/2026")
+    if problems:
+        raise Unusable("config_invalid", "\n".join(problems))
+
+
+def _is_origin(text: str) -> bool:
+    return 3 <= len(text) <= 120 and set(text) <= set("abcdefghijklmnopqrstuvwxyz0123456789./-")  # noqa: PLR2004 - as in config
+
+
+def found(folder: DataFolder, founding: Founding) -> bool:
+    """Make the folder and return True, or return False when it is complete already; refuse as `file_exists`, `data_locked` or `data_unusable`."""
+    if folder.settings.exists():
+        return False
+    new, ready = folder.root / ".new", folder.root / ".ready"
+    _refuse_foreign(folder.root)
+    folder.root.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    with datafolder.hold(folder):
+        if not ready.exists():
+            shutil.rmtree(new, ignore_errors=True)
+            _make(new, founding)
+            new.rename(ready)
+        _move_up(ready, folder)
+    return True
+
+
+def _refuse_foreign(root: Path) -> None:
+    """Refuse a folder that holds anything but the traces of an `init` that was stopped."""
+    if not root.exists():
+        return
+    if not root.is_dir():
+        raise Unusable("file_exists", f"{root} is not a folder")
+    ours = {".new", ".ready", "lock"}
+    present = {path.name for path in root.iterdir()}
+    if present - ours and ".ready" not in present:
+        raise Unusable("file_exists", f"{root} is not empty")
+
+
+def _make(new: Path, founding: Founding) -> None:
+    folder = DataFolder(root=new)
+    for name in ("keys", "registrar", "systems"):
+        (new / name).mkdir(mode=FOLDER_MODE, parents=True)
+    gateway, log, registrar = (
+        _write_key(path) for path in (new / founding.gateway_key, new / "keys/log.pem", folder.registrar_key)
+    )
+    for name in ("body", "subject"):
+        keyfiles.write_secret(new / "keys" / f"{name}.key", SystemEntropy().token(SEED_BYTES))
+    (folder.registrar_key.parent / "README").write_text(REGISTRAR_README, encoding="utf-8")
+    folder.settings.write_text(_settings(founding, registrar), encoding="utf-8")
+    folder.trust.write_bytes(trust_of(founding.bus, founding.origin, registrar, log).encoded())
+    asyncio.run(_publish_first(folder, founding, gateway, log, registrar))
+
+
+def _write_key(path: Path) -> PrivateKey:
+    key = keys.ed25519_from_seed(SystemEntropy().token(SEED_BYTES))
+    keyfiles.write_private(path, key)
+    return key
+
+
+def _settings(founding: Founding, registrar: PrivateKey) -> str:
+    quoted = {name: json.dumps(getattr(founding, name)) for name in ("bus", "gateway", "origin", "gateway_key")}
+    jwk = "\n".join(f"{name} = {json.dumps(registrar.public.jwk[name])}" for name in ("kty", "crv", "x"))
+    return SETTINGS.format(**quoted, port=founding.port, registrar=jwk)
+
+
+def trust_of(bus: str, origin: str, registrar: PrivateKey, log: PrivateKey) -> Trust:
+    """Return what outsiders pin of a bus with these keys."""
+    public = log.handle.public_key().public_bytes_raw()  # type: ignore[union-attr]
+    return Trust(bus=bus, registrar=registrar.public, log=NoteKey(name=origin, kind=LOG_KEY, public=public))
+
+
+async def _publish_first(
+    folder: DataFolder, founding: Founding, gateway: PrivateKey, log: PrivateKey, registrar: PrivateKey
+) -> None:
+    wanted = Wanted(
+        stated=(
+            {"kind": "bus", "id": founding.bus, "log": founding.origin},
+            {"kind": "key", "owner": founding.gateway, "role": "gateway", "jwk": gateway.public.jwk},
+            {"kind": "key", "owner": founding.bus, "role": "log", "jwk": log.public.jwk},
+        )
+    )
+    plan = draw_plan(empty_directory(founding.bus), wanted, {}, read_policy())
+    sealed = sign_plan(plan, registrar, SystemClock().now())
+    async with app.open_bus(Settings.load(folder.root), create=True) as bus:
+        await bus.steward.publish_directory(
+            statement=sealed.statement, records=sealed.records, documents={}, reason=FOUNDING_REASON
+        )
+
+
+def _move_up(ready: Path, folder: DataFolder) -> None:
+    for path in _settings_last(ready):
+        path.rename(folder.root / path.name)
+    ready.rmdir()
+
+
+def _settings_last(ready: Path) -> Iterator[Path]:
+    yield from sorted(ready.iterdir(), key=lambda path: (path.name == "lgsp.toml", path.name))
+
+
+def _tell_made(voice: Voice, data: Path, founding: Founding) -> None:
+    voice.tell(f"made {data} for {founding.gateway}", f"đã tạo {data} cho {founding.gateway}")
+    voice.tell(
+        f"keep {data}/keys to yourself; move {data}/registrar off this machine; hand {data}/trust.json to those who verify",
+        f"giữ kín {data}/keys; chuyển {data}/registrar khỏi máy này; giao {data}/trust.json cho bên kiểm chứng",
+    )
+    voice.tell(f"next: lgsp serve --data {data}", f"tiếp theo: lgsp serve --data {data}")

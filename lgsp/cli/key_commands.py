@@ -1,0 +1,132 @@
+"""`lgsp keys`: make a key, show a public key, tell which registered keys are due for rotation."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from lgsp import keyfiles
+from lgsp.cli.directory_file import read_public
+from lgsp.cli.files import read_bytes
+from lgsp.cli.gateway_door import open_kept
+from lgsp.cli.key_policy import ROLES, Age, Algorithm, KeyPolicy, ages, objections, read_policy
+from lgsp.cli.options import DEFAULT_DATA, Data
+from lgsp.cli.voice import FAILED, Voice, voice_of
+from lgsp.config import Settings
+from lgsp.domain import keys
+from lgsp.domain.directory import open_directory
+from lgsp.domain.keys import PrivateKey, PublicKey, Role
+from lgsp.errors import Unusable
+from lgsp.machine import SystemClock, SystemEntropy
+
+P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""n of P-256 (FIPS 186-5): private scalars are 1..n-1."""
+
+commands = typer.Typer(no_args_is_help=True, help="Make and check keys | tạo và kiểm tra khóa")
+
+
+@commands.command()
+def new(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the private key goes | tệp khóa riêng")],
+    role: Annotated[str, typer.Option(envvar="LGSP_ROLE", help=f"One of {', '.join(ROLES)} | vai trò")] = "system",
+    alg: Annotated[
+        str | None,
+        typer.Option(envvar="LGSP_ALG", help="Ed25519 or ES256; the policy's first if not given | thuật toán"),
+    ] = None,
+) -> None:
+    """Make a private key (mode 0600); its public JWK goes to standard output | tạo khóa riêng, in khóa công khai."""
+    voice = voice_of(context)
+    key = make_key(read_policy(), role, alg)
+    keyfiles.write_private(file, key)
+    voice.give(json.dumps(key.public.jwk))
+    voice.tell(f"made {file}; its public key is {key.kid}", f"đã tạo {file}; khóa công khai là {key.kid}")
+
+
+def make_key(policy: KeyPolicy, role: str, alg: str | None = None) -> PrivateKey:
+    """Return a new key as the policy wants it for the role; refuse as `bad_request` or `key_refused`."""
+    known = _role(role)
+    allowed = policy.role[known].algorithms
+    chosen = alg or allowed[0]
+    if chosen not in allowed:
+        raise Unusable("key_refused", f"a {known} key is {' or '.join(allowed)}")
+    return _draw(chosen)
+
+
+def _role(text: str) -> Role:
+    for role in ROLES:
+        if role == text:
+            return role
+    raise Unusable("bad_request", f"--role is one of {', '.join(ROLES)}")
+
+
+def _draw(alg: Algorithm | str) -> PrivateKey:
+    entropy = SystemEntropy()
+    if alg == "Ed25519":
+        return keys.ed25519_from_seed(entropy.token(32))
+    # 16 bytes more than the order has, so that the remainder favours no scalar (FIPS 186-5, A.2.1).
+    return keys.p256_from_scalar(int.from_bytes(entropy.token(48), "big") % (P256_ORDER - 1) + 1)
+
+
+@commands.command()
+def show(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A private or public key | khóa riêng hoặc công khai")],
+) -> None:
+    """Print the public JWK of a key file | in khóa công khai."""
+    voice_of(context).give(json.dumps(_public_of(file).jwk))
+
+
+def _public_of(file: Path) -> PublicKey:
+    data = read_bytes(file)
+    if b"PRIVATE" in data:
+        return keyfiles.read_private(file).public
+    return keys.public_key(read_public(file, data))
+
+
+@commands.command()
+def check(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
+    """Compare registered keys with the policy; exit code 1 when one is overdue | đối chiếu khóa với chính sách."""
+    voice = voice_of(context)
+    found, objected = asyncio.run(_examine(Settings.load(data)))
+    _show_ages(voice, found)
+    for words in objected:
+        voice.tell(f"the policy objects: {words}", f"trái chính sách: {words}")
+    if objected or any(age.overdue for age in found):
+        raise typer.Exit(FAILED)
+
+
+async def _examine(settings: Settings) -> tuple[list[Age], list[str]]:
+    policy = read_policy()
+    async with open_kept(settings) as kept:
+        directory = kept.directory
+        dates: dict[int, datetime] = {}
+        for version in {key.record.since for key in directory.keys.values()}:
+            signed = await kept.store.at(version)
+            if signed is not None:
+                dates[version] = open_directory(
+                    signed.statement, signed.records, settings.keys.registrar_key(), bus=settings.bus.urn
+                ).at
+        # A record may name a version that was never made: its key then counts from the present one.
+        dates |= {key.record.since: directory.at for key in directory.keys.values() if key.record.since not in dates}
+    found = sorted(ages(policy, directory, dates, SystemClock().now()), key=lambda age: (age.due, age.key.record.id))
+    return found, objections(policy, directory)
+
+
+def _show_ages(voice: Voice, found: list[Age]) -> None:
+    table = voice.table(("owner", "chủ khóa"), ("role", "vai trò"), ("key", "khóa"), ("due", "hạn thay"), ("", ""))
+    for age in found:
+        late = voice.choose("overdue: make a new key", "quá hạn: hãy tạo khóa mới") if age.overdue else ""
+        twin = (
+            voice.choose("replaced: end it with until", "đã có khóa mới: hãy kết thúc bằng until") if age.twin else ""
+        )
+        record = age.key.record
+        table.add_row(
+            record.owner, record.role, record.id, f"{age.due:%Y-%m-%d}", "; ".join(filter(None, (late, twin)))
+        )
+    voice.show(table)

@@ -1,0 +1,33 @@
+"""Options that several commands share; behind each flag stands a variable of the environment, which the help shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+DEFAULT_DATA: Final = Path("lgsp-data")
+
+Data = Annotated[
+    Path,
+    typer.Option("--data", envvar="LGSP_DATA", metavar="DIR", help="The data folder of the gateway | thư mục dữ liệu"),
+]
+System = Annotated[
+    Path,
+    typer.Option(
+        "--system",
+        envvar="LGSP_SYSTEM",
+        metavar="FILE",
+        help="system.toml of the system | tệp system.toml của hệ thống",
+    ),
+]
+Registrar = Annotated[
+    Path | None,
+    typer.Option(
+        "--registrar",
+        envvar="LGSP_REGISTRAR",
+        metavar="FILE",
+        help="Private key of the registrar; DIR/registrar/registrar.pem if not given | khóa riêng của người đăng ký",
+    ),
+]

@@ -1,0 +1,132 @@
+"""`lgsp system new`: make what a new system needs to take part: its key, its public key for the registrar, its settings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from lgsp import keyfiles
+from lgsp.cli.files import write_text
+from lgsp.cli.key_commands import make_key
+from lgsp.cli.key_policy import read_policy
+from lgsp.cli.options import DEFAULT_DATA, Data
+from lgsp.cli.voice import voice_of
+from lgsp.config import Settings
+from lgsp.datafolder import FOLDER_MODE, DataFolder, Trust, read_trust
+from lgsp.domain import names
+from lgsp.domain.keys import PrivateKey
+from lgsp.errors import Unusable
+
+SETTINGS: Final = """\
+# Settings of one system on the bus; paths are relative to this file.
+# Cấu hình của một hệ thống trên trục; đường dẫn tính từ tệp này.
+url = {url}
+bus = {bus}
+system = {system}
+key = "key.pem"
+box = "box.sqlite"
+log = {log}
+
+# The registrar's public key, by which the directory is believed.
+# Khóa công khai của người đăng ký: chỉ tin danh bạ do khóa này ký.
+[registrar]
+{registrar}
+"""
+RECORD: Final = """\
+[[key]]
+owner = {system}
+role = "system"
+jwk = {{ {jwk} }}
+"""
+
+commands = typer.Typer(no_args_is_help=True, help="Systems that take part | hệ thống tham gia")
+
+
+@commands.callback()
+def group() -> None:
+    """Systems that take part | hệ thống tham gia."""
+
+
+@commands.command()
+def new(
+    context: typer.Context,
+    system: Annotated[
+        str, typer.Argument(metavar="CODE/NAME", help="Such as H01.99/example | mã cơ quan/tên hệ thống")
+    ],
+    data: Data = DEFAULT_DATA,
+    trust: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="LGSP_TRUST", metavar="FILE", help="trust.json, where there is no data folder | tệp trust.json"
+        ),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="LGSP_URL", help="Address of the gateway; the data folder's if not given | địa chỉ cổng"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="LGSP_OUT", metavar="DIR", help="Where it goes; DATA/systems/… if not given | thư mục kết quả"
+        ),
+    ] = None,
+    alg: Annotated[str | None, typer.Option(envvar="LGSP_ALG", help="Ed25519 or ES256 | thuật toán")] = None,
+) -> None:
+    """Make key.pem, key.jwk and system.toml; print the key record to register | tạo khóa và cấu hình, in bản ghi khóa."""
+    voice = voice_of(context)
+    urn = names.system_urn(system)
+    pinned = read_trust(trust or DataFolder(root=data).trust)
+    address = url or _address(data)
+    folder = out or DataFolder(root=data).system(urn)
+    key = make_key(read_policy(), "system", alg)
+    make_system(folder, urn, pinned, address, key)
+    voice.give(key_record(urn, key).rstrip("\n"))
+    voice.tell(
+        f"made {folder}; give the record above (or {folder}/key.jwk) to the registrar, then: --system {folder}/system.toml",
+        f"đã tạo {folder}; gửi bản ghi trên (hoặc {folder}/key.jwk) cho người đăng ký, rồi dùng: --system {folder}/system.toml",
+    )
+
+
+def _address(data: Path) -> str:
+    http = Settings.load(data).http
+    scheme = "http" if http.tls_cert is None else "https"
+    host = f"[{http.host}]" if ":" in http.host else http.host
+    return f"{scheme}://{host}:{http.port}"
+
+
+def make_system(folder: Path, urn: str, trust: Trust, url: str, key: PrivateKey) -> None:
+    """Make the folder of a new system, whole or not at all; refuse (`file_exists`) when it is there."""
+    try:
+        folder.mkdir(mode=FOLDER_MODE, parents=True)
+    except FileExistsError:
+        raise Unusable("file_exists", f"{folder}") from None
+    except OSError as error:
+        raise Unusable("data_missing", f"{folder}: {error.strerror}") from None
+    try:
+        keyfiles.write_private(folder / "key.pem", key)
+        write_text(folder / "key.jwk", json.dumps(key.public.jwk) + "\n")
+        write_text(folder / "system.toml", settings_text(urn, trust, url))
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+
+
+def settings_text(urn: str, trust: Trust, url: str) -> str:
+    """Return the text of `system.toml`."""
+    texts = {"url": url, "bus": trust.bus, "system": urn, "log": trust.log.name}
+    registrar = "\n".join(f"{name} = {json.dumps(value)}" for name, value in _required(trust.registrar.jwk).items())
+    return SETTINGS.format(**{name: json.dumps(text) for name, text in texts.items()}, registrar=registrar)
+
+
+def key_record(urn: str, key: PrivateKey) -> str:
+    """Return the key's table for a directory file."""
+    jwk = ", ".join(f"{name} = {json.dumps(value)}" for name, value in _required(key.public.jwk).items())
+    return RECORD.format(system=json.dumps(urn), jwk=jwk)
+
+
+def _required(jwk: dict[str, str]) -> dict[str, str]:
+    return {name: jwk[name] for name in ("kty", "crv", "x", "y") if name in jwk}

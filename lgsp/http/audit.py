@@ -1,0 +1,41 @@
+"""The log to outsiders: checkpoint and proof for anyone, entries for auditors (protocol section 7)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from lgsp.domain import strictjson
+from lgsp.errors import Refusal
+from lgsp.http.requests import caller_of, integer, query_of
+from lgsp.http.wiring import BUS, SETTINGS
+
+INDEX_MAX: Final = 2**63 - 1
+
+
+async def get_checkpoint(request: web.Request) -> web.Response:
+    """Give the signed checkpoint over all committed entries (C2SP signed note)."""
+    query_of(request)
+    return web.Response(text=await request.app[BUS].auditor.checkpoint(), content_type="text/plain")
+
+
+async def get_proof(request: web.Request) -> web.Response:
+    """Give the inclusion proof of the entry at `index` (c2sp.org/tlog-proof@v1)."""
+    query = query_of(request, "index")
+    if "index" not in query:
+        raise Refusal("bad_request", "index is missing")
+    index = integer(query["index"], 0, INDEX_MAX, "index")
+    return web.Response(text=await request.app[BUS].auditor.proof(index), content_type="text/plain")
+
+
+async def get_entries(request: web.Request) -> web.Response:
+    """Give an auditor the entries from `start` on, each as the text whose hash is the leaf."""
+    query = query_of(request, "start", "limit")
+    most = request.app[SETTINGS].entry_items
+    start = integer(query.get("start", "0"), 0, INDEX_MAX - most, "start")
+    limit = integer(query.get("limit", "100"), 1, most, "limit")
+    caller = await caller_of(request)
+    found = await request.app[BUS].auditor.entries(caller, start, limit)
+    members = {"start": start, "entries": [entry.decode() for entry in found]}
+    return web.Response(body=strictjson.compact(members), content_type="application/json")

@@ -1,0 +1,132 @@
+"""The application: its routes, and what every answer has in common.
+
+Every "no" leaves as problem+json in the caller's language, with a request id that the log knows; aiohttp's own bodies never do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+from lgsp.bus.ingress import EnvelopeRefused
+from lgsp.bus.supervisor import Bus
+from lgsp.errors import Refusal
+from lgsp.http import audit, catalogue, envelopes, health, inbox, outcomes
+from lgsp.http.metrics import Metrics
+from lgsp.http.problems import language_of, problem_response
+from lgsp.http.requests import check_target
+from lgsp.http.settings import HTTP_LIMITS, HttpLimits
+from lgsp.http.stream import open_stream
+from lgsp.http.streams import Streams
+from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS, STREAMS
+from lgsp.logs import get_logger
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
+    ("POST", "/v1/envelopes", envelopes.post_envelope),
+    ("GET", "/v1/envelopes/{env}", envelopes.get_envelope),
+    ("GET", "/v1/stream", open_stream),
+    ("GET", "/v1/inbox", inbox.get_inbox),
+    ("POST", "/v1/acks", inbox.post_acks),
+    ("GET", "/v1/outcomes", outcomes.get_outcomes),
+    ("GET", "/v1/directory", catalogue.get_directory),
+    ("GET", "/v1/services", catalogue.get_services),
+    ("GET", "/v1/schemas/{urn}", catalogue.get_schema),
+    ("GET", "/v1/audit/checkpoint", audit.get_checkpoint),
+    ("GET", "/v1/audit/proof", audit.get_proof),
+    ("GET", "/v1/audit/entries", audit.get_entries),
+    ("GET", "/healthz", health.get_live),
+    ("GET", "/readyz", health.get_ready),
+    ("GET", "/metrics", health.get_metrics),
+)
+SAFE_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+CODES: Final = {404: "not_found", 405: "method", 413: "too_large", 417: "unsupported", 426: "bad_request"}
+"""Which code a status of aiohttp's own stands for; any other is `bad_request`."""
+
+
+def create_app(bus: Bus, *, settings: HttpLimits = HTTP_LIMITS) -> web.Application:
+    """Return the application that departments' systems call."""
+    app = create_bare_app(bus, settings=settings)
+    for method, path, handler in ROUTES:
+        app.router.add_route(method, path, handler)
+    return app
+
+
+def create_bare_app(bus: Bus, *, settings: HttpLimits) -> web.Application:
+    """Return an application without routes, whose answers have all that every answer has."""
+    app = web.Application(middlewares=[answer])
+    metrics = Metrics()
+    app[BUS] = bus
+    app[SETTINGS] = settings
+    app[METRICS] = metrics
+    app[STREAMS] = Streams(settings, metrics)
+    app.on_response_prepare.append(_dress)
+    return app
+
+
+@web.middleware
+async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request its id, and turn whatever is raised into a problem."""
+    request[REQUEST_ID] = request.app[BUS].entropy.uuid7()
+    try:
+        check_target(request)
+        response = await handler(request)
+    except Exception as error:  # noqa: BLE001 - the edge is where everything ends; what is not a refusal is logged
+        response = _refuse(request, error)
+    request.app[METRICS].count_request(request.method, route_of(request), response.status)
+    return response
+
+
+def _refuse(request: web.Request, error: Exception) -> web.Response:
+    receipt = ""
+    if isinstance(error, EnvelopeRefused):
+        refusal, receipt = error.refusal, error.receipt or ""
+    elif isinstance(error, Refusal):
+        refusal = error
+    elif isinstance(error, web.HTTPException):
+        refusal = refusal_of(error)
+    else:
+        _log_failure(request, error)
+        refusal = Refusal("internal")
+    request.app[METRICS].count_refusal(refusal.code)
+    language = language_of(request.headers.get("Accept-Language", ""))
+    response = problem_response(refusal, language=language, request_id=request[REQUEST_ID], receipt=receipt)
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+    return response
+
+
+def _log_failure(request: web.Request, error: Exception) -> None:
+    """Log a fault of ours; the path as the route has it, for a caller may have put anything into it."""
+    get_logger().error(
+        "request.failed", request_id=request[REQUEST_ID], method=request.method, path=route_of(request), exc_info=error
+    )
+
+
+def refusal_of(error: web.HTTPException) -> Refusal:
+    """Return the refusal that an exception of aiohttp's stands for; nothing of its text is kept, for it may echo the request."""
+    return Refusal(CODES.get(error.status, "bad_request"))
+
+
+def route_of(request: web.Request) -> str:
+    """Return the route's pattern, "none" where no route is: a word of ours in either case."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "none"
+
+
+async def _dress(request: web.Request, response: web.StreamResponse) -> None:
+    headers = response.headers
+    headers.pop("Server", None)
+    headers.update(SAFE_HEADERS)
+    headers.setdefault("Cache-Control", "no-store")
+    if REQUEST_ID in request:
+        headers["X-Request-Id"] = request[REQUEST_ID]
+    if request.secure:
+        headers["Strict-Transport-Security"] = "max-age=31536000"

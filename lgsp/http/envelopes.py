@@ -1,0 +1,141 @@
+"""`POST /v1/envelopes` in both wire forms, with `Prefer: wait`, and `GET /v1/envelopes/{env}`.
+
+A call that waits asks the courier for the reply before the request is submitted, so that no answer is too quick for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Final
+
+from aiohttp import web
+
+from lgsp.bus.ingress import EnvelopeRefused, Receipted
+from lgsp.bus.supervisor import Bus
+from lgsp.domain import admission, envelope, strictjson
+from lgsp.domain.envelope import Wire
+from lgsp.domain.exchange import Delivery, Exchange
+from lgsp.errors import Refusal
+from lgsp.http import frames, inbox
+from lgsp.http.requests import integer, one_header, peer_of, query_of, read_body, system_of
+from lgsp.http.wiring import BUS, METRICS, SETTINGS
+
+HEADER: Final = "lgsp-env"
+STRUCTURED_ROOM: Final = 256
+"""Member names and quotes of the structured form."""
+WAIT_FORM: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\"?)([^\s,;\"]*)\1", re.IGNORECASE)
+
+
+async def post_envelope(request: web.Request) -> web.StreamResponse:
+    """Submit an envelope: 202 with the receipt, or 200 with the reply when the caller waited and it came in time."""
+    query_of(request)
+    wait = _wait_of(request)
+    wire = await _wire_of(request)
+    bus = request.app[BUS]
+    asked = _request_in(bus, wire) if wait else None
+    if asked is None:
+        return _receipt_response(await _submit(request, wire))
+    with bus.courier.expect_reply(*asked.exchange_key) as waiter:
+        receipted = await _submit(request, wire)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        # A repeated request waits for nothing: whoever copied its bytes must not collect the answer, which is in the asker's inbox.
+        reply = None if receipted.duplicate else await waiter.wait(wait)
+        request.app[METRICS].observe("reply", loop.time() - started)
+    if reply is None:
+        return _receipt_response(receipted, applied=True)
+    text = f'{{"receipt":{receipted.receipt},"reply":{{"envelope":{frames.envelope(reply.wire)},"receipt":{reply.receipt}}}}}'
+    # The signer's inbox holds the reply: the asker's own, or that of the bridge which stands for it.
+    return await inbox.hand_out(request, asked.key.owner, [reply], text, headers={"Preference-Applied": f"wait={wait}"})
+
+
+async def _wire_of(request: web.Request) -> Wire:
+    bus = request.app[BUS]
+    largest = admission.largest_body(bus.registry.current, bus.limits)
+    compact = one_header(request, HEADER)
+    if request.content_type == envelope.MEDIA_TYPE:
+        if compact is not None:
+            raise Refusal("structured", f"{HEADER} and the structured form exclude each other")
+        most = bus.limits.envelope_bytes + STRUCTURED_ROOM + (largest + 2) // 3 * 4
+        return envelope.parse_structured(await read_body(request, most))
+    if compact is None:
+        raise Refusal("bad_request", f"an envelope comes with the header {HEADER}, or as {envelope.MEDIA_TYPE}")
+    body = await read_body(request, largest)
+    return Wire(compact=compact.encode("utf-8", "surrogateescape"), body=body)
+
+
+def _wait_of(request: web.Request) -> int:
+    """Return the seconds of `Prefer: wait=N` (RFC 7240), 0 when it is not asked for."""
+    found = WAIT_FORM.search(",".join(request.headers.getall("Prefer", [])))
+    return integer(found[2], 1, request.app[SETTINGS].wait_seconds, "wait") if found else 0
+
+
+def _request_in(bus: Bus, wire: Wire) -> admission.Read | None:
+    """Return the request that is to be awaited, None when it is none; its signature is checked first, for nobody may wait for another's reply."""
+    directory = bus.registry.current
+    read = admission.read(wire, directory, limits=bus.limits)
+    if isinstance(read, admission.Refused) or read.manifest.is_reply:
+        return None
+    service = directory.services.get(read.manifest.type)
+    return read if service is not None and service.reply_schemas else None
+
+
+async def _submit(request: web.Request, wire: Wire) -> Receipted:
+    metrics = request.app[METRICS]
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    try:
+        receipted = await request.app[BUS].ingress.submit(wire, peer=peer_of(request))
+    except (EnvelopeRefused, Refusal):
+        metrics.count_rejected()
+        raise
+    finally:
+        metrics.observe("submit", loop.time() - started)
+    metrics.count_accepted(duplicate=receipted.duplicate)
+    return receipted
+
+
+def _receipt_response(receipted: Receipted, *, applied: bool = False) -> web.Response:
+    headers = {"Location": f"/v1/envelopes/{receipted.env}"}
+    if applied:
+        headers["Preference-Applied"] = "wait"
+    text = f'{{"receipt":{receipted.receipt}}}'
+    return web.Response(status=202, text=text, content_type="application/json", headers=headers)
+
+
+async def get_envelope(request: web.Request) -> web.Response:
+    """Tell sender and receiver what became of an envelope, with all its deliveries."""
+    query_of(request)
+    env = request.match_info["env"]
+    system = await system_of(request)
+    if envelope.HASH_FORM.fullmatch(env) is None:
+        raise Refusal("not_found")
+    exchange, deliveries = await request.app[BUS].courier.history(system, env)
+    told = strictjson.compact(_exchange_members(exchange)).decode()
+    rows = ",".join(_delivery_text(delivery) for delivery in deliveries)
+    text = f'{told[:-1]},"receipt":{exchange.receipt or "null"},"deliveries":[{rows}]}}'
+    return web.Response(text=text, content_type="application/json")
+
+
+def _exchange_members(exchange: Exchange) -> dict[str, str | int | None]:
+    return {
+        "env": exchange.env,
+        "id": exchange.id,
+        "source": exchange.source,
+        "type": exchange.type,
+        "audience": exchange.audience,
+        "accepted_at": envelope.format_time(exchange.accepted_at),
+        "expires": envelope.format_time(exchange.expires),
+        "reply_until": envelope.format_time(exchange.reply_until) if exchange.reply_until else None,
+        "cause": exchange.cause or None,
+        "reply": exchange.reply or None,
+        "policy": exchange.policy,
+        "rule": exchange.rule,
+    }
+
+
+def _delivery_text(delivery: Delivery) -> str:
+    """Return a delivery without its lease, which is its holder's alone."""
+    due = f'"{envelope.format_time(delivery.due_at)}"' if delivery.due_at else "null"
+    return f'{frames.outcome_item(delivery)[:-1]},"attempts":{delivery.attempts},"due_at":{due}}}'

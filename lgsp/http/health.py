@@ -1,0 +1,35 @@
+"""Probes: alive, ready, and the figures."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from lgsp.domain import strictjson
+from lgsp.errors import Refusal
+from lgsp.http.requests import query_of
+from lgsp.http.wiring import BUS, METRICS
+
+
+async def get_live(request: web.Request) -> web.Response:
+    """Tell that the process answers; refuse as `unavailable` when it should be started again."""
+    query_of(request)
+    if not request.app[BUS].health.live():
+        raise Refusal("unavailable")
+    return web.Response(text='{"live":true}', content_type="application/json")
+
+
+async def get_ready(request: web.Request) -> web.Response:
+    """Tell whether envelopes are taken, part by part; refuse as `not_ready` with what is wrong."""
+    query_of(request)
+    ready, states = await request.app[BUS].health.ready()
+    if not ready:
+        wrong = [f"{name}: {state}" for name, state in states.items() if state != "ok"]
+        raise Refusal("not_ready", degraded=wrong)
+    return web.Response(body=strictjson.compact({"ready": True, "parts": states}), content_type="application/json")
+
+
+async def get_metrics(request: web.Request) -> web.Response:
+    """Give all figures in Prometheus text format."""
+    query_of(request)
+    text, content_type = request.app[METRICS].exposition()
+    return web.Response(body=text, headers={"Content-Type": content_type})

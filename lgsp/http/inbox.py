@@ -1,0 +1,131 @@
+"""`GET /v1/inbox` and `POST /v1/acks`: deliveries for a system that pulls. What reaches nobody is given back at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from aiohttp import web
+
+from lgsp.bus.courier import Courier
+from lgsp.bus.inbox import Handover
+from lgsp.domain import strictjson
+from lgsp.domain.envelope import format_time
+from lgsp.errors import Refusal
+from lgsp.http import frames
+from lgsp.http.problems import language_of
+from lgsp.http.requests import integer, is_gone, query_of, read_members, system_of
+from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS
+
+DEFAULT_ITEMS: Final = 10
+GROUPS: Final = ("acks", "nacks", "extend", "seen")
+
+Result = dict[str, Any]
+Settle = Callable[[Courier, str, Any], Awaitable[Result]]
+
+
+async def get_inbox(request: web.Request) -> web.StreamResponse:
+    """Lease and hand over what waits for the caller, `max` at most, waiting up to `wait` seconds for the first."""
+    settings, bus = request.app[SETTINGS], request.app[BUS]
+    query = query_of(request, "max", "wait")
+    most = min(DEFAULT_ITEMS, settings.inbox_items)
+    limit = integer(query.get("max", str(most)), 1, settings.inbox_items, "max")
+    wait = integer(query.get("wait", "0"), 0, settings.wait_seconds, "wait")
+    system = await system_of(request)
+    handovers = await bus.courier.pull(system, limit=limit, wait=float(wait))
+    items = ",".join(map(frames.inbox_item, handovers))
+    return await hand_out(request, system, handovers, f'{{"now":"{format_time(bus.clock.now())}","items":[{items}]}}')
+
+
+async def hand_out(
+    request: web.Request,
+    system: str,
+    handovers: Sequence[Handover],
+    text: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+) -> web.StreamResponse:
+    """Write the answer that carries these leased deliveries, and give them back when the caller has hung up."""
+    response = web.Response(text=text, content_type="application/json", headers=headers)
+    with suppress(ConnectionError):  # it hung up meanwhile: like what was never written
+        if not is_gone(request):
+            await response.prepare(request)
+            await response.write_eof()
+            return response
+    with suppress(Refusal):  # the ledger is away: the leases end by themselves
+        await request.app[BUS].courier.give_back(system, handovers)
+    return response
+
+
+async def post_acks(request: web.Request) -> web.Response:
+    """Settle, put back, extend and mark as seen: one result each, in the order given; one that fails does not hinder the others."""
+    query_of(request)
+    body, members = await read_members(request, request.app[SETTINGS].batch_bytes)
+    system = await system_of(request, body)
+    groups = _groups(members, request.app[SETTINGS].batch_items)
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    found = await asyncio.gather(
+        *(_settle_one(request, SETTLE[name], system, value) for name, values in groups.items() for value in values)
+    )
+    request.app[METRICS].observe("settle", loop.time() - started)
+    results = iter(found)
+    answer = {name: [next(results) for _ in values] for name, values in groups.items()}
+    return web.Response(body=strictjson.compact(answer), content_type="application/json")
+
+
+def _groups(members: dict[str, Any], most: int) -> dict[str, list[Any]]:
+    if not members.keys() <= set(GROUPS):
+        raise Refusal("bad_request", f"the body has: {', '.join(GROUPS)}")
+    if not all(isinstance(values, list) for values in members.values()):
+        raise Refusal("bad_request", f"each of {', '.join(GROUPS)} is a list")
+    if sum(map(len, members.values())) > most:
+        raise Refusal("bad_request", f"at most {most} in one call")
+    return members
+
+
+async def _settle_one(request: web.Request, settle: Settle, system: str, value: object) -> Result:
+    try:
+        return await settle(request.app[BUS].courier, system, value)
+    except Refusal as refusal:
+        language = language_of(request.headers.get("Accept-Language", ""))
+        request.app[METRICS].count_refusal(refusal.code)
+        return {"problem": refusal.problem(language) | {"request_id": request[REQUEST_ID]}}
+
+
+async def _settle_ack(courier: Courier, system: str, value: object) -> Result:
+    return {"env": await courier.acknowledge(system, frames.read_ack(value))}
+
+
+async def _settle_nack(courier: Courier, system: str, value: object) -> Result:
+    nack = frames.read_nack(_object(value))
+    await courier.put_back(system, env=nack.env, lease=nack.lease, code=nack.code, retry_after=nack.retry_after)
+    return {"env": nack.env}
+
+
+async def _settle_extension(courier: Courier, system: str, value: object) -> Result:
+    asked = frames.read_extension(_object(value))
+    until = await courier.extend(system, env=asked.env, lease=asked.lease)
+    return {"env": asked.env, "lease_until": format_time(until)}
+
+
+async def _settle_sighting(courier: Courier, system: str, value: object) -> Result:
+    sighting = frames.read_sighting(_object(value))
+    await courier.seen(system, env=sighting.env, to=sighting.to)
+    return {"env": sighting.env, "to": sighting.to}
+
+
+SETTLE: Final[dict[str, Settle]] = {
+    "acks": _settle_ack,
+    "nacks": _settle_nack,
+    "extend": _settle_extension,
+    "seen": _settle_sighting,
+}
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Refusal("bad_request", "each of the list is an object")
+    return value

@@ -1,0 +1,39 @@
+"""`GET /v1/outcomes`: what became of what the caller sent and has not seen. `seen` in `POST /v1/acks` takes an outcome off the list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import web
+
+from lgsp.domain.envelope import HASH_FORM, format_time
+from lgsp.domain.exchange import Delivery
+from lgsp.errors import Refusal
+from lgsp.http import frames
+from lgsp.http.requests import query_of, system_of
+from lgsp.http.wiring import BUS, SETTINGS
+
+LOOKED_THROUGH: Final = 4_096
+"""Unseen outcomes that `after` can skip; beyond them a caller has to see some first."""
+
+
+async def get_outcomes(request: web.Request) -> web.Response:
+    """Tell unseen outcomes, oldest first, from the start of the list or `after` an env hash that stands in it."""
+    query = query_of(request, "after")
+    after = query.get("after", "")
+    if after and HASH_FORM.fullmatch(after) is None:
+        raise Refusal("bad_request", "after is an env hash")
+    system = await system_of(request)
+    bus, page = request.app[BUS], request.app[SETTINGS].outcome_items
+    found = await bus.courier.outcomes(system, limit=LOOKED_THROUGH if after else page)
+    items = ",".join(map(frames.outcome_item, _following(found, after)[:page]))
+    return web.Response(
+        text=f'{{"now":"{format_time(bus.clock.now())}","items":[{items}]}}', content_type="application/json"
+    )
+
+
+def _following(found: Sequence[Delivery], after: str) -> Sequence[Delivery]:
+    """Return what follows the last outcome of `after`; everything when it is not there, for then it was seen."""
+    last = max((position for position, delivery in enumerate(found) if delivery.env == after), default=-1)
+    return found[last + 1 :]

@@ -1,0 +1,100 @@
+"""The sending half of a stream: frames wait in one queue, and one task writes all that waits with one call.
+
+A frame is put without waiting. When more waits than a reader that keeps up would let grow, the stream is told to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp.abc import AbstractStreamWriter
+
+WRITE_MAX: Final = 256 * 1024
+"""Bytes handed to the transport at once; what it cannot send is its own buffer, so this stays well below `unsent_bytes`."""
+SHORT: Final = 126
+MEDIUM: Final = 65_536
+TEXT: Final = 0x81
+"""First byte of a whole text message (RFC 6455 section 5.2): final fragment, opcode 1; a server does not mask."""
+
+
+class Outgoing:
+    """Frames of one stream that are not yet sent."""
+
+    def __init__(
+        self, transport: asyncio.Transport, writer: AbstractStreamWriter, *, most: int, overflow: Callable[[], None]
+    ) -> None:
+        """Write to `transport`, paced by `writer`; call `overflow` when more than `most` bytes wait."""
+        self._transport = transport
+        self._writer = writer
+        self._most = most
+        self._overflow = overflow
+        self._waiting: deque[bytes] = deque()
+        self._unsent = 0
+        self._bell = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._finished = False
+
+    def put(self, text: str) -> None:
+        """Send a frame after those that wait; never blocks, and does nothing after the last frame."""
+        if self._finished:
+            return
+        framed = _framed(text.encode())
+        self._waiting.append(framed)
+        self._unsent += len(framed)
+        self._bell.set()
+        self._sent.clear()
+        if self._unsent > self._most:
+            self._overflow()
+
+    def finish(self, text: str) -> None:
+        """Send the last frame."""
+        self.put(text)
+        self._finished = True
+
+    def drop(self) -> None:
+        """Forget what waits: a reader this slow gets its last frame only."""
+        self._unsent -= sum(map(len, self._waiting))
+        self._waiting.clear()
+
+    async def run(self) -> None:
+        """Write until cancelled; raise `ConnectionError` when the other end is gone."""
+        while True:
+            if not self._waiting:
+                self._sent.set()
+                self._bell.clear()
+                await self._bell.wait()
+            await self._write(self._next_batch())
+
+    async def flush(self) -> None:
+        """Wait until all has been written and the transport takes more."""
+        await self._sent.wait()
+
+    def _next_batch(self) -> list[bytes]:
+        batch: list[bytes] = []
+        size = 0
+        while self._waiting and (not batch or size + len(self._waiting[0]) <= WRITE_MAX):
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1])
+        return batch
+
+    async def _write(self, batch: list[bytes]) -> None:
+        if not batch:
+            return
+        if self._transport.is_closing():
+            raise ConnectionResetError("the stream is closing")
+        joined = b"".join(batch)
+        self._transport.write(joined)
+        await self._writer.drain()
+        self._unsent -= len(joined)
+
+
+def _framed(payload: bytes) -> bytes:
+    size = len(payload)
+    if size < SHORT:
+        return bytes((TEXT, size)) + payload
+    if size < MEDIUM:
+        return bytes((TEXT, SHORT)) + size.to_bytes(2) + payload
+    return bytes((TEXT, SHORT + 1)) + size.to_bytes(8) + payload

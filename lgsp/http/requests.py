@@ -1,0 +1,123 @@
+"""What a call carries, read within bounds: who calls, its body, its query. Plain forms only: nothing is normalised, what is odd is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any, Final
+
+from aiohttp import HttpVersion10, web
+
+from lgsp.bus.authentication import Caller
+from lgsp.domain import strictjson
+from lgsp.errors import Refusal
+from lgsp.http.wiring import BUS, METRICS, SETTINGS
+
+PLAIN_PATH: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~:-]+)+")
+"""Segments of unreserved characters and colons (RFC 3986 2.3): all that our paths need, so nothing is ever percent-encoded."""
+PLAIN_QUERY: Final = re.compile(r"[A-Za-z0-9._~:=&-]*")
+DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+def check_target(request: web.Request) -> None:
+    """Refuse (`bad_request`) a target that could be read in two ways: doubled slashes, dot segments, escapes, another form than a path."""
+    if request.version < HttpVersion10:
+        raise Refusal("bad_request", "this is HTTP/1.0 or later")
+    path, _, query = request.raw_path.partition("?")
+    if PLAIN_PATH.fullmatch(path) is None:
+        raise Refusal("bad_request", "the path is not in its plain form")
+    if PLAIN_QUERY.fullmatch(query) is None:
+        raise Refusal("bad_request", "the query is not in its plain form")
+    if "Content-Encoding" in request.headers:
+        raise Refusal("unsupported", "bodies are sent without a content encoding")
+
+
+def one_header(request: web.Request, name: str) -> str | None:
+    """Return a header that may stand once, None when it is absent; refuse (`bad_request`) it when it stands twice."""
+    found = request.headers.getall(name, [])
+    if len(found) > 1:
+        raise Refusal("bad_request", f"{name} stands more than once")
+    return found[0] if found else None
+
+
+def query_of(request: web.Request, *allowed: str) -> dict[str, str]:
+    """Return the query; refuse (`bad_request`) a name that the call does not have, or has twice."""
+    found: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name not in allowed or name in found:
+            raise Refusal("bad_request", f"the query of this call has: {', '.join(allowed) or 'nothing'}, each once")
+        found[name] = value
+    return found
+
+
+def integer(text: str, low: int, high: int, what: str) -> int:
+    """Return a plain decimal between two bounds, both included; refuse (`bad_request`) anything else."""
+    if DECIMAL.fullmatch(text) is None or not low <= int(text) <= high:
+        raise Refusal("bad_request", f"{what} is an integer from {low} to {high}")
+    return int(text)
+
+
+async def read_body(request: web.Request, most: int) -> bytes:
+    """Return the body of at most `most` bytes; refuse as `too_large`, or as `bad_request` when it breaks off or takes too long."""
+    if request.content_length is not None and request.content_length > most:
+        raise Refusal("too_large", "the body")
+    try:
+        async with asyncio.timeout(request.app[SETTINGS].body_seconds):
+            return await _read_at_most(request, most)
+    except TimeoutError:
+        raise Refusal("bad_request", "the body did not arrive in time") from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise Refusal("bad_request", "the body broke off") from None
+
+
+async def _read_at_most(request: web.Request, most: int) -> bytes:
+    found = bytearray()
+    while chunk := await request.content.readany():
+        found += chunk
+        if len(found) > most:
+            raise Refusal("too_large", "the body")
+    return bytes(found)
+
+
+async def read_members(request: web.Request, most: int) -> tuple[bytes, dict[str, Any]]:
+    """Return a body and the strict JSON object in it; refuse as `read_body`, or as `bad_request`."""
+    body = await read_body(request, most)
+    try:
+        return body, strictjson.parse_object(body)
+    except strictjson.NotStrict:
+        raise Refusal("bad_request", "the body is not one strict JSON object") from None
+
+
+async def caller_of(request: web.Request, body: bytes | None = None) -> Caller:
+    """Return who signed this call with these body bytes (none: a body is refused); a "no" is counted by code and peer."""
+    bus = request.app[BUS]
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    try:
+        sent = await read_body(request, 0) if body is None else body
+        return await bus.authenticator.check(
+            one_header(request, "Authorization"), method=request.method, path=request.raw_path, body=sent
+        )
+    except Refusal as refusal:
+        bus.refusals.count(refusal.code, peer_of(request))
+        raise
+    finally:
+        request.app[METRICS].observe("authenticate", loop.time() - started)
+
+
+async def system_of(request: web.Request, body: bytes | None = None) -> str:
+    """Return the system that signed this call; refuse (`forbidden`) an officer."""
+    caller = await caller_of(request, body)
+    if caller.role != "system":
+        raise Refusal("forbidden", "this call is a system's")
+    return caller.urn
+
+
+def peer_of(request: web.BaseRequest) -> str:
+    """Return the address of the other end, "local" on a socket file."""
+    return request.remote or "local"
+
+
+def is_gone(request: web.BaseRequest) -> bool:
+    """Tell whether the caller has hung up."""
+    return request.transport is None or request.transport.is_closing()

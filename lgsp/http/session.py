@@ -1,0 +1,347 @@
+"""One stream of one system after its hello: frames in, work beside it, frames out, and its end.
+
+Reading goes on while work is committed, so that acks and sends which arrive together share a transaction. Whoever wants the stream to end
+calls `end` with a reason; the first reason counts, and is told to the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from aiohttp import WSMsgType, web
+
+from lgsp.bus.authentication import Caller
+from lgsp.bus.courier import Attachment
+from lgsp.bus.inbox import Handover
+from lgsp.bus.ingress import EnvelopeRefused
+from lgsp.bus.supervisor import Bus
+from lgsp.domain import envelope
+from lgsp.domain.directory import Directory
+from lgsp.domain.exchange import Delivery
+from lgsp.domain.statements import Statement
+from lgsp.errors import Language, Refusal
+from lgsp.http import frames
+from lgsp.http.metrics import Metrics
+from lgsp.http.outgoing import Outgoing
+from lgsp.http.problems import problem_text
+from lgsp.http.settings import HttpLimits
+from lgsp.http.telling import Telling
+from lgsp.logs import get_logger
+
+GONE: Final = "gone"
+"""The client closed in order."""
+LOST: Final = "lost"
+"""The connection broke, or nothing was heard for too long."""
+ORDERLY: Final = frozenset({GONE, "drain", "suspended"})
+"""Ends that say nothing against the deliveries in flight."""
+PATIENT: Final = frozenset({"drain", "slow_reader"})
+"""Ends whose last frames may take `drain_seconds`."""
+
+Close = Callable[[str], Awaitable[None]]
+
+Socket = web.WebSocketResponse[Literal[False]]
+"""A WebSocket whose texts come as bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What every session of an application works with, and what this one's handshake said."""
+
+    bus: Bus
+    settings: HttpLimits
+    metrics: Metrics
+    language: Language
+    peer: str
+
+
+class Session:
+    """A stream that knows whose it is; the courier sees it as a receiver."""
+
+    def __init__(self, around: Surroundings, caller: Caller) -> None:
+        self.system = caller.urn
+        self._around = around
+        self._bus = around.bus
+        self._kid = caller.kid
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._running: set[asyncio.Task[None]] = set()
+        self._unanswered = 0
+        self._outstanding = 0
+        self._problem = ""
+        self._telling = Telling(around.bus.courier, caller.urn, self._tell_outcome, page=around.settings.outcome_items)
+        self._takes: dict[str, Callable[[dict[str, Any]], None]] = {
+            "send": self._take_send,
+            "credit": self._take_credit,
+            "ack": self._take_ack,
+            "nack": self._take_nack,
+            "extend": self._take_extension,
+            "seen": self._take_sighting,
+            "ping": self._take_ping,
+        }
+        self._tasks: asyncio.TaskGroup
+        self._outgoing: Outgoing
+        self._attachment: Attachment
+
+    # --- what the courier calls ----------------------------------------------------------------------------------------------------
+
+    def hand_over(self, handover: Handover) -> None:
+        """Put a delivery on its way; one that comes after the end goes back when the stream is detached."""
+        if not self._ended.done():
+            self._outstanding += 1
+            self._outgoing.put(frames.deliver(handover, self._bus.clock.now()))
+
+    def outcome(self, delivery: Delivery) -> None:
+        """Tell what became of something this system sent."""
+        if not self._ended.done():
+            self._telling.happened(delivery)
+
+    def _tell_outcome(self, delivery: Delivery) -> None:
+        self._outgoing.put(frames.outcome(delivery))
+
+    # --- its life ------------------------------------------------------------------------------------------------------------------
+
+    def end(self, reason: str) -> None:
+        """End the stream for this reason; only the first one counts."""
+        if not self._ended.done():
+            self._ended.set_result(reason)
+
+    def overflow(self) -> None:
+        """End the stream, for its client does not read what it asked for."""
+        self.end("slow_reader")
+
+    async def run(self, ws: Socket, outgoing: Outgoing, close: Close) -> None:
+        """Serve the stream until it ends, tell the client why, `close` the connection for that reason, take back what it held."""
+        self._outgoing = outgoing
+        self._attachment = self._bus.courier.attach(self.system, self)
+        forget = self._bus.registry.on_change(self._look_at)
+        self._look_at(self._bus.registry.current)
+        get_logger().info("stream.opened", system=self.system, peer=self._around.peer)
+        reason = LOST
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                reason = await self._serve(ws, close)
+        finally:
+            forget()
+            await self._detach(orderly=reason in ORDERLY)
+            get_logger().info("stream.closed", system=self.system, reason=reason, outstanding=self._outstanding)
+
+    async def _serve(self, ws: Socket, close: Close) -> str:
+        """Run what the stream consists of until it is closed; what is still being committed then is awaited by the caller's group."""
+        reading = self._tasks.create_task(self._watched(self._read(ws), "read"))
+        beside = [
+            self._tasks.create_task(self._watched(self._outgoing.run(), "write")),
+            self._tasks.create_task(self._watched(self._tell(), "tell")),
+        ]
+        try:
+            reason = await self._ended
+            reading.cancel()
+            await self._say_goodbye(reason)
+        finally:
+            for task in (reading, *beside):
+                task.cancel()
+        await asyncio.wait((reading, *beside))
+        await close(reason)
+        return reason
+
+    async def _watched(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        try:
+            await work
+        except ConnectionError:
+            self.end(LOST)
+        except Exception:  # noqa: BLE001 - a fault in one stream is logged and ends that stream alone
+            get_logger().exception("task.failed", task=f"stream {name}")
+            self.end("internal")
+
+    async def _tell(self) -> None:
+        with suppress(Refusal):  # the log is away: checkpoints are told for convenience, and can be asked for
+            self._outgoing.put(frames.checkpoint(await self._bus.auditor.checkpoint()))
+        await self._telling.run()
+
+    async def _say_goodbye(self, reason: str) -> None:
+        settings = self._around.settings
+        if reason in {GONE, LOST}:
+            return
+        limit = settings.drain_seconds if reason in PATIENT else settings.closing_seconds
+        if reason == "drain" and self._running:
+            await asyncio.wait(self._running, timeout=limit)
+        if reason == "slow_reader":
+            self._outgoing.drop()
+        pause = settings.retry_after if reason in PATIENT else None
+        self._outgoing.finish(frames.closing(reason, retry_after=pause, problem=self._problem))
+        with suppress(TimeoutError):  # it does not read; the connection is cut by the caller
+            async with asyncio.timeout(limit):
+                await self._outgoing.flush()
+
+    async def _detach(self, *, orderly: bool) -> None:
+        try:
+            await self._attachment.detach(orderly=orderly)
+        except Refusal:
+            # The ledger is away. The leases end by themselves and the sweep takes the deliveries back.
+            get_logger().exception("task.failed", task="stream detach")
+
+    def _look_at(self, directory: Directory) -> None:
+        """End when the system or its key is not in force any more."""
+        system, key = directory.systems.get(self.system), directory.keys.get(self._kid)
+        known = system is not None and system.status == "active"
+        if not known or key is None or key.owner != self.system or not key.record.holds_at(directory.version):
+            self.end("suspended")
+
+    # --- frames in -----------------------------------------------------------------------------------------------------------------
+
+    async def _read(self, ws: Socket) -> None:
+        limits = self._bus.limits
+        most = limits.max_inflight + limits.credit
+        while True:
+            message = await ws.receive()
+            if message.type is not WSMsgType.TEXT:
+                self._stop_at(message.type)
+                return
+            self._take(message.data)
+            while len(self._running) >= most:
+                await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+
+    def _stop_at(self, kind: WSMsgType) -> None:
+        if kind is WSMsgType.CLOSE:
+            self.end(GONE)
+        elif kind is WSMsgType.BINARY:
+            self._end_at(Refusal("bad_request", "frames are text"))
+        else:
+            self.end(LOST)
+
+    def _take(self, data: bytes) -> None:
+        try:
+            frame = frames.parse_frame(data)
+            take = self._takes.get(frame["op"])
+            if take is None:
+                raise Refusal("bad_request", "no such op", pointer="/op")
+        except Refusal as refusal:
+            self._end_at(refusal)
+            return
+        try:
+            take(frame)
+        except Refusal as refusal:
+            self._count(refusal)
+            self._outgoing.put(frames.refused(frames.about(frame), self._problem_of(refusal)))
+
+    def _end_at(self, refusal: Refusal) -> None:
+        """End at what is no frame: nobody could tell which one an answer belongs to."""
+        self._count(refusal)
+        self._problem = self._problem_of(refusal)
+        self.end("bad_frame")
+
+    def _count(self, refusal: Refusal) -> None:
+        """Count a frame that was refused before anything in it was proven."""
+        self._bus.refusals.count(refusal.code, self._around.peer)
+        self._around.metrics.count_refusal(refusal.code)
+
+    def _take_send(self, frame: dict[str, Any]) -> None:
+        ref = frames.read_ref(frame)
+        if self._unanswered >= self._bus.limits.max_inflight:
+            self.end("too_many_inflight")
+            return
+        self._unanswered += 1
+        self._start(frames.about_ref(ref), self._submit(ref, frame.get("envelope")))
+
+    def _take_credit(self, frame: dict[str, Any]) -> None:
+        credit = frames.read_credit(frame)
+        self._attachment.credit(credit.n, credit.size)
+
+    def _take_ack(self, frame: dict[str, Any]) -> None:
+        statement = frames.read_ack(frame.get("ack"))
+        self._start(frames.about_env(statement.item), self._acknowledge(statement))
+
+    def _take_nack(self, frame: dict[str, Any]) -> None:
+        nack = frames.read_nack(frame)
+        self._start(frames.about_env(nack.env), self._put_back(nack))
+
+    def _take_extension(self, frame: dict[str, Any]) -> None:
+        asked = frames.read_extension(frame)
+        self._start(frames.about_env(asked.env), self._extend(asked))
+
+    def _take_sighting(self, frame: dict[str, Any]) -> None:
+        sighting = frames.read_sighting(frame)
+        self._start(frames.about_env(sighting.env), self._see(sighting))
+
+    def _take_ping(self, _frame: dict[str, Any]) -> None:
+        self._outgoing.put(frames.pong(self._bus.clock.now()))
+
+    # --- work beside the reading -----------------------------------------------------------------------------------------------------
+
+    def _start(self, about: str, work: Coroutine[Any, Any, str]) -> None:
+        task = self._tasks.create_task(self._answer(about, work))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _answer(self, about: str, work: Coroutine[Any, Any, str]) -> None:
+        """Send what the work gives, or the "no" it ends in; `about` is the member that says what was refused."""
+        try:
+            text = await work
+        except EnvelopeRefused as refused:
+            self._around.metrics.count_refusal(refused.refusal.code)
+            text = frames.refused(about, self._problem_of(refused.refusal, receipt=refused.receipt or ""))
+        except Refusal as refusal:
+            self._around.metrics.count_refusal(refusal.code)
+            text = frames.refused(about, self._problem_of(refusal))
+        except Exception:  # noqa: BLE001 - a fault of ours is logged and answered like any other refusal
+            text = frames.refused(about, self._failed())
+        if text:
+            self._outgoing.put(text)
+
+    def _problem_of(self, refusal: Refusal, *, receipt: str = "") -> str:
+        request_id = self._bus.entropy.uuid7()
+        return problem_text(refusal, language=self._around.language, request_id=request_id, receipt=receipt)
+
+    def _failed(self) -> str:
+        """Log the fault being handled, which is ours, and return the problem that names the line."""
+        request_id = self._bus.entropy.uuid7()
+        get_logger().exception("request.failed", request_id=request_id, method="GET", path="/v1/stream")
+        self._around.metrics.count_refusal("internal")
+        return problem_text(Refusal("internal"), language=self._around.language, request_id=request_id)
+
+    async def _submit(self, ref: str, value: object) -> str:
+        metrics = self._around.metrics
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            receipted = await self._bus.ingress.submit(self._wire(value), peer=self._around.peer)
+        except (EnvelopeRefused, Refusal):
+            metrics.count_rejected()
+            raise
+        finally:
+            self._unanswered -= 1
+            metrics.observe("submit", clock() - started)
+        metrics.count_accepted(duplicate=receipted.duplicate)
+        return frames.receipt(ref, receipted.receipt)
+
+    def _wire(self, value: object) -> envelope.Wire:
+        try:
+            return envelope.from_structured(value)
+        except Refusal as refusal:
+            self._bus.refusals.count(refusal.code, self._around.peer)
+            raise
+
+    async def _acknowledge(self, statement: Statement) -> str:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        env = await self._bus.courier.acknowledge(self.system, statement)
+        self._around.metrics.observe("settle", clock() - started)
+        self._outstanding -= 1
+        return frames.settled(env)
+
+    async def _put_back(self, nack: frames.Nack) -> str:
+        await self._bus.courier.put_back(
+            self.system, env=nack.env, lease=nack.lease, code=nack.code, retry_after=nack.retry_after
+        )
+        self._outstanding -= 1
+        return ""
+
+    async def _extend(self, asked: frames.Extension) -> str:
+        await self._bus.courier.extend(self.system, env=asked.env, lease=asked.lease)
+        return ""
+
+    async def _see(self, sighting: frames.Sighting) -> str:
+        await self._telling.see(sighting.env, sighting.to)
+        return ""

@@ -1,0 +1,126 @@
+"""`GET /v1/stream`: the handshake, the hello, and the connection's end (protocol section 6). What happens between is `session`'s."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from aiohttp import WSMsgType, web
+
+from lgsp.bus.authentication import Caller
+from lgsp.domain import admission
+from lgsp.errors import Refusal
+from lgsp.http import frames
+from lgsp.http.envelopes import STRUCTURED_ROOM
+from lgsp.http.outgoing import Outgoing
+from lgsp.http.problems import language_of, problem_text
+from lgsp.http.requests import peer_of, query_of
+from lgsp.http.session import GONE, LOST, Session, Socket, Surroundings
+from lgsp.http.wiring import BUS, METRICS, SETTINGS, STREAMS
+
+SUBPROTOCOL: Final = "lgsp.v1"
+POLICY: Final = 1008
+CLOSE_CODES: Final = {"drain": 1001, "internal": 1011, GONE: 1000, LOST: 1006}
+"""WebSocket close codes (RFC 6455 7.4.1) by reason; any other reason is a breach of what was agreed."""
+
+
+async def open_stream(request: web.Request) -> web.StreamResponse:
+    """Serve one stream until it ends."""
+    around = _surroundings(request)
+    _check_handshake(request)
+    ws: Socket = web.WebSocketResponse(
+        protocols=(SUBPROTOCOL,),
+        heartbeat=around.settings.heartbeat_seconds,
+        timeout=around.settings.closing_seconds,
+        max_msg_size=_largest_frame(around),
+        compress=False,
+        decode_text=False,
+    )
+    with request.app[STREAMS].unknown():
+        writer = await ws.prepare(request)
+        caller = await _greet(ws, around)
+    transport = request.transport
+    if caller is not None and transport is not None:
+        session = Session(around, caller)
+        outgoing = Outgoing(transport, writer, most=around.bus.limits.unsent_bytes, overflow=session.overflow)
+        await _serve(request, ws, session, outgoing)
+    return ws
+
+
+async def _serve(request: web.Request, ws: Socket, session: Session, outgoing: Outgoing) -> None:
+    close = partial(_close, request, ws)
+    try:
+        with request.app[STREAMS].known(session.system, session):
+            await session.run(ws, outgoing, close)
+    except Refusal as refusal:
+        with suppress(ConnectionError):  # it may have hung up meanwhile
+            await ws.send_str(frames.closing(refusal.code, retry_after=request.app[SETTINGS].retry_after))
+        await close(refusal.code)
+
+
+async def _close(request: web.Request, ws: Socket, reason: str) -> None:
+    """Close the connection, and cut it when its buffer does not empty."""
+    transport = request.transport
+    with suppress(TimeoutError):
+        async with asyncio.timeout(request.app[SETTINGS].closing_seconds):
+            await ws.close(code=CLOSE_CODES.get(reason, POLICY), message=reason.encode())
+    if transport is not None and (reason == LOST or transport.get_write_buffer_size()):
+        transport.abort()
+
+
+def _surroundings(request: web.Request) -> Surroundings:
+    return Surroundings(
+        bus=request.app[BUS],
+        settings=request.app[SETTINGS],
+        metrics=request.app[METRICS],
+        language=language_of(request.headers.get("Accept-Language", "")),
+        peer=peer_of(request),
+    )
+
+
+def _check_handshake(request: web.Request) -> None:
+    query_of(request)
+    offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    if SUBPROTOCOL not in offered:
+        raise Refusal("bad_request", f"this is a WebSocket with the subprotocol {SUBPROTOCOL}")
+
+
+def _largest_frame(around: Surroundings) -> int:
+    """Return the size of the largest frame: the protocol's, or more where a service allows larger bodies."""
+    limits = around.bus.limits
+    largest = admission.largest_body(around.bus.registry.current, limits)
+    return max(limits.frame_bytes, limits.envelope_bytes + 2 * STRUCTURED_ROOM + (largest + 2) // 3 * 4)
+
+
+async def _greet(ws: Socket, around: Surroundings) -> Caller | None:
+    """Say welcome and return who says hello; None when nobody does, or nobody who may."""
+    bus = around.bus
+    nonce = bus.entropy.uuid7()
+    await ws.send_str(frames.welcome(nonce=nonce, max_inflight=bus.limits.max_inflight, now=bus.clock.now()))
+    try:
+        return bus.authenticator.check_hello(await _hello(ws, around), nonce=nonce)
+    except Refusal as refusal:
+        bus.refusals.count(refusal.code, around.peer)
+        around.metrics.count_refusal(refusal.code)
+        problem = problem_text(refusal, language=around.language, request_id=bus.entropy.uuid7())
+        with suppress(ConnectionError):  # it may have hung up without a word
+            await ws.send_str(frames.closing(refusal.code, problem=problem))
+            await ws.close(code=POLICY, message=refusal.code.encode())
+        return None
+
+
+async def _hello(ws: Socket, around: Surroundings) -> str:
+    try:
+        async with asyncio.timeout(around.settings.hello_seconds):
+            message = await ws.receive()
+    except TimeoutError:
+        raise Refusal("auth_missing", "no hello in time") from None
+    if message.type is not WSMsgType.TEXT:
+        raise Refusal("auth_missing", "a stream begins with hello")
+    frame = frames.parse_frame(message.data)
+    auth = frame.get("auth")
+    if frame["op"] != "hello" or not isinstance(auth, str):
+        raise Refusal("auth_missing", "a stream begins with hello")
+    return auth

@@ -1,0 +1,22 @@
+"""Under which keys the application holds what its handlers need."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from lgsp.bus.supervisor import Bus
+from lgsp.http.metrics import Metrics
+from lgsp.http.settings import HttpLimits
+from lgsp.http.streams import Streams
+
+BUS: Final = web.AppKey("bus", Bus)
+SETTINGS: Final = web.AppKey("settings", HttpLimits)
+METRICS: Final = web.AppKey("metrics", Metrics)
+STREAMS: Final = web.AppKey("streams", Streams)
+SHOWN_STREAMS: Final = web.AppKey("shown_streams", Streams)
+"""The streams of the public application, as the admin socket shows them."""
+
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+"""Under which a request holds its id."""

@@ -1,0 +1,117 @@
+"""The tables of a system's box, and how its file is opened: private to its user, write-ahead logged, synced at each commit.
+
+An adapter's own tables may live in the same file; the names of ours begin with `lgsp_`. What is written and read is `outbox`'s and `marks`'.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from lgsp.errors import Unusable
+
+VERSION: Final = 1
+TABLES: Final = """
+CREATE TABLE lgsp_outbox (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  key TEXT,
+  env TEXT NOT NULL UNIQUE,
+  source TEXT NOT NULL,
+  type TEXT NOT NULL,
+  audience TEXT NOT NULL,
+  compact BLOB NOT NULL,
+  body BLOB,
+  state TEXT NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'receipted', 'refused')),
+  receipt TEXT,
+  until REAL NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX lgsp_outbox_key ON lgsp_outbox (key) WHERE state <> 'refused';
+CREATE INDEX lgsp_outbox_queued ON lgsp_outbox (seq) WHERE state = 'queued';
+CREATE TABLE lgsp_outcomes (
+  env TEXT NOT NULL,
+  receiver TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('refused', 'acked', 'rejected', 'parked', 'expired')),
+  code TEXT NOT NULL,
+  pointer TEXT NOT NULL,
+  ack TEXT,
+  noticed INTEGER NOT NULL,
+  PRIMARY KEY (env, receiver)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lgsp_outcomes_unnoticed ON lgsp_outcomes (env) WHERE noticed = 0;
+CREATE TABLE lgsp_inbox (
+  source TEXT NOT NULL,
+  id TEXT NOT NULL,
+  env TEXT NOT NULL UNIQUE,
+  state TEXT NOT NULL CHECK (state IN ('uncertain', 'done')),
+  statement TEXT,
+  settled INTEGER NOT NULL DEFAULT 0,
+  cause TEXT,
+  compact BLOB,
+  body BLOB,
+  until REAL NOT NULL,
+  PRIMARY KEY (source, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lgsp_inbox_unsettled ON lgsp_inbox (env) WHERE settled = 0 AND state = 'done';
+CREATE INDEX lgsp_inbox_cause ON lgsp_inbox (cause) WHERE cause IS NOT NULL;
+CREATE TABLE lgsp_directories (
+  version INTEGER PRIMARY KEY,
+  statement BLOB NOT NULL,
+  records TEXT NOT NULL
+) STRICT;
+"""
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """Return the one writing connection, for use on another thread; refuse as `data_missing`, `data_newer` or `config_invalid`."""
+    _create_private(path)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA busy_timeout = 5000")
+        _prepare(connection, path)
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise Unusable("config_invalid", f"box {path}: {error}") from None
+    except Unusable:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Return a connection that can only read."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    connection.execute("PRAGMA busy_timeout = 5000")
+    return connection
+
+
+def _create_private(path: Path) -> None:
+    """Make the file before SQLite does: bodies pass through it, so nobody else may read it."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise Unusable("data_missing", f"box {path}: {os.strerror(error.errno or 0)}") from None
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _bring_up(connection, path)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _bring_up(connection: sqlite3.Connection, path: Path) -> None:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found > VERSION:
+        raise Unusable("data_newer", f"box {path}")
+    if found == 0:
+        for statement in TABLES.split(";\n"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -1,0 +1,467 @@
+"""The client of the bus: what a program opens to send, ask, receive and learn what became of things.
+
+    async with Client.open(SystemSettings.load(path)) as client:
+        sent = await client.send("vn.lgsp…v1", audience="urn:lgsp:…", schema="urn:lgsp:schema:…", body={…}, key="vessel 17")
+        reply = await client.request("vn.lgsp…v1", …)
+        async for message in client.inbox():
+            async with message.effect() as effect:
+                effect.reply({…})
+
+It wires box, stream, sender and receiver; each keeps its own promises. One process at a time holds a box.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, Self, TypeVar, Unpack
+
+import aiohttp
+
+from lgsp.domain import statements
+from lgsp.domain.directory import Directory
+from lgsp.domain.envelope import Manifest
+from lgsp.errors import Refusal, catalogue
+from lgsp.keyfiles import read_private
+from lgsp.logs import get_logger
+from lgsp.machine import SystemClock, SystemEntropy
+from lgsp.ports.clock import Clock, Entropy
+from lgsp.sdk import frames, marks, outbox
+from lgsp.sdk.box import Box, Committed, Writing
+from lgsp.sdk.composition import Composer, Stated
+from lgsp.sdk.directories import Directories
+from lgsp.sdk.errors import ClientError, OutcomeUnknown, Refused, Unreachable
+from lgsp.sdk.frames import Welcome
+from lgsp.sdk.gateway import Gateway
+from lgsp.sdk.message import Failure, Message, Tables, Value, Work
+from lgsp.sdk.outbox import Letter, Outcome, Sent
+from lgsp.sdk.receiver import Receiver
+from lgsp.sdk.sender import Sender
+from lgsp.sdk.settings import SystemSettings
+from lgsp.sdk.stream import Pace, Stream
+from lgsp.sdk.trust import Trust
+
+T = TypeVar("T")
+KEPT: Final = timedelta(days=31)
+"""How long rows outlive the expiry of their envelope: as long as the bus keeps the exchange, and a day."""
+LEASES_LOOKED_AT: Final = 30.0
+DIRECTORY_PAUSE: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a client takes from the machine; tests hand in their own."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    entropy: Entropy = field(default_factory=SystemEntropy)
+    chance: Callable[[], float] = random.random
+    """Numbers in 0..1 that spread the moments of connecting again."""
+    pace: Pace = field(default_factory=Pace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compose:
+    """Signs against the newest directory seen."""
+
+    composer: Composer
+    directories: Directories
+
+    def letter(self, type_: str, stated: Stated) -> Letter:
+        return self.composer.letter(type_, stated, self.directories.head)
+
+    def reply(self, request: Manifest, body: object, *, schema: str | None, orgcat: str | None) -> Letter:
+        return self.composer.reply(request, body, self.directories.head, schema=schema, orgcat=orgcat)
+
+
+class Client:
+    """One system on the bus."""
+
+    def __init__(
+        self,
+        settings: SystemSettings,
+        *,
+        box: Box,
+        composer: Composer,
+        http: aiohttp.ClientSession,
+        window: int,
+        around: Surroundings,
+    ) -> None:
+        self.settings = settings
+        self._box = box
+        self._clock = around.clock
+        self._broken: BaseException | None = None
+        self._problem = ""
+        self._ready = asyncio.Event()
+        self._reopened = asyncio.Event()
+        self._quiet = asyncio.Event()
+        gateway = Gateway(url=settings.url, http=http)
+        self._directories = Directories(fetch=gateway.directory, box=box, registrar=settings.pinned, bus=settings.bus)
+        self._compose = _Compose(composer=composer, directories=self._directories)
+        self._stream = Stream(
+            url=settings.url,
+            system=settings.system,
+            http=http,
+            authorize=lambda nonce: _authorization(composer, settings.bus, nonce),
+            listener=self,
+            chance=around.chance,
+            pace=around.pace,
+        )
+        trust = Trust(system=settings.system, bus=settings.bus, log=settings.log)
+        self._receiver = Receiver(
+            box=box,
+            trust=trust,
+            compose=self._compose,
+            directories=self._directories,
+            put=self._stream.put,
+            window=window,
+        )
+        self._sender = Sender(
+            box=box,
+            trust=trust,
+            clock=around.clock,
+            directories=self._directories,
+            put=self._stream.put,
+            fail_expected=self._receiver.fail_expected,
+        )
+        box.on_commit = self._committed
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: SystemSettings,
+        *,
+        connect_within: float | None = 10.0,
+        drain: float = 5.0,
+        window: int = 256,
+        around: Surroundings | None = None,
+    ) -> AsyncIterator[Self]:
+        """Open the box and the stream for the length of a block.
+
+        Waits `connect_within` seconds for a gateway and raises `Unreachable`, or `Refused` when it does not let this system in; None does
+        not wait. At the end it gives what is in the outbox `drain` seconds to go out. `window` is how many messages may be in hand.
+        """
+        around = around or Surroundings()
+        signer = read_private(settings.key)
+        composer = Composer(system=settings.system, signer=signer, clock=around.clock, entropy=around.entropy)
+        box = Box.open(settings.box, sign=lambda items: _signed_acks(composer, items))
+        try:
+            async with aiohttp.ClientSession() as http:
+                client = cls(settings, box=box, composer=composer, http=http, window=window, around=around)
+                async with client._running(drain):
+                    if connect_within is not None:
+                        await client._connected(connect_within)
+                    yield client
+        finally:
+            await box.close()
+
+    @property
+    def directory(self) -> Directory:
+        """The newest version of the directory that was seen; version 0 before the first."""
+        return self._directories.head
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that the client goes by."""
+        return self._clock
+
+    async def ready(self, within: float) -> None:
+        """Wait up to `within` seconds for a stream and the newest directory; raise `Unreachable`, or `Refused` when the bus says no."""
+        await self._connected(within)
+
+    # --- sending --------------------------------------------------------------------------------------------------------------------
+
+    async def send(
+        self,
+        type: str,  # noqa: A002 - the envelope's attribute has this name
+        *,
+        wait: bool = True,
+        timeout: float = 30.0,  # noqa: ASYNC109 - part of what the caller is told about
+        **stated: Unpack[Stated],
+    ) -> Sent:
+        """Send an envelope and return it with its receipt; with `wait=False` once it is durable in the outbox.
+
+        With a `key` that was used before, the first envelope is returned and nothing new is sent. Raises `Refused`, or `Unreachable` or
+        `OutcomeUnknown` after `timeout` seconds, when the envelope stays in the outbox and goes on its way.
+        """
+        sent = await self._post(type, stated)
+        return await self._receipted(sent, timeout) if wait and sent.state == "queued" else sent
+
+    async def request(
+        self,
+        type: str,  # noqa: A002 - the envelope's attribute has this name
+        *,
+        timeout: float = 30.0,  # noqa: ASYNC109 - part of what the caller is told about
+        **stated: Unpack[Stated],
+    ) -> Message:
+        """Send a request and return its reply, settled; under a `key` a rerun returns the same reply.
+
+        Raises `Refused` when the bus or the receiver says no, and `Unreachable` or `OutcomeUnknown` after `timeout` seconds.
+        """
+        sent = await self._post(type, stated)
+        future = self._receiver.expect(sent.id)
+        try:
+            if not future.done():
+                self._raise_failure(sent.id)
+            async with asyncio.timeout(timeout):
+                return await future
+        except TimeoutError:
+            raise self._unknown(sent) from None
+        finally:
+            self._receiver.give_up(sent.id, future)
+
+    async def outcome(self, id: str, timeout: float = 30.0) -> Outcome:  # noqa: A002, ASYNC109 - as above
+        """Return what became of an envelope at its receiver; raise `Refused` when the bus refused it, `OutcomeUnknown` after `timeout` seconds."""
+        if outbox.by_id(self._box.reader, id) is None:
+            raise Refused("not_found", "no such envelope in the outbox")
+        future = self._sender.await_outcome(id)
+        found = outbox.outcome_of(self._box.reader, id)
+        if found is None:
+            try:
+                async with asyncio.timeout(timeout):
+                    await future
+            except TimeoutError:
+                raise OutcomeUnknown(id) from None
+            found = outbox.outcome_of(self._box.reader, id)
+        if found is None or found.state == "refused":
+            raise Refused(found.code if found else "not_found", pointer=found.pointer if found else "")
+        return found
+
+    async def _post(self, type_: str, stated: Stated) -> Sent:
+        key = stated.get("key")
+        first = outbox.by_key(self._box.reader, key) if key is not None else None
+        if first is not None:
+            return first
+        letter = self._compose.letter(type_, stated)
+        return await self._box.write(lambda writing: outbox.add(writing, letter))
+
+    async def _receipted(self, sent: Sent, seconds: float) -> Sent:
+        future = self._sender.await_receipt(sent.id)
+        found = outbox.by_id(self._box.reader, sent.id)
+        if found is not None and found.state == "queued":
+            try:
+                async with asyncio.timeout(seconds):
+                    await future
+            except TimeoutError:
+                raise self._unknown(sent) from None
+            found = outbox.by_id(self._box.reader, sent.id)
+        if found is None or found.state == "refused":
+            self._raise_failure(sent.id)
+        return found or sent
+
+    def _raise_failure(self, identifier: str) -> None:
+        """Raise what is known to have gone wrong with an envelope; whoever is told this way need not be told again."""
+        found = outbox.outcome_of(self._box.reader, identifier)
+        if found is not None and found.state != "acked":
+            self._box.post(lambda writing: outbox.notice(writing, found.env, found.to))
+            raise Refused(found.code or found.state, pointer=found.pointer)
+
+    def _unknown(self, sent: Sent) -> Unreachable | OutcomeUnknown:
+        reached = self._stream.is_open.is_set() or self._sender.was_transmitted(sent.id) or sent.receipt is not None
+        return OutcomeUnknown(sent.id) if reached else Unreachable(sent.id)
+
+    # --- receiving ------------------------------------------------------------------------------------------------------------------
+
+    async def inbox(self) -> AsyncIterator[Message]:
+        """Yield each message that no `request` waits for, in order of arrival; it is delivered again until its effect is done."""
+        while (message := await self._receiver.arrivals.next()) is not None:
+            yield message
+        if self._broken is not None:
+            raise self._broken
+
+    async def failures(self) -> AsyncIterator[Failure]:
+        """Yield each envelope that came to a bad end and was not acted on, those of earlier runs first."""
+        shown: set[tuple[str, str]] = set()
+        while self._broken is None:
+            self._sender.failed.clear()
+            for outcome in outbox.unnoticed(self._box.reader):
+                if (outcome.env, outcome.to) not in shown:
+                    shown.add((outcome.env, outcome.to))
+                    yield Failure(outcome=outcome, act=self._acting)
+            await self._sender.failed.wait()
+        raise self._broken
+
+    def put_back(self, message: Message, code: str, after: float | None = None) -> None:
+        """Ask the bus to deliver a message again, in `after` seconds or when it thinks fit."""
+        self._receiver.put_back(message, code, after)
+
+    def shelve(self, message: Message) -> None:
+        """Settle a reply that nobody acts on now; under a key it is kept, so that a later `request` with the key finds it."""
+        self._receiver.shelve(message)
+
+    @asynccontextmanager
+    async def _acting(self, outcome: Outcome) -> AsyncIterator[Work]:
+        work = Work(compose=self._compose)
+        yield work
+        await self._box.write(lambda writing: _acted(writing, outcome, work))
+
+    # --- the program's own tables ---------------------------------------------------------------------------------------------------
+
+    async def write(self, change: Callable[[Tables], T]) -> T:
+        """Return the result of a function of the box's tables, run in one transaction on the box's thread."""
+        return await self._box.write(lambda writing: change(Tables(writing.connection)))
+
+    def read(self, sql: str, params: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a short query on the box."""
+        return self._box.reader.execute(sql, params).fetchall()
+
+    def work(self) -> AbstractAsyncContextManager[Work]:
+        """Open a block whose statements and envelopes become durable together, outside of any message."""
+        return self._working()
+
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[Work]:
+        work = Work(compose=self._compose)
+        yield work
+        await self._box.write(lambda writing: _done(writing, work))
+
+    # --- the stream -----------------------------------------------------------------------------------------------------------------
+
+    def opened(self, welcome: Welcome) -> None:
+        """Send what is due over a new stream."""
+        self._sender.opened()
+        self._sender.compare_clock((welcome.now - self._clock.now()).total_seconds())
+        self._receiver.opened()
+        self._sender.backlog.opened(welcome.max_inflight)
+        self._reopened.set()
+
+    def closed(self) -> None:
+        """Take back what no answer came for."""
+        self._sender.backlog.closed()
+        self._look_quiet()
+
+    async def frame(self, frame: dict[str, Any]) -> None:
+        """Hand a frame to the side that it concerns; what a later protocol adds is left alone."""
+        match frame["op"]:
+            case "deliver":
+                await self._receiver.deliver(frames.handed(frame))
+            case "receipt":
+                await self._sender.receipt(frame)
+            case "settled":
+                self._receiver.confirmed(frames.text(frame, "env"))
+            case "outcome":
+                await self._sender.outcome(frames.became(frame))
+            case "refused":
+                self._sender.refused(frame)
+        self._look_quiet()
+
+    def _committed(self, committed: Committed) -> None:
+        if committed.queued:
+            self._sender.backlog.added(committed.queued)
+        for env, statement in committed.acks:
+            self._receiver.acked(env, statement)
+
+    # --- life -----------------------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _running(self, drain: float) -> AsyncIterator[None]:
+        # A task of its own and no group around the caller's block: his exceptions are to reach him as they are.
+        running = asyncio.create_task(self._run())
+        running.add_done_callback(self._stopped)
+        try:
+            yield
+        finally:
+            await self._drain(drain)
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+
+    async def _run(self) -> None:
+        await self._box.write(self._forget)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._stream.run())
+            tasks.create_task(self._follow())
+            tasks.create_task(self._keep_leases())
+
+    def _forget(self, writing: Writing) -> None:
+        before = self._clock.now() - KEPT
+        outbox.forget(writing, before)
+        marks.forget(writing, before)
+
+    async def _follow(self) -> None:
+        """Get the newest directory each time a stream opens."""
+        while True:
+            await self._reopened.wait()
+            self._reopened.clear()
+            try:
+                await self._directories.refresh()
+            except (Refusal, ClientError) as error:
+                self._problem = getattr(error, "code", "unavailable")
+                get_logger().warning("client.refused", code=self._problem, env="")
+                await asyncio.sleep(DIRECTORY_PAUSE)
+                self._reopened.set()
+            else:
+                self._ready.set()
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await asyncio.sleep(LEASES_LOOKED_AT)
+            self._receiver.extend()
+
+    def _stopped(self, running: asyncio.Task[None]) -> None:
+        """Wake everybody who waits when the client cannot go on."""
+        if not running.cancelled() and running.exception() is not None:
+            self._broken = running.exception()
+        self._receiver.arrivals.close()
+        self._sender.failed.set()
+
+    async def _connected(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ready.wait()
+        except TimeoutError:
+            problem = self._problem or self._stream.last_problem
+            if problem in catalogue() and problem not in {"draining", "unavailable"}:
+                raise Refused(problem) from None
+            raise Unreachable from None
+
+    async def _drain(self, seconds: float) -> None:
+        """Let what is on its way arrive, while a stream is open."""
+        self._receiver.is_ending = True
+        self._look_quiet()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._quiet.wait()
+        self._sender.backlog.stop()
+
+    def _look_quiet(self) -> None:
+        """Note, while the client is ending, that nothing is on its way any more, or has no way to go."""
+        is_done = self._sender.backlog.empty and self._receiver.quiet
+        if self._receiver.is_ending and (is_done or not self._stream.is_open.is_set()):
+            self._quiet.set()
+
+
+def _authorization(composer: Composer, bus: str, nonce: str) -> str:
+    return statements.sign_auth(
+        signer=composer.signer,
+        iss=composer.system,
+        aud=bus,
+        method="GET",
+        path="/v1/stream",
+        body=b"",
+        at=composer.clock.now(),
+        jti=nonce,
+    )
+
+
+def _signed_acks(composer: Composer, items: Sequence[bytes]) -> list[statements.Statement]:
+    head = statements.ack_head(system=composer.system, at=composer.clock.now())
+    return statements.sign_batch(items, head, typ=statements.ACK, signer=composer.signer)
+
+
+def _done(writing: Writing, work: Work) -> None:
+    tables = Tables(writing.connection)
+    for step in work.steps:
+        step(tables)
+    for letter in work.letters:
+        outbox.add(writing, letter)
+
+
+def _acted(writing: Writing, outcome: Outcome, work: Work) -> None:
+    outbox.notice(writing, outcome.env, outcome.to)
+    _done(writing, work)

@@ -1,0 +1,159 @@
+"""From what a program states to a signed letter: the manifest's attributes, the body's bytes, the reply's addressee and author.
+
+Pure but for clock and chance, which are handed in. What a receiver would refuse at once is refused here, as `Refused`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Required, TypedDict
+
+from lgsp.domain import envelope, names, strictjson
+from lgsp.domain.directory import Directory
+from lgsp.domain.envelope import Manifest
+from lgsp.domain.keys import Signer
+from lgsp.errors import Refusal
+from lgsp.ports.clock import Clock, Entropy
+from lgsp.sdk.errors import Refused
+from lgsp.sdk.outbox import Letter
+
+LIFE_UNTOLD: Final = timedelta(hours=1)
+"""Life of an envelope whose service this system has not seen in a directory yet."""
+LONGEST_LIFE: Final = timedelta(days=1)
+"""Life of a request or event for which the sender states none, where its service allows more."""
+
+
+class Stated(TypedDict, total=False):
+    """What a program states about an envelope; the names are those of protocol section 2 but for the first lines."""
+
+    audience: Required[str]
+    schema: Required[str]
+    body: Required[object]
+    """Any JSON value."""
+    key: str | None
+    """The program's own name for this sending: under one key an envelope goes out once."""
+    expires_in: timedelta
+    source: str
+    """Another system that this one signs for under a delegation."""
+    time: datetime
+    classification: str
+    purpose: str
+    legalbasis: str
+    procedure: str
+    casefile: str
+    authid: str
+    orgcat: str
+    correlationid: str
+    causationid: str
+    partitionkey: str
+    sequence: str
+    traceparent: str
+
+
+COPIED: Final = (
+    "purpose", "legalbasis", "procedure", "casefile", "authid", "orgcat", "correlationid", "causationid", "partitionkey", "sequence",
+    "traceparent",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composer:
+    """Signs in the name of one system."""
+
+    system: str
+    signer: Signer
+    clock: Clock
+    entropy: Entropy
+
+    def letter(self, type_: str, stated: Stated, directory: Directory) -> Letter:
+        """Return the signed letter; raise `Refused` for what the bus would refuse by its form alone."""
+        now = self.clock.now()
+        life = stated.get("expires_in") or _life(directory, type_)
+        attributes = {
+            "specversion": "1.0",
+            "id": self.entropy.uuid7(),
+            "source": stated.get("source", self.system),
+            "type": type_,
+            "time": envelope.format_time(stated.get("time", now)),
+            "recordedtime": envelope.format_time(now),
+            "expirytime": envelope.format_time(now + life),
+            "audience": stated["audience"],
+            "datacontenttype": "application/json",
+            "dataschema": stated["schema"],
+            "dataclassification": stated.get("classification"),
+        } | {name: stated.get(name) for name in COPIED}
+        return self._signed(attributes, stated["body"], key=stated.get("key"), until=now + life)
+
+    def reply(
+        self,
+        request: Manifest,
+        body: object,
+        directory: Directory,
+        *,
+        schema: str | None = None,
+        orgcat: str | None = None,
+    ) -> Letter:
+        """Return the signed reply to a request, by whoever of those this system stands for was asked."""
+        service = directory.services.get(request.type)
+        if service is None or not service.reply_schemas:
+            raise Refused("reply_unasked", "nobody awaits a reply to this type")
+        stated = Stated(
+            audience=request.source,
+            schema=schema or service.reply_schemas[-1],
+            body=body,
+            source=author(directory, self.system, request),
+            causationid=request.id,
+            correlationid=request.text("correlationid"),
+            orgcat=orgcat or request.text("orgcat"),
+            classification=request.text("dataclassification"),
+            expires_in=timedelta(seconds=max(service.max_life, service.reply_within)),
+        )
+        return self.letter(names.reply_type(request.type), stated, directory)
+
+    def _signed(self, attributes: dict[str, Any], body: object, *, key: str | None, until: datetime) -> Letter:
+        chosen = {name: value for name, value in attributes.items() if value not in (None, "")}
+        try:
+            wire = envelope.sign(chosen, encoded(body), self.signer)
+        except Refusal as refusal:
+            raise Refused.of(refusal) from None
+        return Letter(
+            id=chosen["id"],
+            key=key,
+            env=wire.hash,
+            source=chosen["source"],
+            type=chosen["type"],
+            audience=chosen["audience"],
+            compact=wire.compact,
+            body=wire.body,
+            until=until,
+        )
+
+
+def encoded(body: object) -> bytes:
+    """Return the exact bytes of a body; raise `Refused` (`body_nfc`, `body_json`) for what no receiver takes."""
+    pointer = strictjson.first_not_nfc(body)
+    if pointer is not None:
+        raise Refused("body_nfc", "a text of the body is not in Unicode NFC")
+    try:
+        return strictjson.compact(body)
+    except (TypeError, ValueError):
+        raise Refused("body_json", "the body is not a JSON value") from None
+
+
+def author(directory: Directory, system: str, request: Manifest) -> str:
+    """Return in whose name `system` answers: its own, or that of the principal which was asked."""
+    if names.is_system(request.audience):
+        return request.audience
+    principals = (
+        held.principal
+        for held in directory.delegations
+        if names.agency_of(held.principal) == request.audience
+        and directory.may_sign_for(system, held.principal, request.type)
+    )
+    return next(principals, system) if names.agency_of(system) != request.audience else system
+
+
+def _life(directory: Directory, type_: str) -> timedelta:
+    service = directory.services.get(names.request_type(type_))
+    return min(timedelta(seconds=service.max_life), LONGEST_LIFE) if service is not None else LIFE_UNTOLD

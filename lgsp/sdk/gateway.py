@@ -1,0 +1,64 @@
+"""Plain calls to the gateway that need no authorization: the signed directory."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import aiohttp
+
+from lgsp.domain import strictjson
+from lgsp.ports.directory import SignedRecords
+from lgsp.sdk.errors import Refused, Unreachable
+
+SECONDS: Final = aiohttp.ClientTimeout(total=20.0, connect=5.0)
+LARGEST: Final = 64 * 1024 * 1024
+"""Bytes of a directory; a province of 2,000 systems has some 5 MB."""
+
+
+class Gateway:
+    """The gateway's HTTP side."""
+
+    def __init__(self, *, url: str, http: aiohttp.ClientSession) -> None:
+        self._url = url
+        self._http = http
+
+    async def directory(self, version: int | None) -> SignedRecords:
+        """Return a version of the directory as the gateway gives it, believed by nobody yet; raise `Unreachable` or `Refused`."""
+        query = {} if version is None else {"version": str(version)}
+        try:
+            async with self._http.get(
+                f"{self._url}/v1/directory", params=query, timeout=SECONDS, allow_redirects=False
+            ) as response:
+                return _signed(response.status, await _limited(response))
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            raise Unreachable from None
+
+
+async def _limited(response: aiohttp.ClientResponse) -> bytes:
+    found = bytearray()
+    async for chunk in response.content.iter_any():
+        found += chunk
+        if len(found) > LARGEST:
+            raise Refused("too_large", "the gateway's directory")
+    return bytes(found)
+
+
+def _signed(status: int, data: bytes) -> SignedRecords:
+    try:
+        value = strictjson.parse_object(data)
+    except strictjson.NotStrict:
+        raise Unreachable from None  # something in between answers in the gateway's place
+    if status != 200:  # noqa: PLR2004 - HTTP's own number
+        raise Refused.of_problem(value)
+    return _records(value)
+
+
+def _records(value: dict[str, Any]) -> SignedRecords:
+    version, statement, records = value.get("version"), value.get("statement"), value.get("records")
+    if type(version) is not int or not isinstance(statement, str) or not isinstance(records, list):
+        raise Refused("directory_invalid", "the gateway's answer is no directory")
+    if not all(isinstance(record, str) for record in records):
+        raise Refused("directory_invalid", "a record is not given as text")
+    return SignedRecords(
+        version=version, statement=statement.encode(), records=tuple(record.encode() for record in records)
+    )

@@ -1,0 +1,120 @@
+"""A system's settings: where its gateway is, who it is, where key and box are, and whom it trusts; and the adapter's own table.
+
+A TOML file, with `LGSP_URL` above its `url` and `LGSP_SETTING_<NAME>` above a name of `[settings]`, so that a secret need not stand in a file.
+Reading the key is `keyfiles`'; which settings an adapter takes is its manifest's.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from lgsp.domain import keys, names
+from lgsp.domain.keys import PublicKey
+from lgsp.errors import Refusal, Unusable
+
+PREFIX: Final = "LGSP_SETTING_"
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError("is not an address like https://bus.example.vn")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError("takes http only to this machine itself; use https")
+    return text.rstrip("/")
+
+
+def _system(text: str) -> str:
+    try:
+        return names.system_urn(text)
+    except Refusal as refusal:
+        raise ValueError(refusal.detail) from None
+
+
+def _bus(text: str) -> str:
+    if names.BUS_FORM.fullmatch(text) is None:
+        raise ValueError("is not the URN of a bus, like urn:lgsp:bus:91")
+    return text
+
+
+def _public(jwk: dict[str, str]) -> dict[str, str]:
+    try:
+        keys.public_key(jwk)
+    except Refusal as refusal:
+        raise ValueError(refusal.detail) from None
+    return jwk
+
+
+class SystemSettings(BaseModel):
+    """Everything a system needs to take part; paths are absolute once loaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    url: Annotated[str, AfterValidator(_url)]
+    """The gateway's address."""
+    bus: Annotated[str, AfterValidator(_bus)]
+    system: Annotated[str, AfterValidator(_system)]
+    """This system, as URN or in the short form `H01.12/vnfishbase`; held as URN."""
+    key: Path
+    """The system's private key, PKCS#8 PEM, mode 0600."""
+    box: Path
+    """The file of outbox and inbox, made when missing."""
+    registrar: Annotated[dict[str, str], AfterValidator(_public)]
+    """The pinned public key (JWK) under which the directory is believed."""
+    log: Annotated[str, Field(pattern=r"^[a-z0-9./-]{3,120}$")]
+    """The origin of the bus's log, which every receipt names."""
+    settings: dict[str, Any] = Field(default_factory=dict, repr=False)
+    """The adapter's own settings."""
+
+    @classmethod
+    def load(cls, path: Path, environment: Mapping[str, str] | None = None) -> Self:
+        """Return the settings of a TOML file; refuse (`config_invalid`) with every problem at once, never with a value."""
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise Unusable("config_invalid", f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise Unusable("config_invalid", f"{path}: {error}") from None
+        return cls._of(path, _overridden(table, os.environ if environment is None else environment))
+
+    @classmethod
+    def _of(cls, path: Path, table: dict[str, Any]) -> Self:
+        try:
+            found = cls.model_validate(table)
+        except ValidationError as error:
+            raise Unusable("config_invalid", f"{path}: {described(error)}") from None
+        folder = path.absolute().parent
+        return found.model_copy(update={"key": folder / found.key, "box": folder / found.box})
+
+    @property
+    def pinned(self) -> PublicKey:
+        """The registrar's key."""
+        return keys.public_key(self.registrar)
+
+
+def _overridden(table: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    named = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
+    found = dict(table)
+    if "LGSP_URL" in environment:
+        found["url"] = environment["LGSP_URL"]
+    if named and isinstance(found.get("settings", {}), dict):
+        found["settings"] = {**found.get("settings", {}), **named}
+    return found
+
+
+def described(error: ValidationError) -> str:
+    """Return every problem of a model as `place: words`, without the values that were given."""
+    rows = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(str(part) for part in row['loc'])}: {_words(row['msg'])}" for row in rows)
+
+
+def _words(message: str) -> str:
+    return message.removeprefix("Value error, ").lower().replace("field required", "is missing")

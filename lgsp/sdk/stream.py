@@ -1,0 +1,220 @@
+"""The stream to the gateway: one WebSocket at a time, opened again and again, frames in and out (protocol section 6).
+
+What frames mean is its listener's part, and everything that must not be lost is in the box: frames put while no stream is open are dropped,
+because the listener sends what is due each time one opens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import aiohttp
+
+from lgsp.domain.limits import LIMITS
+from lgsp.logs import get_logger
+from lgsp.sdk import frames
+from lgsp.sdk.frames import Welcome
+
+SUBPROTOCOL: Final = "lgsp.v1"
+PATH: Final = "/v1/stream"
+FRAMES_PER_TURN: Final = 64
+"""Frames read before others on the loop get their turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Seconds of the connection."""
+
+    connect: float = 10.0
+    first: float = 0.1
+    """The first pause before connecting again; it doubles up to `longest`."""
+    longest: float = 10.0
+    ping: float = 20.0
+    silence: float = 60.0
+    """After so long without any frame the stream is given up."""
+    steady: float = 5.0
+    """A stream that lasted so long was a good one: the next pause is the first again."""
+
+
+class Listener(Protocol):
+    """What the stream tells of."""
+
+    def opened(self, welcome: Welcome) -> None:
+        """A stream is open."""
+
+    async def frame(self, frame: dict[str, Any]) -> None:
+        """Take one frame; raise `BadFrame` to give the stream up."""
+
+    def closed(self) -> None:
+        """The stream is gone."""
+
+
+class Ended(Exception):
+    """The stream came to its end; `reason` is a word of the protocol or the kind of error, `after` what the gateway asks to wait."""
+
+    def __init__(self, reason: str, *, after: float = 0.0) -> None:
+        self.reason = reason
+        self.after = after
+        super().__init__(reason)
+
+
+class Stream:
+    """One stream after the other."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        system: str,
+        http: aiohttp.ClientSession,
+        authorize: Callable[[str], str],
+        listener: Listener,
+        chance: Callable[[], float],
+        pace: Pace,
+    ) -> None:
+        self.is_open = asyncio.Event()
+        self.last_problem = ""
+        self._url = url
+        self._system = system
+        self._http = http
+        self._authorize = authorize
+        self._listener = listener
+        self._chance = chance
+        self._pace = pace
+        self._waiting: deque[bytes] = deque()
+        self._bell = asyncio.Event()
+        self._heard = 0.0
+
+    def put(self, frame: bytes) -> None:
+        """Send a frame; it joins those that wait, and is dropped when no stream is open."""
+        if self.is_open.is_set():
+            self._waiting.append(frame)
+            self._bell.set()
+
+    async def run(self) -> None:
+        """Keep a stream open until cancelled."""
+        pause = self._pace.first
+        while True:
+            began = self._now()
+            ended = await self._once()
+            lasted = self._now() - began
+            pause = self._pace.first if lasted > self._pace.steady else min(pause * 2, self._pace.longest)
+            get_logger().warning("client.disconnected", url=self._url, reason=ended.reason)
+            await asyncio.sleep(max(ended.after, pause * (0.5 + self._chance() / 2)))
+
+    async def _once(self) -> Ended:
+        try:
+            async with asyncio.timeout(self._pace.connect):
+                socket = await self._http.ws_connect(
+                    self._url + PATH, protocols=(SUBPROTOCOL,), max_msg_size=4 * LIMITS.frame_bytes
+                )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self.last_problem = type(error).__name__
+            return Ended(self.last_problem)
+        try:
+            await self._serve(socket)
+        except Ended as ended:
+            self.last_problem = ended.reason
+            return ended
+        finally:
+            await self._leave(socket)
+        return Ended("closed")
+
+    async def _leave(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        was_open = self.is_open.is_set()
+        self.is_open.clear()
+        self._waiting.clear()
+        if was_open:
+            self._listener.closed()
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            async with asyncio.timeout(self._pace.connect):
+                await socket.close()
+
+    async def _serve(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        await self._greet(socket)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                others = [tasks.create_task(self._write(socket)), tasks.create_task(self._beat())]
+                try:
+                    await self._read(socket)
+                finally:
+                    for task in others:
+                        task.cancel()
+        except* Ended as ended:
+            raise _first(ended) from None
+
+    async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        try:
+            async with asyncio.timeout(self._pace.connect):
+                welcome = frames.welcome(await self._receive(socket))
+                await socket.send_frame(frames.hello(self._authorize(welcome.nonce)), aiohttp.WSMsgType.TEXT)
+        except (frames.BadFrame, TimeoutError, aiohttp.ClientError) as error:
+            raise Ended(type(error).__name__) from None
+        self.is_open.set()
+        get_logger().info("client.connected", url=self._url, system=self._system)
+        self._listener.opened(welcome)
+
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        count = 0
+        while True:
+            frame = await self._receive(socket)
+            if frame["op"] == "closing":
+                raise Ended(_reason(frame), after=frames.seconds(frame, "retry_after", most=60.0))
+            await self._handle(frame)
+            count += 1
+            if count % FRAMES_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _handle(self, frame: dict[str, Any]) -> None:
+        try:
+            await self._listener.frame(frame)
+        except frames.BadFrame as error:
+            raise Ended(str(error)) from None
+
+    async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
+        message = await socket.receive()
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            raise Ended("closed" if message.type is not aiohttp.WSMsgType.ERROR else "broken")
+        self._heard = self._now()
+        try:
+            return frames.parse(message.data.encode())
+        except frames.BadFrame as error:
+            raise Ended(str(error)) from None
+
+    async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Write all that waits in one go; the transport joins it."""
+        with contextlib.suppress(aiohttp.ClientError, OSError):  # the reader learns of the end and says why
+            while True:
+                await self._bell.wait()
+                self._bell.clear()
+                while self._waiting:
+                    await socket.send_frame(self._waiting.popleft(), aiohttp.WSMsgType.TEXT)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._pace.ping)
+            if self._now() - self._heard > self._pace.silence:
+                raise Ended("silence")
+            self.put(frames.PING)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _reason(frame: dict[str, Any]) -> str:
+    """Return why the gateway closes: the code of its problem where it gives one."""
+    problem = frame.get("problem")
+    code = problem.get("code") if isinstance(problem, dict) else None
+    return str(code or frame.get("reason") or "closing")
+
+
+def _first(group: BaseExceptionGroup[Ended]) -> Ended:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found if isinstance(found, Ended) else Ended("closed")
