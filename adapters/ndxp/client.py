@@ -107,6 +107,10 @@ class PopulationClient:
             raise Unavailable(f"the platform answered with status {answer.status}")
         return reply
 
+    async def ready(self) -> None:
+        """Hold a token that is valid, or raise NdxpError: whether the platform answers and lets us in."""
+        await self._valid_token()
+
     async def _asked(self, question: bytes) -> _Answer:
         token = await self._valid_token()
         answer = await self._ask(question, token)

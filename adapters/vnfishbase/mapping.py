@@ -29,6 +29,8 @@ Reason = Literal[
     "birth_date_missing",
     "birth_date_unreadable",
     "answers_differ",
+    "no_answer",
+    "refused",
 ]
 NumberMember = Literal["personalNumber", "oldNumber"]
 NUMBER_MEMBERS: dict[int, NumberMember] = {12: "personalNumber", 9: "oldNumber"}

@@ -198,6 +198,18 @@ class Courier:
             raise Refusal("lease_lost")
         await self._landed(system, env, alive=True)
 
+    async def give_back(self, system: str, handovers: Sequence[Handover]) -> None:
+        """Queue deliveries again that reached nobody, for their caller hung up before the answer; no attempt counts."""
+        held = [(handover, await self._delivery(system, handover.env)) for handover in handovers]
+        unread = [
+            delivery
+            for handover, delivery in held
+            if delivery is not None and delivery.state == "leased" and delivery.lease == handover.lease
+        ]
+        await self._requeue(unread)
+        for delivery in unread:
+            await self._landed(system, delivery.env, alive=False)
+
     async def extend(self, system: str, *, env: str, lease: str) -> datetime:
         """Let a lease last from now on as long as a new one, and return until when; refuse as `lease_lost`."""
         held = await self._delivery(system, env)

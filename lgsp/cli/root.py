@@ -5,7 +5,6 @@ Only the module of the command that is called is loaded: an adapter's process ha
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -21,6 +20,7 @@ from lgsp.errors import LgspError, Unusable
 COMMANDS: Final = {
     "init": "founding:init",
     "serve": "serving:serve",
+    "demo": "demo.command:demo",
     "doctor": "doctor:doctor",
     "check": "checking:check",
     "keys": "key_commands:commands",
@@ -85,7 +85,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     voice = own_voice(given)
     code = 0
     # A command that is over in a moment tells its result itself; `serve` and `adapter run` log all they do.
-    logs.configure(level=logging.WARNING)
+    logs.configure(least="warning")
     try:
         build(called(given))(args=given, prog_name="lgsp", obj=voice)
     except LgspError as error:

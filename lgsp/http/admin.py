@@ -38,7 +38,7 @@ def create_admin_app(
 ) -> web.Application:
     """Return the application of the admin socket; `streams` are those of the public one, for the status."""
     app = create_bare_app(bus, settings=settings)
-    app[SHOWN_STREAMS] = streams or app[STREAMS]
+    app[SHOWN_STREAMS] = app[STREAMS] if streams is None else streams
     app.router.add_route("POST", "/admin/directory", post_directory)
     app.router.add_route("GET", "/admin/status", get_status)
     return app

@@ -126,6 +126,7 @@ async def _dress(request: web.Request, response: web.StreamResponse) -> None:
     headers.pop("Server", None)
     headers.update(SAFE_HEADERS)
     headers.setdefault("Cache-Control", "no-store")
-    headers["X-Request-Id"] = request[REQUEST_ID]
+    if REQUEST_ID in request:
+        headers["X-Request-Id"] = request[REQUEST_ID]
     if request.secure:
         headers["Strict-Transport-Security"] = "max-age=31536000"

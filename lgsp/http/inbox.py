@@ -1,9 +1,10 @@
-"""`GET /v1/inbox` and `POST /v1/acks`: deliveries for a system that pulls. What is handed to nobody is put back at once."""
+"""`GET /v1/inbox` and `POST /v1/acks`: deliveries for a system that pulls. What reaches nobody is given back at once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from aiohttp import web
@@ -46,31 +47,16 @@ async def hand_out(
     *,
     headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
-    """Write the answer that carries these leased deliveries, and put them back when the caller has hung up."""
+    """Write the answer that carries these leased deliveries, and give them back when the caller has hung up."""
     response = web.Response(text=text, content_type="application/json", headers=headers)
-    try:
+    with suppress(ConnectionError):  # it hung up meanwhile: like what was never written
         if not is_gone(request):
             await response.prepare(request)
             await response.write_eof()
             return response
-    except ConnectionError:
-        pass  # put back below, like what was never written
-    await _put_back(request.app[BUS].courier, system, handovers)
+    with suppress(Refusal):  # the ledger is away: the leases end by themselves
+        await request.app[BUS].courier.give_back(system, handovers)
     return response
-
-
-async def _put_back(courier: Courier, system: str, handovers: Sequence[Handover]) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        for handover in handovers:
-            tasks.create_task(_put_one_back(courier, system, handover))
-
-
-async def _put_one_back(courier: Courier, system: str, handover: Handover) -> None:
-    try:
-        await courier.put_back(system, env=handover.env, lease=handover.lease, code="unavailable", retry_after=0.0)
-    except Refusal as refusal:
-        if refusal.code not in {"lease_lost", "unavailable", "draining"}:  # the lease ends by itself
-            raise
 
 
 async def post_acks(request: web.Request) -> web.Response:

@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 
 from lgsp.bus.authentication import Caller
 from lgsp.domain import strictjson
@@ -21,6 +21,8 @@ DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 
 def check_target(request: web.Request) -> None:
     """Refuse (`bad_request`) a target that could be read in two ways: doubled slashes, dot segments, escapes, another form than a path."""
+    if request.version < HttpVersion10:
+        raise Refusal("bad_request", "this is HTTP/1.0 or later")
     path, _, query = request.raw_path.partition("?")
     if PLAIN_PATH.fullmatch(path) is None:
         raise Refusal("bad_request", "the path is not in its plain form")

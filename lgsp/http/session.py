@@ -7,7 +7,7 @@ calls `end` with a reason; the first reason counts, and is told to the client.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -40,6 +40,8 @@ ORDERLY: Final = frozenset({GONE, "drain", "suspended"})
 """Ends that say nothing against the deliveries in flight."""
 PATIENT: Final = frozenset({"drain", "slow_reader"})
 """Ends whose last frames may take `drain_seconds`."""
+
+Close = Callable[[str], Awaitable[None]]
 
 Socket = web.WebSocketResponse[Literal[False]]
 """A WebSocket whose texts come as bytes."""
@@ -110,8 +112,8 @@ class Session:
         """End the stream, for its client does not read what it asked for."""
         self.end("slow_reader")
 
-    async def run(self, ws: Socket, outgoing: Outgoing) -> str:
-        """Serve the stream until it ends, tell the client why, take back what it held, and return the reason."""
+    async def run(self, ws: Socket, outgoing: Outgoing, close: Close) -> None:
+        """Serve the stream until it ends, tell the client why, `close` the connection for that reason, take back what it held."""
         self._outgoing = outgoing
         self._attachment = self._bus.courier.attach(self.system, self)
         forget = self._bus.registry.on_change(self._look_at)
@@ -120,15 +122,14 @@ class Session:
         reason = LOST
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                reason = await self._serve(ws)
+                reason = await self._serve(ws, close)
         finally:
             forget()
             await self._detach(orderly=reason in ORDERLY)
             get_logger().info("stream.closed", system=self.system, reason=reason, outstanding=self._outstanding)
-        return reason
 
-    async def _serve(self, ws: Socket) -> str:
-        """Run what the stream consists of; what is still being committed when it ends is awaited by the caller's group."""
+    async def _serve(self, ws: Socket, close: Close) -> str:
+        """Run what the stream consists of until it is closed; what is still being committed then is awaited by the caller's group."""
         reading = self._tasks.create_task(self._watched(self._read(ws), "read"))
         beside = [
             self._tasks.create_task(self._watched(self._outgoing.run(), "write")),
@@ -141,6 +142,8 @@ class Session:
         finally:
             for task in (reading, *beside):
                 task.cancel()
+        await asyncio.wait((reading, *beside))
+        await close(reason)
         return reason
 
     async def _watched(self, work: Coroutine[Any, Any, None], name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from aiohttp import WSMsgType, web
@@ -49,16 +50,14 @@ async def open_stream(request: web.Request) -> web.StreamResponse:
 
 
 async def _serve(request: web.Request, ws: Socket, session: Session, outgoing: Outgoing) -> None:
-    settings = request.app[SETTINGS]
-    reason = LOST
+    close = partial(_close, request, ws)
     try:
         with request.app[STREAMS].known(session.system, session):
-            reason = await session.run(ws, outgoing)
+            await session.run(ws, outgoing, close)
     except Refusal as refusal:
-        reason = refusal.code
-        await ws.send_str(frames.closing(reason, retry_after=settings.retry_after))
-    finally:
-        await _close(request, ws, reason)
+        with suppress(ConnectionError):  # it may have hung up meanwhile
+            await ws.send_str(frames.closing(refusal.code, retry_after=request.app[SETTINGS].retry_after))
+        await close(refusal.code)
 
 
 async def _close(request: web.Request, ws: Socket, reason: str) -> None:

@@ -18,5 +18,5 @@ STREAMS: Final = web.AppKey("streams", Streams)
 SHOWN_STREAMS: Final = web.AppKey("shown_streams", Streams)
 """The streams of the public application, as the admin socket shows them."""
 
-REQUEST_ID: Final = "lgsp_request_id"
-"""The member of a request that holds its id."""
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+"""Under which a request holds its id."""

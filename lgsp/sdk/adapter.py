@@ -51,7 +51,7 @@ class Adapter:
     async def close(self) -> None:
         """Let go of what `check` took hold of."""
 
-    async def recover(self, message: Message) -> None:
+    async def recover(self, message: Message) -> None:  # noqa: ARG002 - for those that override it
         """Deal with a message whose outside effect had begun when the adapter stopped, in place of its handler.
 
         Whoever uses `effect(outside=True)` decides here, by asking the system behind whether the effect took place. As it is, the message is

@@ -228,6 +228,12 @@ def _converted(value: object, kind: Kind) -> str | int | float | bool | None:
     if not isinstance(value, str):
         return None
     try:
-        return {"integer": int, "number": float, "boolean": TRUTH.__getitem__}[kind](value.strip())
-    except (KeyError, ValueError):
+        match kind:
+            case "integer":
+                return int(value)
+            case "number":
+                return float(value)
+            case _:
+                return TRUTH.get(value.strip().lower())
+    except ValueError:
         return None

@@ -22,7 +22,7 @@ SECRET = bytes(32)
 
 
 @asynccontextmanager
-async def running_bus(  # noqa: PLR0913 - each part may be a test's own
+async def running_bus(
     world: World, store: Store, *, clock: Clock, entropy: Entropy, limits: Limits = LIMITS, retry: RetryPolicy = RETRY
 ) -> AsyncIterator[Bus]:
     """Run a bus over the store; a store without a directory gets the world's."""
@@ -55,7 +55,9 @@ async def publish(bus: Bus, world: World, *, reason: str = "test") -> int:
     )
 
 
-def ack_of(world: World, signer: str, system: str, *envs: str, outcome: str = "accepted", code: str = "") -> list[Statement]:
+def ack_of(
+    world: World, signer: str, system: str, *envs: str, outcome: str = "accepted", code: str = ""
+) -> list[Statement]:
     """Return a receiver's acks of these envelopes under one signature."""
     items = [statements.ack_item(env, outcome, code=code) for env in envs]
     head = statements.ack_head(system=system, at=world.now)

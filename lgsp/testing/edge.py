@@ -196,7 +196,7 @@ class Edge:
 
 
 @asynccontextmanager
-async def running_edge(  # noqa: PLR0913 - each part may be a test's own
+async def running_edge(
     world: World,
     store: Store,
     *,

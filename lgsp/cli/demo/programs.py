@@ -41,7 +41,9 @@ class Program:
             async with asyncio.timeout(seconds):
                 await asyncio.wait({found, ended}, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
-            raise Unusable("unavailable", f"{self.name} did not say {name} within {seconds:.0f} s: {self.output}") from None
+            raise Unusable(
+                "unavailable", f"{self.name} did not say {name} within {seconds:.0f} s: {self.output}"
+            ) from None
         finally:
             ended.cancel()
             self._waiting.pop(name, None)

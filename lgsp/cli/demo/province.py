@@ -1,28 +1,34 @@
-"""The made-up province of the demo: its data folder, its systems with their keys, its signed directory."""
+"""The made-up province of the demo: its data folder, its systems with their keys and settings, its signed directory."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from lgsp import app, keyfiles
+from lgsp import keyfiles
 from lgsp.cli import directory_file
 from lgsp.cli.demo.refusals import Sender
 from lgsp.cli.founding import Founding, found
-from lgsp.cli.gateway_door import publish
+from lgsp.cli.gateway_door import open_kept, publish
+from lgsp.cli.key_commands import make_key
 from lgsp.cli.key_policy import read_policy
 from lgsp.cli.registrar import draw_plan, sign_plan
-from lgsp.cli.system import new_system
+from lgsp.cli.systems import make_system
 from lgsp.config import Settings
-from lgsp.datafolder import DataFolder
+from lgsp.datafolder import DataFolder, read_trust
 from lgsp.domain import names
+from lgsp.errors import Unusable
 from lgsp.machine import SystemClock
 
 BUS: Final = "urn:lgsp:bus:91"
+GATEWAY: Final = "urn:lgsp:bus:91:gw:a"
 ORIGIN: Final = "lgsp.example.vn/91/2026"
+RECORDS: Final = Path(__file__).parents[3] / "adapters" / "province.toml"
 SYSTEMS: Final[Mapping[str, str]] = {
     "vnfishbase": "H01.12/vnfishbase",
     "police": "H01.21/police",
@@ -30,6 +36,101 @@ SYSTEMS: Final[Mapping[str, str]] = {
     "ndxp": "H01.05/ndxp",
     "stranger": "H01.05/stranger",
 }
-"""Adapter -> system. The stranger is registered and has a key, but no grant: it is there to be refused."""
+"""Adapter -> system. The stranger is registered and holds a key, but no grant: it is there to be refused."""
 ADAPTERS: Final = ("police", "ndxp", "one_stop")
-"""Those that run before the fisheries system begins."""
+"""The systems that run before the fisheries begin."""
+FISHERIES: Final = "vnfishbase"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Province:
+    """A province that is ready to run."""
+
+    folder: DataFolder
+    url: str
+    fisheries: Sender
+    one_stop: Sender
+    stranger: Sender
+
+    @classmethod
+    async def make(cls, data: Path, *, seed: int, vessels: int, lookups: int, every_ms: int) -> Self:
+        """Make the data folder in `data`; refuse as `file_exists` when something else is there."""
+        folder = DataFolder(root=data)
+        founding = Founding(bus=BUS, gateway=GATEWAY, origin=ORIGIN, port=_free_port())
+        if not await asyncio.to_thread(found, folder, founding):
+            raise Unusable("file_exists", f"{data}")
+        url = f"http://127.0.0.1:{founding.port}"
+        made_up = {"seed": seed, "count": vessels}
+        settings = {
+            "vnfishbase": made_up,
+            "police": made_up,
+            "one_stop": {**made_up, "lookups": lookups, "every_ms": every_ms},
+        }
+        for adapter, short in SYSTEMS.items():
+            _make_system(folder, short, url, settings.get(adapter, {}))
+        await _publish(folder)
+        return cls._of(folder, url)
+
+    @classmethod
+    def _of(cls, folder: DataFolder, url: str) -> Self:
+        return cls(
+            folder=folder,
+            url=url,
+            fisheries=_sender(folder, "vnfishbase", procedure="1.004359", officer="7f3a91"),
+            one_stop=_sender(folder, "one_stop", procedure="1.001612", officer="5c20d4"),
+            stranger=_sender(folder, "stranger", procedure="1.001612", officer="5c20d4"),
+        )
+
+    def settings_file(self, adapter: str) -> Path:
+        """Return the settings file of an adapter's system."""
+        return self.folder.system(names.system_urn(SYSTEMS[adapter])) / "system.toml"
+
+
+def _free_port() -> int:
+    """Return a port that was free a moment ago: systems must know it before the gateway listens, and again when it has started anew."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _make_system(folder: DataFolder, short: str, url: str, settings: Mapping[str, int]) -> None:
+    urn = names.system_urn(short)
+    key = make_key(read_policy(), "system", None)
+    make_system(folder.system(urn), urn, read_trust(folder.trust), url, key)
+    if settings:
+        table = "\n[settings]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items())
+        with (folder.system(urn) / "system.toml").open("a", encoding="utf-8") as file:
+            file.write(table)
+
+
+async def _publish(folder: DataFolder) -> None:
+    """Register the province and the systems' keys, signed by the registrar, as `lgsp directory apply` does."""
+    settings = Settings.load(folder.root)
+    written = directory_file.read_file(RECORDS)
+    wanted = replace(written, stated=(*written.stated, *_stranger(), *_keys(folder)))
+    async with open_kept(settings) as kept:
+        plan = draw_plan(kept.directory, wanted, kept.documents, read_policy())
+    sealed = sign_plan(plan, keyfiles.read_private(folder.registrar_key), SystemClock().now())
+    await publish(settings, sealed, "demo")
+
+
+def _stranger() -> Sequence[dict[str, Any]]:
+    return ({"kind": "system", "id": names.system_urn(SYSTEMS["stranger"]), "name": "A system without grants"},)
+
+
+def _keys(folder: DataFolder) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": "key",
+            "owner": urn,
+            "role": "system",
+            "jwk": json.loads((folder.system(urn) / "key.jwk").read_text("utf-8")),
+        }
+        for urn in map(names.system_urn, SYSTEMS.values())
+    ]
+
+
+def _sender(folder: DataFolder, adapter: str, *, procedure: str, officer: str) -> Sender:
+    urn = names.system_urn(SYSTEMS[adapter])
+    key = keyfiles.read_private(folder.system(urn) / "key.pem")
+    return Sender(urn=urn, key=key, procedure=procedure, officer=officer)

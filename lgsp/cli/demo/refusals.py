@@ -17,7 +17,11 @@ from lgsp.machine import SystemEntropy
 POPULATION: Final = "urn:lgsp:agency:G01.02:sys:population"
 VERIFY: Final = "vn.lgsp.population.citizen.verify.v1"
 VERIFY_SCHEMA: Final = "urn:lgsp:schema:population:citizen-verify-request:1.0.0"
-SOMEBODY: Final[Mapping[str, str]] = {"personalNumber": "099185999998", "fullName": "VÕ THỊ MINH HOẠ", "birthDate": "1985"}
+SOMEBODY: Final[Mapping[str, str]] = {
+    "personalNumber": "099185999998",
+    "fullName": "VÕ THỊ MINH HOẠ",
+    "birthDate": "1985",
+}
 SECONDS: Final = 10
 
 
@@ -88,10 +92,20 @@ class Offender:
         twin = granted.envelope({**SOMEBODY, "birthDate": "1986"}, id=_id_of(wire))
         tries = [
             ("no grant", "không có quyền", "no_grant", stranger.envelope(SOMEBODY)),
-            ("a grant for another purpose", "quyền cho mục đích khác", "purpose_not_granted", granted.envelope(SOMEBODY, purpose="dpv:Marketing")),
+            (
+                "a grant for another purpose",
+                "quyền cho mục đích khác",
+                "purpose_not_granted",
+                granted.envelope(SOMEBODY, purpose="dpv:Marketing"),
+            ),
             ("a forged signature", "chữ ký giả", "signature", _forged(granted.envelope(SOMEBODY))),
             ("a used id with another body", "mã đã dùng với nội dung khác", "id_conflict", twin),
-            ("a body that breaks its schema", "nội dung sai lược đồ", "schema", granted.envelope({**SOMEBODY, "birthDate": "22/11/1985"})),
+            (
+                "a body that breaks its schema",
+                "nội dung sai lược đồ",
+                "schema",
+                granted.envelope({**SOMEBODY, "birthDate": "22/11/1985"}),
+            ),
         ]
         found = [await self._refused(*each) for each in tries]
         if first[0] != 202:  # noqa: PLR2004 - accepted, by the protocol
@@ -102,9 +116,15 @@ class Offender:
         return _shown(tried, tried_vi, expected, *await self._post(wire))
 
     async def _post(self, wire: Wire) -> tuple[int, dict[str, Any]]:
-        headers = {"lgsp-env": wire.compact.decode(), "Content-Type": "application/json", "Accept-Language": self.language}
+        headers = {
+            "lgsp-env": wire.compact.decode(),
+            "Content-Type": "application/json",
+            "Accept-Language": self.language,
+        }
         timeout = aiohttp.ClientTimeout(total=SECONDS)
-        async with self.session.post(f"{self.url}/v1/envelopes", data=wire.body, headers=headers, timeout=timeout) as answer:
+        async with self.session.post(
+            f"{self.url}/v1/envelopes", data=wire.body, headers=headers, timeout=timeout
+        ) as answer:
             return answer.status, await answer.json(content_type=None)
 
 

@@ -18,9 +18,15 @@ from lgsp.errors import Language
 
 WORDS: Final[dict[str, tuple[str, str]]] = {
     "province": ("Keys, directory and data of a made-up An Giang", "Khóa, danh bạ và dữ liệu giả lập của An Giang"),
-    "programs": ("Starting the gateway, the national platform (mock) and four systems", "Khởi động cổng, nền tảng quốc gia (giả lập) và bốn hệ thống"),
+    "programs": (
+        "Starting the gateway, the national platform (mock) and four systems",
+        "Khởi động cổng, nền tảng quốc gia (giả lập) và bốn hệ thống",
+    ),
     "idle": ("One-stop looks up applicants while the bus is idle", "Một cửa tra cứu người nộp hồ sơ khi trục rảnh"),
-    "sync": ("Fisheries verifies every owner; one-stop goes on looking up", "Thủy sản xác minh mọi chủ tàu; một cửa vẫn tra cứu"),
+    "sync": (
+        "Fisheries verifies every owner; one-stop goes on looking up",
+        "Thủy sản xác minh mọi chủ tàu; một cửa vẫn tra cứu",
+    ),
     "refusals": ("What the bus refuses", "Những gì trục từ chối"),
     "verify": ("Stopping, then verifying the whole log", "Dừng lại và kiểm chứng toàn bộ nhật ký"),
     "stay": ("Staying up; Ctrl-C ends and verifies", "Đang chạy; Ctrl-C để dừng và kiểm chứng"),
@@ -162,4 +168,10 @@ def _latency(found: Latency) -> dict[str, float]:
 
 
 def _refusal(shown: Shown) -> dict[str, Any]:
-    return {"tried": shown.tried, "status": shown.status, "code": shown.code, "expected": shown.expected, "hint": shown.hint}
+    return {
+        "tried": shown.tried,
+        "status": shown.status,
+        "code": shown.code,
+        "expected": shown.expected,
+        "hint": shown.hint,
+    }

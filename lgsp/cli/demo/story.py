@@ -16,11 +16,13 @@ import aiohttp
 
 from lgsp.cli.demo.latency import Latency, measure
 from lgsp.cli.demo.programs import Event, Program, Programs
-from lgsp.cli.demo.province import ADAPTERS, Province
+from lgsp.cli.demo.province import ADAPTERS, FISHERIES, Province
 from lgsp.cli.demo.refusals import Offender, Shown
 from lgsp.cli.demo.verdict import Verdict, verify
 from lgsp.errors import Unusable
 
+ONE_STOP_PROCEDURES: Final = ("1.001612.000.00.00.H01", "2.002492.000.00.00.H01", "1.005129.000.00.00.H01")
+"""Procedures in which the one-stop system looks up its applicants."""
 READY_SECONDS: Final = 60.0
 SYNC_SECONDS: Final = 900.0
 LOOKUP_SECONDS: Final = 120.0
@@ -98,20 +100,26 @@ class Story:
         port_file.unlink(missing_ok=True)
         account = {"NDXP_CONSUMER_KEY": "an-giang", "NDXP_CONSUMER_SECRET": secrets.token_urlsafe(24)}
         options = ["--seed", str(self.plan.seed), "--count", str(self.plan.vessels), "--port-file", str(port_file)]
-        for sender in self.province.granted:
+        for procedure in ONE_STOP_PROCEDURES:
+            options += ["--allow-procedure", procedure]
+        for sender in (self.province.fisheries, self.province.one_stop):
             options += ["--allow-procedure", sender.procedure, "--allow-officer", sender.officer]
-        program = await programs.start("ndxp_mock", sys.executable, "-m", "adapters.ndxp.mock", *options, environment=account)
+        program = await programs.start(
+            "ndxp_mock", sys.executable, "-m", "adapters.ndxp.mock", *options, environment=account
+        )
         async with asyncio.timeout(READY_SECONDS):
             while not port_file.exists() or not port_file.read_text(encoding="ascii").strip():
                 if program.process.returncode is not None:
                     raise Unusable("unavailable", f"ndxp_mock ended: {program.output}")
                 await asyncio.sleep(POLL_SECONDS)
-        return {**account, "NDXP_ADDRESS": f"http://127.0.0.1:{port_file.read_text(encoding='ascii').strip()}"}
+        return {**account, "LGSP_SETTING_ADDRESS": f"http://127.0.0.1:{port_file.read_text(encoding='ascii').strip()}"}
 
     async def start_adapter(self, programs: Programs, name: str, environment: Mapping[str, str]) -> Program:
         """Start one department's system and wait until it is connected."""
         settings = str(self.province.settings_file(name))
-        program = await programs.start(name, *_lgsp("adapter", "run", name, "--system", settings), environment=environment)
+        program = await programs.start(
+            name, *_lgsp("adapter", "run", name, "--system", settings), environment=environment
+        )
         await program.event("adapter.started", seconds=READY_SECONDS)
         return program
 
@@ -124,14 +132,15 @@ class Story:
 
     async def sync(self, programs: Programs) -> dict[str, Any]:
         """Let the fisheries system synchronise its vessels and return its report."""
-        fisheries = await self.start_adapter(programs, "vnfishbase", {})
-        return await fisheries.event("adapter.report", seconds=SYNC_SECONDS)
+        fisheries = await self.start_adapter(programs, FISHERIES, {})
+        report = await fisheries.event("adapter.report", seconds=SYNC_SECONDS)
+        return dict(report["counts"])
 
     async def show_refusals(self) -> list[Shown]:
         """Try what must be refused."""
         async with aiohttp.ClientSession() as session:
             offender = Offender(session=session, url=self.province.url, language=self.plan.language)
-            return await offender.show(granted=self.province.granted[-1], stranger=self.province.stranger)
+            return await offender.show(granted=self.province.one_stop, stranger=self.province.stranger)
 
 
 def _lgsp(*arguments: str) -> tuple[str, ...]:
@@ -147,7 +156,9 @@ async def tell(plan: Plan, screen: Screen, *, stay: asyncio.Event | None = None)
     """Tell the whole story and return what came of it; with `stay`, the programs run on until it is set."""
     begun = time.monotonic()
     screen.act("province")
-    province = Province.make(plan.data, seed=plan.seed, vessels=plan.vessels, lookups=plan.lookups, every_ms=plan.every_ms)
+    province = await Province.make(
+        plan.data, seed=plan.seed, vessels=plan.vessels, lookups=plan.lookups, every_ms=plan.every_ms
+    )
     story = Story(plan=plan, screen=screen, province=province)
     async with Programs(logs=plan.data / "logs", on_event=story.take) as programs:
         screen.act("programs")

@@ -1,0 +1,207 @@
+"""The synchronisation: keeps a bounded number of questions open, sends the work-lists, asks anew what stays unanswered, and reports.
+
+What is said is `mapping`'s, what is remembered `steps`' and `standings`'; how it reaches the bus is handed in. A question becomes durable in
+one transaction with the note that it was put, so that a run after a crash at any moment goes on where the last one was.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+from adapters.vnfishbase import standings, steps
+from adapters.vnfishbase.mapping import Quarantined
+from adapters.vnfishbase.standings import Question, Standing, WorkList
+from lgsp.sdk import Tables
+
+T = TypeVar("T")
+Kind = Literal["verify", "list"]
+TICK_SECONDS = 0.25
+REFUSED = Quarantined(reason="refused")
+FINAL = frozenset({"refused", "rejected"})  # another attempt changes nothing
+
+
+class Outside(Protocol):
+    """What the synchronisation needs of the world."""
+
+    def read(self, sql: str, params: Sequence[str | int] = (), /) -> list[tuple[Any, ...]]:
+        """Return the rows of a short query on the tables."""
+        ...
+
+    async def send(
+        self, questions: Sequence[Question], lists: Sequence[WorkList], note: Callable[[Tables], object]
+    ) -> None:
+        """Make the envelopes and the note about them durable together; they go out afterwards."""
+        ...
+
+    async def write(self, change: Callable[[Tables], T]) -> T:
+        """Run a change of the tables in one transaction and return its result once that is durable."""
+        ...
+
+    def progressed(self, standing: Standing) -> None:
+        """Show how far it is."""
+        ...
+
+    def reported(self, counts: Mapping[str, Any], seconds: float) -> None:
+        """Show the result."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How many questions are open at a time, how often each is put, and how many seconds an answer may take."""
+
+    window: int
+    tries: int
+    reply_within: float
+    list_reply_within: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """The outbox key of a question or a work-list: `verify:AG-00012-TS:1`."""
+
+    kind: Kind
+    name: str
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}:{self.attempt}"
+
+    @classmethod
+    def of(cls, sent: Question | WorkList) -> "Key":
+        """Return the key under which something is sent."""
+        if isinstance(sent, Question):
+            return cls(kind="verify", name=sent.registration, attempt=sent.attempt)
+        return cls(kind="list", name=sent.list_id, attempt=sent.attempt)
+
+    @classmethod
+    def parse(cls, text: str | None) -> "Key | None":
+        """Return the key in the text, None when it is not one of ours."""
+        kind, _, rest = (text or "").partition(":")
+        name, _, attempt = rest.rpartition(":")
+        if kind not in {"verify", "list"} or not name or not attempt.isdecimal():
+            return None
+        return cls(kind="verify" if kind == "verify" else "list", name=name, attempt=int(attempt))
+
+
+class Sync:
+    """One synchronisation; `now` gives seconds since 1970, `clock` seconds that never go back."""
+
+    def __init__(
+        self,
+        outside: Outside,
+        pace: Pace,
+        *,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._outside = outside
+        self._pace = pace
+        self._now = now
+        self._clock = clock
+        self._open: dict[Kind, dict[Key, float]] = {"verify": {}, "list": {}}
+        """What waits for an answer, and until when, in the order of sending."""
+        self._moved = asyncio.Event()
+        self._shown_at = float("-inf")
+
+    async def run(self) -> None:
+        """Go on until it is known of every vessel what became of it, then report."""
+        self._resume()
+        while not (standing := standings.standing(self._outside.read)).complete:
+            self._show(standing)
+            await self._send()
+            await self._give_up_late()
+            await self._pause()
+        self._outside.progressed(standing)
+        ended = self._now()
+        await self._outside.write(lambda tables: steps.end(tables, ended))
+        self._outside.reported(*standings.report(self._outside.read))
+
+    def settled(self, key: Key) -> None:
+        """Take note that it is written down what became of a question or a work-list."""
+        waiting = self._open[key.kind]
+        waiting.pop(key, None)
+        # Room for a quarter of the window is worth a transaction; less of it waits for the next tick.
+        if key.kind == "list" or len(waiting) <= self._pace.window * 3 // 4:
+            self._moved.set()
+
+    def fail(self, tables: Tables, key: Key, state: str) -> None:
+        """Write down that no answer will come to this attempt: a "no" is final, what could not be delivered is asked anew."""
+        if state not in FINAL:
+            self._anew(tables, [key])
+        elif key.kind == "verify":
+            steps.settle(tables, key.name, REFUSED)
+        else:
+            steps.give_up(tables, key.name, REFUSED)
+
+    def _resume(self) -> None:
+        """Wait for what an earlier run asked; the time for an answer begins anew, since this run has listened for none of it."""
+        for waiting in self._open.values():
+            waiting.clear()
+        for registration, attempt in standings.asked(self._outside.read):
+            self._wait_for(Key(kind="verify", name=registration, attempt=attempt))
+        for list_id, attempt in standings.asked_lists(self._outside.read):
+            self._wait_for(Key(kind="list", name=list_id, attempt=attempt))
+
+    def _wait_for(self, key: Key) -> None:
+        within = self._pace.reply_within if key.kind == "verify" else self._pace.list_reply_within
+        self._open[key.kind][key] = self._clock() + within
+
+    async def _send(self) -> None:
+        room = max(self._pace.window - len(self._open["verify"]), 0)
+        questions, hopeless = standings.questions(self._outside.read, room)
+        lists = standings.due_lists(self._outside.read)
+        if not (questions or hopeless or lists):
+            return
+        for key in (*map(Key.of, questions), *map(Key.of, lists)):
+            self._wait_for(key)
+        await self._outside.send(questions, lists, lambda tables: _note(tables, questions, lists, hopeless))
+
+    async def _give_up_late(self) -> None:
+        late = [key for waiting in self._open.values() for key in self._late(waiting)]
+        if late:
+            await self._outside.write(lambda tables: self._anew(tables, late))
+            for key in late:
+                self.settled(key)
+
+    def _late(self, waiting: Mapping[Key, float]) -> list[Key]:
+        now, found = self._clock(), []
+        for key, deadline in waiting.items():
+            if deadline > now:
+                break
+            found.append(key)
+        return found
+
+    def _anew(self, tables: Tables, keys: Iterable[Key]) -> None:
+        for key in keys:
+            move = steps.ask_anew if key.kind == "verify" else steps.post_anew
+            move(tables, key.name, key.attempt, self._pace.tries)
+
+    def _show(self, standing: Standing) -> None:
+        now = self._clock()
+        if now - self._shown_at >= TICK_SECONDS:
+            self._shown_at = now
+            self._outside.progressed(standing)
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TICK_SECONDS):
+                await self._moved.wait()
+        self._moved.clear()
+
+
+def _note(
+    tables: Tables,
+    questions: Iterable[Question],
+    lists: Iterable[WorkList],
+    hopeless: Mapping[str, Quarantined],
+) -> None:
+    for question in questions:
+        steps.ask(tables, question.registration, question.attempt)
+    for work_list in lists:
+        steps.post(tables, work_list.list_id, work_list.attempt)
+    for registration, result in hopeless.items():
+        steps.quarantine(tables, registration, result)

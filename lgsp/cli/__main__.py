@@ -1,0 +1,5 @@
+"""Run the command as `python -m lgsp.cli`."""
+
+from lgsp.cli import main
+
+main()
