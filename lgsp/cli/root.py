@@ -23,6 +23,8 @@ COMMANDS: Final = {
     "demo": "demo.command:demo",
     "doctor": "doctor:doctor",
     "check": "checking:check",
+    "send": "messages:send",
+    "inbox": "messages:inbox",
     "keys": "key_commands:commands",
     "directory": "directory_commands:commands",
     "system": "systems:commands",

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lgsp.errors import Language, LgspError, Refusal, Unusable
+from lgsp.errors import Language, LgspError, Refusal, Unusable, catalogue
 
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "vi")
 FLAG: Final = "--lang"
@@ -69,11 +69,22 @@ class Voice:
 
     def explain(self, error: LgspError) -> int:
         """Write what stopped the command, and what to do, to standard error; return the exit code."""
-        if not isinstance(error, Refusal):
+        refusal = as_refusal(error)
+        if refusal is None:
             self.tell(f"lgsp: a fault of our own: {error}", f"lgsp: lỗi của chính chương trình: {error}")
             return OURS
-        _write(sys.stderr, refusal_text(error, self.language))
-        return error.exit_code if isinstance(error, Unusable) else FAILED
+        _write(sys.stderr, refusal_text(refusal, self.language))
+        return refusal.exit_code if isinstance(refusal, Unusable) else FAILED
+
+
+def as_refusal(error: LgspError) -> Refusal | None:
+    """Return the refusal that an error is or carries the code of, as those of the SDK do; None for a fault of our own."""
+    if isinstance(error, Refusal):
+        return error
+    code, detail = getattr(error, "code", None), getattr(error, "detail", "")
+    if code not in catalogue():
+        return None
+    return Refusal(code, detail or str(error), pointer=getattr(error, "pointer", ""))
 
 
 def refusal_text(refusal: Refusal, language: Language) -> str:
