@@ -50,7 +50,6 @@ def send(  # noqa: PLR0913 - one parameter for each attribute that may be stated
     wait: Annotated[
         float, typer.Option(envvar="LGSP_WAIT", min=0.1, help="Seconds for receipt or reply | số giây chờ")
     ] = 30.0,
-    *,
     reply: Annotated[
         bool, typer.Option("--reply", envvar="LGSP_REPLY", help="Wait for the reply | chờ trả lời")
     ] = False,
