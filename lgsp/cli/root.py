@@ -87,7 +87,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     voice = own_voice(given)
     code = 0
     # A command that is over in a moment tells its result itself; `serve` and `adapter run` log all they do.
-    logs.configure(least="warning")
+    logs.configure(least="error")
     try:
         build(called(given))(args=given, prog_name="lgsp", obj=voice)
     except LgspError as error:

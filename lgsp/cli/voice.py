@@ -81,22 +81,22 @@ def as_refusal(error: LgspError) -> Refusal | None:
     """Return the refusal that an error is or carries the code of, as those of the SDK do; None for a fault of our own."""
     if isinstance(error, Refusal):
         return error
-    code, detail = getattr(error, "code", None), getattr(error, "detail", "")
+    code = getattr(error, "code", None)
     if code not in catalogue():
         return None
-    return Refusal(code, detail or str(error), pointer=getattr(error, "pointer", ""))
+    return Refusal(code, getattr(error, "detail", str(error)), pointer=getattr(error, "pointer", ""))
 
 
 def refusal_text(refusal: Refusal, language: Language) -> str:
-    """Return one line: code, what is wrong, where, what to do; several problems stand on lines of their own below it."""
-    where = f" {refusal.pointer}" if refusal.pointer else ""
+    """Return one line: code, what is wrong and where, what to do; several problems stand on lines of their own below it."""
+    where = f" ({refusal.pointer})" if refusal.pointer else ""
     title, hint = refusal.entry.title[language], refusal.entry.hint[language]
     problems = refusal.detail.splitlines()
     if len(problems) > 1:
         listed = "".join(f"\n  - {problem}" for problem in problems)
-        return f"lgsp: [{refusal.code}]{where} {title}. {hint}:{listed}"
+        return f"lgsp: [{refusal.code}] {title}{where}. {hint}:{listed}"
     said = f": {refusal.detail}" if refusal.detail else ""
-    return f"lgsp: [{refusal.code}]{where} {title}{said}. {hint}"
+    return f"lgsp: [{refusal.code}] {title}{where}{said}. {hint}"
 
 
 def voice_of(context: typer.Context) -> Voice:
