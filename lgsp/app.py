@@ -112,84 +112,128 @@ async def run_bus(parts: Parts) -> AsyncIterator[Bus]:
             await bus.drain()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Base:
+    """The parts of the bus that the others stand on."""
+
+    sequencer: Sequencer
+    registry: Registry
+    refusals: EdgeRefusals
+    moves: Moves
+    quotas: Quotas
+    body_keys: BodyKeys
+
+
 def assemble(parts: Parts, tasks: Tasks) -> Bus:
     """Wire the parts; nothing runs yet."""
-    store, clock, entropy = parts.store, parts.clock, parts.entropy
-    sequencer = Sequencer(ledger=store, signer=parts.gateway_key, gateway=parts.gateway, log=parts.log, clock=clock)
-    registry = Registry(store=store, bus=parts.bus, registrar=parts.registrar)
-    refusals = EdgeRefusals(gateway=parts.gateway, clock=clock, limits=parts.limits)
-    moves = Moves(gateway=parts.gateway, retry=parts.retry)
-    quotas = Quotas(clock=clock)
-    body_keys = BodyKeys(wrap=parts.body_wrap, store=store, sequencer=sequencer, clock=clock, entropy=entropy)
-    auditor = Auditor(
-        gateway=parts.gateway,
-        origin=parts.log,
-        key=parts.log_key,
-        ledger=store,
-        sequencer=sequencer,
-        clock=clock,
-    )
-    courier = Courier(
-        registry=registry,
-        ledger=store,
-        inboxes=store,
-        transport=parts.transport,
-        sequencer=sequencer,
-        body_keys=body_keys,
-        moves=moves,
-        clock=clock,
-        entropy=entropy,
-        spawn=tasks.spawn,
-        limits=parts.limits,
-    )
-    ingress = Ingress(
-        gateway=parts.gateway,
-        registry=registry,
-        ledger=store,
-        sequencer=sequencer,
-        courier=courier,
-        quotas=quotas,
-        refusals=refusals,
-        body_keys=body_keys,
-        subject_key=parts.subject_key,
-        clock=clock,
-        entropy=entropy,
-        queued_at_once=parts.transport.embedded,
-    )
+    base = _base(parts)
+    courier = _courier(parts, base, tasks)
+    ingress = _ingress(parts, base, courier)
+    auditor = _auditor(parts, base)
     return Bus(
         gateway=parts.gateway,
         bus=parts.bus,
-        clock=clock,
-        entropy=entropy,
+        clock=parts.clock,
+        entropy=parts.entropy,
         limits=parts.limits,
-        ledger=store,
-        registry=registry,
-        authenticator=Authenticator(registry=registry, sequencer=sequencer, clock=clock, limits=parts.limits),
+        ledger=parts.store,
+        registry=base.registry,
+        authenticator=Authenticator(
+            registry=base.registry, sequencer=base.sequencer, clock=parts.clock, limits=parts.limits
+        ),
         ingress=ingress,
         courier=courier,
         auditor=auditor,
-        health=Health(ledger=store, registry=registry, ingress=ingress),
-        steward=Steward(
-            gateway=parts.gateway,
-            bus=parts.bus,
-            origin=parts.log,
-            registry=registry,
-            ledger=store,
-            sequencer=sequencer,
-            clock=clock,
-        ),
-        refusals=refusals,
-        sequencer=sequencer,
-        sweep=Sweep(
-            inboxes=store,
-            transport=parts.transport,
-            sequencer=sequencer,
-            courier=courier,
-            auditor=auditor,
-            refusals=refusals,
-            moves=moves,
-            clock=clock,
-        ),
-        quotas=quotas,
+        health=Health(ledger=parts.store, registry=base.registry, ingress=ingress),
+        steward=_steward(parts, base),
+        refusals=base.refusals,
+        sequencer=base.sequencer,
+        sweep=_sweep(parts, base, courier, auditor),
+        quotas=base.quotas,
         tasks=tasks,
+    )
+
+
+def _base(parts: Parts) -> _Base:
+    sequencer = Sequencer(
+        ledger=parts.store, signer=parts.gateway_key, gateway=parts.gateway, log=parts.log, clock=parts.clock
+    )
+    return _Base(
+        sequencer=sequencer,
+        registry=Registry(store=parts.store, bus=parts.bus, registrar=parts.registrar),
+        refusals=EdgeRefusals(gateway=parts.gateway, clock=parts.clock, limits=parts.limits),
+        moves=Moves(gateway=parts.gateway, retry=parts.retry),
+        quotas=Quotas(clock=parts.clock),
+        body_keys=BodyKeys(
+            wrap=parts.body_wrap, store=parts.store, sequencer=sequencer, clock=parts.clock, entropy=parts.entropy
+        ),
+    )
+
+
+def _courier(parts: Parts, base: _Base, tasks: Tasks) -> Courier:
+    return Courier(
+        registry=base.registry,
+        ledger=parts.store,
+        inboxes=parts.store,
+        transport=parts.transport,
+        sequencer=base.sequencer,
+        body_keys=base.body_keys,
+        moves=base.moves,
+        clock=parts.clock,
+        entropy=parts.entropy,
+        spawn=tasks.spawn,
+        limits=parts.limits,
+    )
+
+
+def _ingress(parts: Parts, base: _Base, courier: Courier) -> Ingress:
+    return Ingress(
+        gateway=parts.gateway,
+        registry=base.registry,
+        ledger=parts.store,
+        sequencer=base.sequencer,
+        courier=courier,
+        quotas=base.quotas,
+        refusals=base.refusals,
+        body_keys=base.body_keys,
+        subject_key=parts.subject_key,
+        clock=parts.clock,
+        entropy=parts.entropy,
+        queued_at_once=parts.transport.embedded,
+    )
+
+
+def _auditor(parts: Parts, base: _Base) -> Auditor:
+    return Auditor(
+        gateway=parts.gateway,
+        origin=parts.log,
+        key=parts.log_key,
+        ledger=parts.store,
+        sequencer=base.sequencer,
+        clock=parts.clock,
+    )
+
+
+def _steward(parts: Parts, base: _Base) -> Steward:
+    return Steward(
+        gateway=parts.gateway,
+        bus=parts.bus,
+        origin=parts.log,
+        registry=base.registry,
+        ledger=parts.store,
+        sequencer=base.sequencer,
+        clock=parts.clock,
+    )
+
+
+def _sweep(parts: Parts, base: _Base, courier: Courier, auditor: Auditor) -> Sweep:
+    return Sweep(
+        inboxes=parts.store,
+        transport=parts.transport,
+        sequencer=base.sequencer,
+        courier=courier,
+        auditor=auditor,
+        refusals=base.refusals,
+        moves=base.moves,
+        clock=parts.clock,
     )

@@ -15,7 +15,7 @@ from typing import Self
 from lgsp.bus.acks import AckReader
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.inbox import Attached, Flight, Handover, Inbox, Receiver
-from lgsp.bus.moves import Moves, Step
+from lgsp.bus.moves import Moves, Step, begun_at
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain.envelope import Manifest, Wire
@@ -211,11 +211,11 @@ class Courier:
             await self._landed(system, delivery.env, alive=False)
 
     async def extend(self, system: str, *, env: str, lease: str) -> datetime:
-        """Let a lease last from now on as long as a new one, and return until when; refuse as `lease_lost`."""
+        """Let a lease last from now on as long as a new one, at most 10 minutes in all, and return until when; refuse as `lease_lost`."""
         held = await self._delivery(system, env)
         if held is None or held.state != "leased" or held.lease != lease:
             raise Refusal("lease_lost")
-        until = self.clock.now() + self.limits.lease
+        until = min(self.clock.now() + self.limits.lease, begun_at(lease) + self.limits.lease_max)
         [is_done] = await self.commit([self.moves.extend(held, until=until)])
         if not is_done:
             raise Refusal("lease_lost")
@@ -309,11 +309,12 @@ class Courier:
         return ReplyWaiter(courier=self, key=(asker, request_id))
 
     def listen(self, waiter: ReplyWaiter) -> Callable[[], None]:
-        """Let the waiter have its reply; return what ends that."""
-        self._waiters[waiter.key] = waiter
+        """Let the waiter have its reply; return what ends that. Who waits first gets it: a repeated request takes nothing from it."""
+        first = self._waiters.setdefault(waiter.key, waiter)
 
         def stop() -> None:
-            self._waiters.pop(waiter.key, None)
+            if first is waiter:
+                del self._waiters[waiter.key]
 
         return stop
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from lgsp.domain.entries import Draft, draft
@@ -16,6 +16,12 @@ from lgsp.ports.ledger import Move
 
 REASON_FORM: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 POINTER_FORM: Final = re.compile(r"(?:/[A-Za-z0-9_*-]{1,64}){0,16}")
+
+
+def begun_at(lease: str) -> datetime:
+    """Return when a lease began: its name is a UUIDv7, whose first 48 bits are milliseconds since 1970 (RFC 9562)."""
+    milliseconds = int(lease.replace("-", "")[:12], 16)
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

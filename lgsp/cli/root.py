@@ -5,6 +5,7 @@ Only the module of the command that is called is loaded: an adapter's process ha
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -87,7 +88,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     voice = own_voice(given)
     code = 0
     # A command that is over in a moment tells its result itself; `serve` and `adapter run` log all they do.
-    logs.configure(least="error")
+    logs.configure(level=logging.ERROR)
     try:
         build(called(given))(args=given, prog_name="lgsp", obj=voice)
     except LgspError as error:

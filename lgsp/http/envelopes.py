@@ -40,7 +40,8 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
         receipted = await _submit(request, wire)
         loop = asyncio.get_running_loop()
         started = loop.time()
-        reply = await waiter.wait(wait)
+        # A repeated request waits for nothing: whoever copied its bytes must not collect the answer, which is in the asker's inbox.
+        reply = None if receipted.duplicate else await waiter.wait(wait)
         request.app[METRICS].observe("reply", loop.time() - started)
     if reply is None:
         return _receipt_response(receipted, applied=True)

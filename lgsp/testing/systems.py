@@ -1,4 +1,7 @@
-"""A gateway over a made-up world in this process, listening for real, and the settings of systems that use it: for tests of the SDK and of adapters."""
+"""A gateway over a made-up world in this process, listening for real, and the settings of systems that use it.
+
+For tests of the SDK and of adapters.
+"""
 
 from __future__ import annotations
 

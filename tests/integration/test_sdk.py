@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lgsp.backends.memory import MemoryLedger
-from lgsp.sdk import Client, OutcomeUnknown, Refused, Reject, Retry
+from lgsp.sdk import Client
 from lgsp.testing.systems import running_town
 from lgsp.testing.world import BODY, POPULATION, VERIFY, VERIFY_SCHEMA
 

@@ -36,10 +36,10 @@ class Program:
         """Return the first event of this name that comes from now on; `Unusable` when the program ends or time runs out first."""
         found: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         self._waiting[name] = found
-        ended = asyncio.ensure_future(self.process.wait())
+        ended: asyncio.Future[Any] = asyncio.ensure_future(self.process.wait())
         try:
             async with asyncio.timeout(seconds):
-                await asyncio.wait({found, ended}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([found, ended], return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             raise Unusable(
                 "unavailable", f"{self.name} did not say {name} within {seconds:.0f} s: {self.output}"

@@ -76,6 +76,12 @@ async def _prove(store: Store, index: int, trust: Trust, file: Path) -> bool:
     note = await store.checkpoint()
     size = checkpoint.open_checkpoint(note, trust.log).size
     leaves = await store.leaves(0, size)
-    file.write_text(checkpoint.format_proof(index, merkle.inclusion_path(leaves, index), note), encoding="utf-8")
+    exported = _exported(checkpoint.format_proof(index, merkle.inclusion_path(leaves, index), note), file)
     [entry] = await store.entries(index, index + 1)
-    return checkpoint.verify_proof(file.read_text(encoding="utf-8"), entry, trust.log).size == size
+    return checkpoint.verify_proof(exported, entry, trust.log).size == size
+
+
+def _exported(text: str, file: Path) -> str:
+    """Write the proof and return what stands in the file."""
+    file.write_text(text, encoding="utf-8")
+    return file.read_text(encoding="utf-8")
