@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+import structlog
 
 from lgsp.cli.root import run
 
@@ -68,6 +69,14 @@ def _plain_surroundings(monkeypatch):
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
 
 
+@pytest.fixture(autouse=True)
+def _own_logging():
+    """A command sets up logging to the standard error it sees, which is this test's alone."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
 @pytest.fixture
 def lgsp(capsys):
     """Run the command in this process."""
@@ -87,8 +96,10 @@ def lgsp(capsys):
 def founded(tmp_path_factory):
     """A data folder as `lgsp init` makes it, to be copied."""
     data = tmp_path_factory.mktemp("founded") / "data"
+    before = structlog.get_config()
     with pytest.raises(SystemExit) as ended:
         run(["init", "--data", str(data), "--origin", "lgsp.example.vn/91/2026"])
+    structlog.configure(**before)
     assert ended.value.code == 0
     return data
 
