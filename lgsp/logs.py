@@ -5,6 +5,7 @@ No payload, name or number of a person is ever a field. Every event that is emit
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any, Final, TextIO
 
@@ -54,10 +55,10 @@ def _known(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return {name: value for name, value in event.items() if name in allowed or name in ALWAYS}
 
 
-def configure(*, stream: TextIO | None = None, json: bool | None = None, least: str = "info") -> None:
+def configure(*, stream: TextIO | None = None, json: bool | None = None, level: int = logging.INFO) -> None:
     """Set up logging for the process: to `stream` (standard error), as JSON unless it is a terminal or `json` says otherwise.
 
-    Events below the level `least` are left out.
+    Events below `level`, one of `logging`'s, are left out.
     """
     out = stream or sys.stderr
     as_json = json if json is not None else not out.isatty()
@@ -77,7 +78,7 @@ def configure(*, stream: TextIO | None = None, json: bool | None = None, least: 
         chain.append(structlog.processors.ExceptionRenderer(bare))
     structlog.configure(
         processors=[*chain, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(least),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=True,
     )

@@ -62,7 +62,7 @@ async def _directory(settings: Settings) -> Directory:
 def _show_table(voice: Voice, directory: Directory, encoded: list[bytes]) -> None:
     table = voice.table(("kind", "loại"), ("id", "mã"), ("what it is", "nội dung"))
     for record in sorted(map(records.parse, encoded), key=lambda record: (KINDS.index(record.kind), record.id)):
-        table.add_row(record.kind, record.id, Text(_summary(record, voice)))
+        table.add_row(record.kind, record.id, _summary(record, voice))
     voice.show(table)
     voice.tell(
         f"version {directory.version} of {directory.bus}, signed {directory.at:%Y-%m-%d %H:%M:%S}Z",
@@ -137,7 +137,7 @@ def show_difference(voice: Voice, plan: Plan) -> None:
         voice.tell("nothing to change", "không có gì thay đổi")
         return
     for change in plan.changes:
-        voice.out.print(_difference(change))
+        voice.show(_difference(change))
     voice.tell(
         f"{len(plan.changes)} records change in version {plan.version}",
         f"{len(plan.changes)} bản ghi thay đổi trong phiên bản {plan.version}",

@@ -80,7 +80,7 @@ def _show(voice: Voice, finding: Finding) -> None:
     mend = voice.choose(finding.mend_en, finding.mend_vi)
     if mend:
         text.append(f"\n    → {mend}", style="default")
-    voice.out.print(text)
+    voice.show(text)
 
 
 def examine(settings: Settings) -> Iterator[Finding]:

@@ -1,33 +1,36 @@
-"""The command `lgsp` as a whole: its groups, its language, and how every failure ends: one clear line and an exit code."""
+"""The command `lgsp` as a whole: its groups, its language, and how every failure ends: one clear line and an exit code.
+
+Only the module of the command that is called is loaded: an adapter's process has no use for the database of the gateway.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
-from importlib import metadata
-from typing import Annotated
+from importlib import import_module, metadata
+from typing import Annotated, Final
 
 import typer
 
-from lgsp.cli import (
-    adapter_commands,
-    audit_commands,
-    checking,
-    directory_commands,
-    doctor,
-    founding,
-    key_commands,
-    serving,
-    systems,
-)
-from lgsp.cli.demo import command as demo_command
-from lgsp.cli.voice import VARIABLE, lead_with_language, own_voice
+from lgsp import logs
+from lgsp.cli.voice import FLAG, VARIABLE, lead_with_language, own_voice
 from lgsp.errors import LgspError, Unusable
 
-root = typer.Typer(
-    name="lgsp", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None
-)
+COMMANDS: Final = {
+    "init": "founding:init",
+    "serve": "serving:serve",
+    "demo": "demo.command:demo",
+    "doctor": "doctor:doctor",
+    "check": "checking:check",
+    "keys": "key_commands:commands",
+    "directory": "directory_commands:commands",
+    "system": "systems:commands",
+    "audit": "audit_commands:commands",
+    "adapter": "adapter_commands:commands",
+}
+"""Command or group -> where it is: module of this package, and the function or group in it; the order is that of the help."""
 
 
 class LanguageChoice(StrEnum):
@@ -43,7 +46,6 @@ def _show_version(asked: bool) -> None:  # noqa: FBT001 - a callback of the opti
         raise typer.Exit
 
 
-@root.callback()
 def _everywhere(
     lang: Annotated[
         LanguageChoice | None, typer.Option(envvar=VARIABLE, help="Language of messages | ngôn ngữ")
@@ -56,25 +58,37 @@ def _everywhere(
     """A provincial data-sharing bus | trục chia sẻ dữ liệu cấp tỉnh."""
 
 
-root.command()(founding.init)
-root.command()(serving.serve)
-root.command()(demo_command.demo)
-root.command()(doctor.doctor)
-root.command()(checking.check)
-root.add_typer(key_commands.commands, name="keys")
-root.add_typer(directory_commands.commands, name="directory")
-root.add_typer(systems.commands, name="system")
-root.add_typer(audit_commands.commands, name="audit")
-root.add_typer(adapter_commands.commands, name="adapter")
+def build(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
+    """Return the command with these commands and groups in it."""
+    root = typer.Typer(
+        name="lgsp", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None
+    )
+    root.callback()(_everywhere)
+    for name in names:
+        module, _, member = COMMANDS[name].partition(":")
+        found = getattr(import_module(f"lgsp.cli.{module}"), member)
+        if isinstance(found, typer.Typer):
+            root.add_typer(found, name=name)
+        else:
+            root.command(name)(found)
+    return root
+
+
+def called(arguments: Sequence[str]) -> list[str]:
+    """Return the command that is called, or all of them when none is: for the help, and for what to say of a misspelt one."""
+    rest = list(arguments[2:] if arguments[:1] == [FLAG] else arguments)
+    return rest[:1] if rest and rest[0] in COMMANDS else list(COMMANDS)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run a command and end the process: 0 done, 1 refused or something is wrong, 2 used wrongly, 3 the log is bad, 70 our fault."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = lead_with_language(sys.argv[1:] if arguments is None else arguments)
     voice = own_voice(given)
     code = 0
+    # A command that is over in a moment tells its result itself; `serve` and `adapter run` log all they do.
+    logs.configure(level=logging.WARNING)
     try:
-        root(args=lead_with_language(given), prog_name="lgsp", obj=voice)
+        build(called(given))(args=given, prog_name="lgsp", obj=voice)
     except LgspError as error:
         code = voice.explain(error)
     except BaseExceptionGroup as group:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final, TextIO, cast
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lgsp.errors import Language, LgspError, Refusal, Unusable
 
@@ -17,9 +19,22 @@ LANGUAGES: Final[tuple[Language, ...]] = ("en", "vi")
 FLAG: Final = "--lang"
 VARIABLE: Final = "LGSP_LANG"
 LOCALES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")
+WIDE: Final = 1_000
+"""Columns of an output that is no terminal: tables stay one line a row."""
 FAILED: Final = 1
 OURS: Final = 70
 """Exit code when the fault is ours (EX_SOFTWARE of sysexits.h)."""
+
+
+def _console(stream: TextIO) -> Console:
+    """Return a console that changes nothing of what it is given: by itself it would take `:bus:` for a picture of a bus."""
+    width = None if stream.isatty() else WIDE
+    return Console(file=stream, emoji=False, markup=False, highlight=False, soft_wrap=True, width=width)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(text + "\n")
+    stream.flush()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +42,7 @@ class Voice:
     """The language of one run and where its words go."""
 
     language: Language
-    out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
-    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
+    out: Console = field(default_factory=lambda: _console(sys.stdout))
 
     def choose(self, en: str, vi: str) -> str:
         """Return the text in the language of this run."""
@@ -36,15 +50,15 @@ class Voice:
 
     def tell(self, en: str, vi: str) -> None:
         """Write a line for a person to standard error."""
-        self.err.print(self.choose(en, vi), markup=False)
+        _write(sys.stderr, self.choose(en, vi))
 
     def give(self, text: str) -> None:
         """Write a result to standard output, as it is."""
-        self.out.print(text, markup=False)
+        _write(sys.stdout, text)
 
-    def show(self, table: Table) -> None:
-        """Write a table to standard output."""
-        self.out.print(table)
+    def show(self, drawn: Table | Text) -> None:
+        """Write a table or coloured text to standard output."""
+        self.out.print(drawn)
 
     def table(self, *columns: tuple[str, str]) -> Table:
         """Return an empty table with these column titles (English, Vietnamese)."""
@@ -58,7 +72,7 @@ class Voice:
         if not isinstance(error, Refusal):
             self.tell(f"lgsp: a fault of our own: {error}", f"lgsp: lỗi của chính chương trình: {error}")
             return OURS
-        self.err.print(refusal_text(error, self.language), markup=False)
+        _write(sys.stderr, refusal_text(error, self.language))
         return error.exit_code if isinstance(error, Unusable) else FAILED
 
 

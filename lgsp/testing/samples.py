@@ -22,20 +22,22 @@ from lgsp.domain.statements import Statement
 from lgsp.ports.ledger import Accept, Move, Note, Publish, ReceiptItem, Refuse, SubjectLink
 from lgsp.testing.clock import START
 from lgsp.testing.entropy import uuid7
+from lgsp.testing.world import (
+    BUS,
+    FISHERIES,
+    GATEWAY,
+    LOG,
+    NDXP,
+    POPULATION,
+    VERIFY,
+    VERIFY_REPLY,
+    VERIFY_REPLY_SCHEMA,
+    VERIFY_SCHEMA,
+)
 
-BUS: Final = "urn:lgsp:bus:91"
-GATEWAY: Final = "urn:lgsp:bus:91:gw:a"
-LOG: Final = "lgsp.example.vn/91/2026"
-FISHERIES: Final = "urn:lgsp:agency:H01.12:sys:vnfishbase"
-POLICE: Final = "urn:lgsp:agency:H01.21:sys:police"
-ONE_STOP: Final = "urn:lgsp:agency:H01.31:sys:one-stop"
-NDXP: Final = "urn:lgsp:agency:H01.05:sys:ndxp"
-POPULATION: Final = "urn:lgsp:agency:G01.02:sys:population"
-VERIFY: Final = "vn.lgsp.population.citizen.verify.v1"
-VERIFY_REPLY: Final = "vn.lgsp.population.citizen.verify.reply.v1"
 SCHEMAS: Final = {
-    VERIFY: "urn:lgsp:schema:population:citizen-verify-request:1.0.0",
-    VERIFY_REPLY: "urn:lgsp:schema:population:citizen-verify-reply:1.0.0",
+    VERIFY: VERIFY_SCHEMA,
+    VERIFY_REPLY: VERIFY_REPLY_SCHEMA,
 }
 NOW: Final = START
 LIFE: Final = timedelta(hours=1)
@@ -188,7 +190,7 @@ def refuse(number: int = 1, *, code: str = "no_grant", receipt: bool = True) -> 
     return Refuse(entry=entry, item=item if receipt else None)
 
 
-def move(held: Delivery, state: State, *, event: str = "", **members: Any) -> Move:  # noqa: ANN401 - members of a move
+def move(held: Delivery, state: State, /, *, event: str = "", **members: Any) -> Move:  # noqa: ANN401 - members of a move
     """Return the move of a delivery from where it stands to `state`, with an entry when an `event` is named."""
     entry = entries.draft(event, at=NOW, bus=GATEWAY, env=held.env, to=held.to) if event else None
     told = {"env": held.env, "to": held.to, "expect": frozenset({held.state}), "attempts": held.attempts}

@@ -19,7 +19,7 @@ def decorator_name(node):
 def needs_docstring(node):
     return (
         isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        and not node.name.startswith("_")
+        and not node.name.startswith(("_", "test_"))
         and not DESCRIBED_ELSEWHERE & {decorator_name(decorator) for decorator in node.decorator_list}
     )
 

@@ -236,6 +236,14 @@ def test_a_bridge_stands_for_its_principal_for_the_listed_types(changes, message
     assert World.make(changes=changes).directory.bridge_for(FISHERIES, message_type) is None
 
 
+def test_bridges_and_principals_find_each_other_while_the_delegation_holds():
+    for version, since, until, bridges in ((2, 2, 3, {NDXP}), (1, 2, 3, set()), (3, 2, 3, set())):
+        found = World.make(version=version, changes={"d-population": {"since": since, "until": until}}).directory
+        assert found.bridges_of(POPULATION) == bridges
+        assert found.principals_of(NDXP) == ({POPULATION} if bridges else set())
+        assert found.bridges_of(NDXP) == found.principals_of(POPULATION) == set()
+
+
 def test_a_day_is_that_of_the_bus_s_zone():
     assert directory.day_of(NOW) == date(2026, 11, 22)
     assert directory.day_of(datetime(2026, 11, 22, 16, 59, 59, tzinfo=UTC)) == date(2026, 11, 22)

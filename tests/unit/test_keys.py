@@ -1,4 +1,5 @@
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from lgsp.domain import base64url, keys
 from lgsp.errors import Refusal
@@ -152,3 +153,10 @@ def test_a_signature_under_es256_has_64_bytes_however_small_r_and_s_are():
         signature = ES256.sign(number.to_bytes(2, "big"))
         assert len(signature) == keys.SIGNATURE_BYTES
         assert ES256.public.verifies(signature, number.to_bytes(2, "big"))
+
+
+@pytest.mark.parametrize("curve", [ec.SECP384R1(), ec.SECP521R1(), ec.SECP256K1()], ids=lambda curve: curve.name)
+def test_a_private_key_on_another_curve_is_refused(curve):
+    with pytest.raises(Refusal) as caught:
+        keys.private_key(ec.derive_private_key(9_110_026, curve))
+    assert caught.value.code == "key_refused"

@@ -13,7 +13,6 @@ import typer
 import uvloop
 from rich.console import Console
 
-from lgsp import logs
 from lgsp.cli.demo.screen import Stage, as_json
 from lgsp.cli.demo.story import Outcome, Plan, clear, tell
 from lgsp.cli.voice import voice_of
@@ -41,7 +40,6 @@ def demo(
 ) -> None:
     """Run the whole story on made-up data and verify its log | chạy trọn câu chuyện mẫu và kiểm chứng nhật ký."""
     voice = voice_of(context)
-    logs.configure(least="warning")
     stage = Stage(language=voice.language)
     kept = data is not None
     root = data or Path(tempfile.mkdtemp(prefix="lgsp-demo-"))

@@ -1,0 +1,23 @@
+"""One suite of promises per port, to be inherited by every backend's tests.
+
+    class TestLedger(LedgerContract):
+        @pytest.fixture
+        async def ledger(self): ...   # an empty store
+
+The suites for rows take a fixture `ledger`, the one for carriers a fixture `transport` over the same `ledger`. Have their assertions explained
+with `pytest.register_assert_rewrite("lgsp.testing.contracts")`.
+"""
+
+from lgsp.testing.contracts.directory import DirectoryStoreContract
+from lgsp.testing.contracts.inboxes import InboxesContract
+from lgsp.testing.contracts.ledger import LedgerContract
+from lgsp.testing.contracts.ledger_moves import LedgerMovesContract
+from lgsp.testing.contracts.transport import TransportContract
+
+__all__ = [
+    "DirectoryStoreContract",
+    "InboxesContract",
+    "LedgerContract",
+    "LedgerMovesContract",
+    "TransportContract",
+]

@@ -1,0 +1,34 @@
+"""One SQLite file keeps the promises of every port."""
+
+import pytest
+
+from lgsp.backends.embedded import EmbeddedTransport
+from lgsp.backends.sql import SqliteLedger
+from lgsp.testing import contracts
+
+
+@pytest.fixture
+async def ledger(tmp_path):
+    opened = SqliteLedger.open(tmp_path / "bus.sqlite", create=True)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def transport(ledger):
+    return EmbeddedTransport(ledger)
+
+
+class TestLedger(contracts.LedgerContract): ...
+
+
+class TestLedgerMoves(contracts.LedgerMovesContract): ...
+
+
+class TestInboxes(contracts.InboxesContract): ...
+
+
+class TestDirectoryStore(contracts.DirectoryStoreContract): ...
+
+
+class TestTransport(contracts.TransportContract): ...

@@ -1,0 +1,356 @@
+"""What holds for every envelope, statement, time and directory, tried on many."""
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lgsp.domain import admission, base64url, envelope, jws, keys, names, policy, statements, strictjson
+from lgsp.domain.envelope import Wire
+from lgsp.errors import Refusal
+from lgsp.testing.world import (
+    BODY,
+    FISHERIES,
+    NOW,
+    ONE_STOP,
+    OWNER_LIST,
+    POLICE,
+    POPULATION,
+    VERIFY,
+    World,
+    key_record,
+    made_up_id,
+    manifest_of,
+    signer_named,
+)
+
+quick = settings(max_examples=50, deadline=None)
+ES256 = keys.p256_from_scalar(9_110_026)
+ACK_SIGNER = signer_named("acks")
+
+
+@cache
+def world() -> World:
+    return World.make(added=[key_record(ES256, FISHERIES)], signers={"es256": ES256})
+
+
+codes = st.from_regex(envelope.CODE_FORM, fullmatch=True).filter(
+    lambda text: envelope.NUMBER_OF_A_PERSON.fullmatch(text) is None
+)
+moments = st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - the zone is the third
+texts = st.text(st.characters(codec="utf-8"), max_size=40)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+attributes = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.integers(0, 2**48 - 1).map(made_up_id),
+        "time": moments.map(envelope.format_time),
+        "purpose": codes,
+        "procedure": codes,
+        "casefile": codes,
+        "partitionkey": codes,
+        "sequence": st.integers(0, 10**16 - 1).map(lambda number: f"{number:016d}"),
+        "orgcat": st.from_regex(r"\A[0-9A-Za-z.-]{1,32}\Z"),
+        "correlationid": st.integers(0, 2**48 - 1).map(made_up_id),
+        "audience": st.sampled_from([POPULATION, POLICE, "urn:lgsp:agency:H01.21", f"urn:lgsp:topic:{VERIFY}"]),
+        "extension": st.integers(-(2**31), 2**31 - 1) | st.booleans() | codes,
+    },
+)
+
+
+@quick
+@given(attributes, st.binary(max_size=300), st.sampled_from(["fisheries", "es256"]))
+def test_any_envelope_that_is_signed_is_read_as_it_was_meant(stated, body, signer):
+    wire = world().envelope(body=body, signer=signer, **stated)
+    found = world().read(wire)
+    assert isinstance(found, admission.Read)
+    assert stated.items() <= found.manifest.attributes.items()
+    assert found.wire.body == body
+    assert found.env == jws.hash_of(wire.compact)
+
+
+@quick
+@given(attributes, st.binary(max_size=300))
+def test_both_wire_forms_say_the_same(stated, body):
+    wire = world().envelope(body=body, **stated)
+    assert envelope.parse_structured(strictjson.compact(wire.structured())) == wire
+    assert envelope.from_structured(wire.structured()).hash == wire.hash
+
+
+@quick
+@given(values)
+def test_what_the_bus_writes_it_reads(value):
+    assert strictjson.parse(strictjson.compact(value)) == value
+
+
+@quick
+@given(st.binary(max_size=200))
+def test_bytes_come_back_from_base64url(data):
+    assert base64url.decode(base64url.encode(data)) == data
+
+
+@quick
+@given(st.text("ABCab019-_=+/. \n", max_size=12))
+def test_base64url_has_one_spelling(text):
+    try:
+        data = base64url.decode(text)
+    except ValueError:
+        return
+    assert base64url.encode(data) == text
+
+
+@quick
+@given(moments)
+def test_a_time_comes_back_to_the_millisecond(moment):
+    text = envelope.format_time(moment)
+    assert envelope.parse_time(text) == moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    assert envelope.format_time(envelope.parse_time(text)) == text
+
+
+@quick
+@given(st.text(max_size=30))
+def test_a_text_that_is_a_time_has_one_reading(text):
+    try:
+        moment = envelope.parse_time(text)
+    except ValueError:
+        return
+    assert text in {envelope.format_time(moment), envelope.format_time(moment).replace(".000Z", "Z")}
+
+
+@quick
+@given(st.from_regex(names.LEGACY_CODE_FORM, fullmatch=True))
+def test_a_legacy_code_comes_back_from_its_canonical_one(legacy):
+    canonical = names.agency_code(legacy)
+    assert names.AGENCY_CODE_FORM.fullmatch(canonical)
+    assert names.legacy_agency_code(canonical) == legacy
+
+
+@quick
+@given(st.from_regex(names.AGENCY_CODE_FORM, fullmatch=True))
+def test_a_code_either_comes_back_from_its_legacy_spelling_or_has_none(code):
+    try:
+        legacy = names.legacy_agency_code(code)
+    except Refusal:
+        return
+    assert names.agency_code(legacy) == code
+
+
+@quick
+@given(st.from_regex(names.TYPE_FORM, fullmatch=True))
+def test_every_type_is_a_request_or_the_reply_to_one(message_type):
+    if not names.is_reply_type(message_type):
+        assert names.request_type(message_type) == message_type
+        assert names.request_type(names.reply_type(message_type)) == message_type
+
+
+def changed_bytes(data: bytes, bits: int) -> list[bytes]:
+    """The data with each byte changed in turn."""
+    return [data[:place] + bytes([data[place] ^ bits]) + data[place + 1 :] for place in range(len(data))]
+
+
+@pytest.mark.parametrize("signer", ["fisheries", "es256"])
+@pytest.mark.parametrize("bits", [0x01, 0x20, 0x80])
+def test_any_changed_byte_of_an_envelope_is_refused(signer, bits):
+    wire = world().envelope(signer=signer)
+    altered = [Wire(compact=compact, body=wire.body) for compact in changed_bytes(wire.compact, bits)]
+    altered += [Wire(compact=wire.compact, body=body) for body in changed_bytes(wire.body, bits)]
+    assert len(altered) == len(wire.compact) + len(wire.body)
+    assert [one for one in altered if isinstance(world().read(one), admission.Read)] == []
+
+
+@pytest.mark.parametrize("place", ["compact", "body"])
+def test_an_envelope_that_lost_or_gained_a_byte_anywhere_is_refused(place):
+    wire = world().envelope()
+    data: bytes = getattr(wire, place)
+    altered = [data[:at] + data[at + 1 :] for at in range(len(data))]
+    altered += [data[:at] + b"A" + data[at:] for at in range(len(data) + 1)]
+    changed = [Wire(**({"compact": wire.compact, "body": wire.body} | {place: one})) for one in altered]
+    assert [one for one in changed if isinstance(world().read(one), admission.Read)] == []
+
+
+@quick
+@given(attributes, st.binary(min_size=1, max_size=100), st.data())
+def test_any_changed_byte_of_any_envelope_is_refused(stated, body, data):
+    wire = world().envelope(body=body, **stated)
+    part = data.draw(st.sampled_from(["compact", "body"]))
+    original: bytes = getattr(wire, part)
+    at = data.draw(st.integers(0, len(original) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda value: value != original[at]))
+    changed = original[:at] + bytes([byte]) + original[at + 1 :]
+    twin = Wire(**({"compact": wire.compact, "body": wire.body} | {part: changed}))
+    assert isinstance(world().read(twin), admission.Refused)
+
+
+@quick
+@given(st.binary(max_size=400), st.binary(max_size=50))
+def test_any_bytes_at_all_are_read_or_refused_and_nothing_else(compact, body):
+    assert isinstance(world().read(Wire(compact=compact, body=body)), admission.Refused)
+
+
+@quick
+@given(st.binary(max_size=300))
+def test_any_signed_payload_at_all_is_read_or_refused_and_nothing_else(payload):
+    assert isinstance(world().read(world().forged(payload)), admission.Refused)
+
+
+@quick
+@given(
+    st.dictionaries(
+        st.sampled_from([*world().attributes(), "datahash", "datasize", "dataref", "x"]), values, max_size=4
+    )
+)
+def test_any_value_of_any_attribute_is_taken_or_refused_and_nothing_else(changes):
+    stated = world().attributes() | {"datahash": jws.hash_of(b""), "datasize": 0} | changes
+    try:
+        taken = envelope.parse_manifest(strictjson.compact(stated))
+    except Refusal as refusal:
+        assert refusal.code in {"manifest", "unsupported"}  # noqa: PT017 - either outcome is good
+    else:
+        assert taken.attributes == stated
+
+
+@quick
+@given(values)
+def test_any_body_at_all_is_judged(body):
+    found = world().judge(world().envelope(body=body))
+    assert isinstance(found, admission.Refused)
+    assert found.refusal.code in {"schema", "body_nfc"}
+
+
+batches = st.lists(
+    st.binary(max_size=20).map(lambda data: strictjson.compact({"env": jws.hash_of(data)})), min_size=1, max_size=20
+)
+
+
+def signed(statement: statements.Statement) -> statements.Signed:
+    return statements.verify_signature(statement.jws, ACK_SIGNER.public, typ=statements.ACK)
+
+
+@quick
+@given(batches)
+def test_every_statement_of_a_batch_opens_and_comes_back_from_its_text(items):
+    made = statements.sign_batch(
+        items, statements.ack_head(system=POLICE, at=NOW), typ=statements.ACK, signer=ACK_SIGNER
+    )
+    for statement, item in zip(made, items, strict=True):
+        assert statements.from_text(statement.text()) == statement
+        assert strictjson.compact(statements.open_item(statement, signed(statement))) == item
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
+def test_any_changed_byte_of_a_statement_is_refused(count):
+    items = [statements.ack_item(jws.hash_of(b"%d" % number), "accepted") for number in range(count)]
+    made = statements.sign_batch(
+        items, statements.ack_head(system=POLICE, at=NOW), typ=statements.ACK, signer=ACK_SIGNER
+    )
+    for statement in made:
+        proven = signed(statement)
+        for changed in altered_statements(statement):
+            with pytest.raises(Refusal) as caught:
+                statements.open_item(changed, proven)
+            assert caught.value.code in {"signature", "base64"}
+    for compact in changed_bytes(made[0].jws.encode(), 1):
+        with pytest.raises(Refusal):
+            statements.verify_signature(compact.decode(), ACK_SIGNER.public, typ=statements.ACK)
+
+
+def altered_statements(statement: statements.Statement) -> list[statements.Statement]:
+    wire = statement.wire()
+    found = [wire | {"item": item.decode()} for item in changed_bytes(statement.item.encode(), 1)]
+    found += [wire | {"pos": pos} for pos in range(9) if pos != statement.pos]
+    for place, step in enumerate(statement.path):
+        for other in changed_bytes(step.encode(), 1):
+            found.append(wire | {"path": [*statement.path[:place], other.decode(), *statement.path[place + 1 :]]})
+    found += [wire | {"path": [*statement.path, "A" * 43]}]
+    if statement.path:
+        found += [wire | {"path": list(statement.path[:-1])}]
+    return [statements.from_wire(one) for one in found]
+
+
+PURPOSES = ["dpv:IdentityVerification", "dpv:Other"]
+small_grants = st.fixed_dictionaries(
+    {
+        "kind": st.just("grant"),
+        "grantee": st.sampled_from([FISHERIES, ONE_STOP, "urn:lgsp:agency:H01.12"]),
+        "type": st.sampled_from([VERIFY, OWNER_LIST]),
+        "audience": st.sampled_from([POPULATION, "urn:lgsp:agency:G01.02", POLICE]),
+        "since": st.integers(1, 3),
+        "basis": st.just("Decree"),
+        "purposes": st.lists(st.sampled_from(PURPOSES), max_size=2),
+        "legalbases": st.sampled_from([[], ["dpv:LegalObligation"]]),
+        "procedures": st.sampled_from([[], ["1.004359"]]),
+        "officers": st.sampled_from([[], ["7f3a91"], ["5e12c0"]]),
+    },
+    optional={
+        "until": st.integers(1, 4),
+        "valid_to": st.sampled_from(["2026-11-21", "2026-11-22"]),
+        "quota_per_day": st.integers(1, 3),
+    },
+)
+NO_GRANTS = dict.fromkeys(["g-verify", "g-applicants", "g-list-police", "g-list-communes"])
+
+
+@cache
+def requests() -> list[envelope.Manifest]:
+    stated = [
+        {"purpose": purpose, "audience": audience, "source": source, "authid": officer}
+        for purpose in PURPOSES
+        for audience in (POPULATION, "urn:lgsp:agency:G01.02")
+        for source in (FISHERIES, ONE_STOP)
+        for officer in ("7f3a91", "5e12c0")
+    ]
+    return [manifest_of(world().forged(world().manifest(**one))) for one in stated]
+
+
+def accesses(grants: list[dict[str, object]]) -> set[int]:
+    """Which of the requests a directory with these grants allows; every grant was used twice today."""
+    directory = World.make(version=2, changes=NO_GRANTS, added=grants).directory
+    return {place for place, manifest in enumerate(requests()) if is_allowed(directory, manifest)}
+
+
+def is_allowed(directory, manifest: envelope.Manifest) -> bool:
+    try:
+        policy.allow_request(directory, manifest, now=NOW, used=lambda _: 2)
+    except Refusal:
+        return False
+    return True
+
+
+@quick
+@given(st.lists(small_grants, min_size=1, max_size=4), st.permutations(["g-1", "g-2", "g-3", "g-4"]))
+def test_a_grant_more_never_takes_an_access_and_a_grant_less_never_gives_one(grants, ids):
+    named = [grant | {"id": name} for grant, name in zip(grants, ids, strict=False)]
+    all_of_them = accesses(named)
+    for place in range(len(named)):
+        assert accesses(named[:place] + named[place + 1 :]) <= all_of_them
+
+
+@quick
+@given(st.lists(small_grants, max_size=4))
+def test_an_access_is_allowed_by_one_grant_that_would_allow_it_alone(grants):
+    named = [grant | {"id": f"g-{place}"} for place, grant in enumerate(grants)]
+    alone = set().union(*(accesses([grant]) for grant in named))
+    assert accesses(named) == alone
+
+
+def test_without_a_grant_nothing_is_allowed():
+    assert accesses([]) == set()
+
+
+@quick
+@given(
+    st.timedeltas(timedelta(days=-400), timedelta(days=400)), st.timedeltas(timedelta(seconds=1), timedelta(days=400))
+)
+def test_an_envelope_is_in_time_exactly_while_it_lives(offset, life):
+    recorded = (NOW + offset).replace(microsecond=0)
+    attributes = {"recordedtime": envelope.format_time(recorded), "expirytime": envelope.format_time(recorded + life)}
+    found = world().judge(world().envelope(body=BODY, **attributes))
+    expires = envelope.parse_time(attributes["expirytime"])
+    in_time = recorded <= NOW + timedelta(seconds=60) and expires > NOW and expires - recorded <= timedelta(days=1)
+    assert isinstance(found, admission.Accepted) is in_time

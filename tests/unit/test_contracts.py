@@ -1,0 +1,216 @@
+import json
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from lgsp.domain import contracts, jws, records, strictjson
+from lgsp.errors import Refusal
+from lgsp.testing.world import (
+    BODY,
+    OWNER_LIST_REPLY_SCHEMA,
+    OWNER_LIST_SCHEMA,
+    VERIFY_REPLY_SCHEMA,
+    VERIFY_SCHEMA,
+    World,
+    schema_documents,
+)
+
+DOCUMENTS = schema_documents()
+HELD = contracts.Contracts(DOCUMENTS)
+URN = "urn:lgsp:schema:tests:thing:1.0.0"
+
+
+def document(**members: object) -> bytes:
+    return strictjson.compact({"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": URN} | members)
+
+
+def held(**members: object) -> contracts.Contracts:
+    return contracts.Contracts({**DOCUMENTS, URN: document(**members)})
+
+
+BODIES = [
+    (VERIFY_SCHEMA, dict(BODY), None),
+    (VERIFY_SCHEMA, {"oldNumber": "990000123", "fullName": "DANH SÀ RƯƠL", "birthDate": "1958"}, None),
+    (VERIFY_SCHEMA, {**BODY, "oldNumber": "990000123"}, ""),
+    (VERIFY_SCHEMA, {"fullName": "DANH SÀ RƯƠL", "birthDate": "1958"}, ""),
+    (VERIFY_SCHEMA, {**BODY, "birthDate": "22/11/1985"}, "/birthDate"),
+    (VERIFY_SCHEMA, {**BODY, "personalNumber": "099185"}, "/personalNumber"),
+    (VERIFY_SCHEMA, {**BODY, "phone": "x"}, ""),
+    (VERIFY_SCHEMA, [], ""),
+    (VERIFY_REPLY_SCHEMA, {"result": "match"}, None),
+    (VERIFY_REPLY_SCHEMA, {"result": "mismatch", "fields": ["fullName", "birthDate"]}, None),
+    (VERIFY_REPLY_SCHEMA, {"result": "mismatch"}, ""),
+    (VERIFY_REPLY_SCHEMA, {"result": "mismatch", "fields": ["fullName", "fullName"]}, "/fields"),
+    (VERIFY_REPLY_SCHEMA, {"result": "maybe"}, "/result"),
+    (OWNER_LIST_SCHEMA, {"listId": "20261122-30742-001", "asOf": "2026-11-22", "orgcat": "2025-07", "rows": []}, "/rows"),
+    (OWNER_LIST_REPLY_SCHEMA, {"listId": "20261122-30742-001", "rows": [{"registration": "AG-00012-TS", "status": "lost"}]}, "/rows/0/status"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("urn", "body", "pointer"), BODIES)
+def test_a_body_is_held_against_its_schema(urn, body, pointer):
+    if pointer is None:
+        HELD.check(urn, body)
+        assert HELD.problems(urn, body) == []
+    else:
+        with pytest.raises(Refusal) as caught:
+            HELD.check(urn, body)
+        assert (caught.value.code, caught.value.pointer) == ("schema", pointer)
+        assert HELD.problems(urn, body)
+
+
+@pytest.mark.parametrize("urn", DOCUMENTS)
+def test_every_published_schema_compiles_and_takes_its_own_examples(urn):
+    for example in json.loads(DOCUMENTS[urn]).get("examples", []):
+        HELD.check(urn, example)
+
+
+def test_a_refusal_names_what_is_missing_and_never_a_value():
+    with pytest.raises(Refusal) as caught:
+        HELD.check(VERIFY_SCHEMA, {"personalNumber": "099185000017"})
+    assert caught.value.detail == "breaks 'required': fullName, birthDate missing"
+    with pytest.raises(Refusal) as caught:
+        HELD.check(VERIFY_SCHEMA, {**BODY, "fullName": "NGUYỄN 099185000017\n"})
+    assert "099185000017" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["NGUYỄN THỊ ÁNH", "099185000017", "a b", "a/b", "x" * 65])
+def test_a_member_name_of_the_sender_s_own_invention_is_not_repeated(name):
+    strict = held(additionalProperties={"type": "integer"})
+    with pytest.raises(Refusal) as caught:
+        strict.check(URN, {name: "text"})
+    assert caught.value.pointer == "/*"
+    assert name not in str(caught.value.problem())
+
+
+def test_a_schema_that_is_not_held_is_a_key_error():
+    with pytest.raises(KeyError):
+        HELD.check("urn:lgsp:schema:no:such:1.0.0", {})
+
+
+HOSTILE = {
+    "many elements that must differ": (VERIFY_REPLY_SCHEMA, {"result": "mismatch", "fields": [*range(12_000), "a"]}),
+    "many elements that no order is defined for": (VERIFY_REPLY_SCHEMA, {"result": "mismatch", "fields": [[], {}] * 6_000}),
+    "many rows of nothing": (OWNER_LIST_SCHEMA, {"rows": [{}] * 20_000}),
+    "many members": (VERIFY_SCHEMA, {f"m{number}": 1 for number in range(8_000)}),
+    "a long name": (VERIFY_SCHEMA, {**BODY, "fullName": "A " * 30_000}),
+    "a long number": (VERIFY_SCHEMA, {**BODY, "personalNumber": "9" * 60_000}),
+    "a long birth date": (VERIFY_SCHEMA, {**BODY, "birthDate": "1985-" * 12_000}),
+    "a long list id": (OWNER_LIST_SCHEMA, {"listId": "2" * 60_000, "rows": 5}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_body_is_refused_in_bounded_time(name):
+    urn, body = HOSTILE[name]
+    assert len(strictjson.compact(body)) < 128 * 1024
+    started = time.perf_counter()
+    with pytest.raises(Refusal) as caught:
+        HELD.check(urn, body)
+    assert caught.value.code == "schema"
+    assert time.perf_counter() - started < 1.0
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.0, 1.0, -2.0, 0.5]) | st.sampled_from(["", "a", "1"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(VALUES, max_size=5))
+def test_elements_that_must_differ_are_compared_as_the_library_does(values):
+    schema = {"uniqueItems": True}
+    assert contracts.Validator(schema).is_valid(values) is Draft202012Validator(schema).is_valid(values)
+
+
+def test_unique_items_asks_lists_alone_and_only_where_it_is_wanted():
+    assert contracts.Validator({"uniqueItems": True}).is_valid("aa")
+    assert contracts.Validator({"uniqueItems": False}).is_valid([1, 1])
+    assert not contracts.Validator({"uniqueItems": True}).is_valid([1, 1.0])
+    assert contracts.Validator({"uniqueItems": True}).is_valid([1, True])
+
+
+def test_a_document_is_checked_before_it_is_published():
+    data = document(type="object", properties={"number": {"$ref": "urn:lgsp:schema:common:personal-number:1.0.0"}})
+    assert contracts.check_document(URN, data, DOCUMENTS) == jws.hash_of(data)
+
+
+@pytest.mark.parametrize("urn", DOCUMENTS)
+def test_every_schema_of_the_project_can_be_published(urn):
+    others = {name: data for name, data in DOCUMENTS.items() if name != urn}
+    assert contracts.check_document(urn, DOCUMENTS[urn], others) == jws.hash_of(DOCUMENTS[urn])
+
+
+BAD_DOCUMENTS = {
+    "no JSON": b"{",
+    "no object": b"true",
+    "a member twice": b'{"$id":"x","$id":"x"}',
+    "another id": document(**{"$id": "urn:lgsp:schema:tests:other:1.0.0"}),
+    "no id": b'{"type":"object"}',
+    "an unknown type": document(type="thing"),
+    "a pattern that is none": document(pattern="("),
+    "required as a text": document(required="a"),
+    "a reference to what is not at hand": document(properties={"a": {"$ref": "urn:lgsp:schema:no:such:1.0.0"}}),
+    "a reference to the web": document(items={"$ref": "https://example.vn/schema.json"}),
+    "a reference to a file": document(allOf=[{"$ref": "file:///etc/passwd"}]),
+    "a reference to nowhere in itself": document(properties={"a": {"$ref": "#/$defs/none"}}),
+}
+
+
+@pytest.mark.parametrize("name", BAD_DOCUMENTS)
+def test_a_document_that_cannot_be_used_is_refused(name):
+    with pytest.raises(Refusal) as caught:
+        contracts.check_document(URN, BAD_DOCUMENTS[name], DOCUMENTS)
+    assert caught.value.code == "directory_invalid"
+
+
+def test_a_reference_into_itself_is_followed():
+    contracts.check_document(URN, document(**{"$defs": {"a": {"type": "string"}}, "$ref": "#/$defs/a"}), {})
+
+
+def test_references_are_found_wherever_they_stand():
+    schema = {"$ref": "a", "items": [{"$ref": "b"}, {"not": {"$ref": "c"}}], "properties": {"$ref": {"type": "string"}}}
+    assert list(contracts.references(schema)) == ["a", "b", "c"]
+
+
+SUBJECTS = [
+    ("/personalNumber", {"personalNumber": "1"}, ["1"]),
+    ("/personalNumber", {"oldNumber": "1"}, []),
+    ("/personalNumber", {"personalNumber": 1}, []),
+    ("/personalNumber", {"personalNumber": None}, []),
+    ("/personalNumber", [], []),
+    ("/personalNumber", "text", []),
+    ("/owner/number", {"owner": {"number": "1"}}, ["1"]),
+    ("/owner/number", {"owner": "1"}, []),
+    ("/rows/*/number", {"rows": [{"number": "1"}, {}, {"number": "2"}, {"number": "1"}]}, ["1", "2"]),
+    ("/rows/*/number", {"rows": {"*": {"number": "1"}}}, ["1"]),
+    ("/rows/*/number", {"rows": []}, []),
+    ("/rows/*", {"rows": ["1", "2"]}, ["1", "2"]),
+    ("/*", ["1"], ["1"]),
+    ("/rows/*/*", {"rows": [["1"], ["2", "3"]]}, ["1", "2", "3"]),
+]
+
+
+@pytest.mark.parametrize(("pointer", "body", "numbers"), SUBJECTS)
+def test_the_persons_that_a_body_names_are_found_each_once(pointer, body, numbers):
+    subject = records.Subject(pointer=pointer, scheme="CCCD")
+    assert contracts.subject_values([subject], body) == [("CCCD", number) for number in numbers]
+
+
+def test_persons_of_several_pointers_keep_their_schemes_apart():
+    subjects = [
+        records.Subject(pointer="/a", scheme="CCCD"),
+        records.Subject(pointer="/b", scheme="CMND"),
+        records.Subject(pointer="/c", scheme="CCCD"),
+    ]
+    body = {"c": "099", "b": "099", "a": "099"}
+    assert contracts.subject_values(subjects, body) == [("CCCD", "099"), ("CMND", "099")]
+
+
+def test_the_world_s_contracts_are_the_published_ones():
+    assert World.make().documents == DOCUMENTS
