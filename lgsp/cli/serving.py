@@ -82,6 +82,7 @@ async def _gateway(settings: Settings) -> AsyncIterator[tuple[Bus, str]]:
                 ssl_context=tls_of(settings.http),
                 behind_tls_proxy=settings.http.behind_tls_proxy,
             )
+            stack.push_async_callback(_tell_stopped, bus)
             stack.push_async_callback(edge.close)
             admin = await server.serve_admin(bus, folder.admin_socket, streams=edge.streams)
             stack.push_async_callback(admin.close)
@@ -90,6 +91,10 @@ async def _gateway(settings: Settings) -> AsyncIterator[tuple[Bus, str]]:
             logs.get_logger().info("gateway.started", url=edge.url, version=metadata.version("lgsp"), entries=entries)
             yield bus, edge.url
             logs.get_logger().info("gateway.draining", streams=len(edge.streams))
+
+
+async def _tell_stopped(bus: Bus) -> None:
+    logs.get_logger().info("gateway.stopped", entries=await bus.ledger.size())
 
 
 def tls_of(http: HttpSection) -> ssl.SSLContext | None:
