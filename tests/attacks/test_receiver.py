@@ -172,7 +172,8 @@ async def receiver(world, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("attack", "code"), [("r04 audience", "audience_not_me"), ("r05 rejected", "receipt_invalid"), ("r16 swapped", "receipt_invalid")]
+    ("attack", "code"),
+    [("r04 audience", "audience_not_me"), ("r05 rejected", "receipt_invalid"), ("r16 swapped", "receipt_invalid")],
 )
 async def test_what_is_refused_reaches_no_program_and_goes_back_with_its_code(world, receiver, attack, code):
     one, other = world.envelope(number=1), world.envelope(number=2)
