@@ -189,28 +189,28 @@ def test_the_address_is_told_and_the_programs_stay_until_interrupted(told):
     assert told.metrics.startswith("# HELP")
 
 
-def test_the_kept_files_verify_and_another_demo_leaves_them_alone(told, lgsp, tmp_path):
-    code, out, err = lgsp("audit", "verify", "--data", str(told.data), cwd=tmp_path)
+def test_the_kept_files_verify_and_another_demo_leaves_them_alone(told, run_apart, tmp_path):
+    code, out, err = run_apart("audit", "verify", "--data", str(told.data), cwd=tmp_path)
     assert (code, err) == (0, "")
     assert f"{told.result['log_size']} entries" in out
-    code, _, err = lgsp("demo", "--data", str(told.data), "--vessels", "1", cwd=tmp_path)
+    code, _, err = run_apart("demo", "--data", str(told.data), "--vessels", "1", cwd=tmp_path)
     assert code == 1
     assert "[file_exists]" in err
     assert outcomes(told.data).keys() == {row.registration for row in vessels(SEED, COUNT)}
 
 
-def test_the_exported_proof_checks_with_what_outsiders_have(told, lgsp, tmp_path):
+def test_the_exported_proof_checks_with_what_outsiders_have(told, run_apart, tmp_path):
     trust = ("--trust", str(told.data / "trust.json"))
     with_entry = ("audit", "prove", str(told.result["log_size"] // 2), "-o", str(tmp_path / "proof"))
-    assert lgsp(*with_entry, "--data", str(told.data), cwd=tmp_path)[0] == 0
-    assert lgsp("audit", "check", str(tmp_path / "proof"), *trust, cwd=tmp_path)[0] == 0
+    assert run_apart(*with_entry, "--data", str(told.data), cwd=tmp_path)[0] == 0
+    assert run_apart("audit", "check", str(tmp_path / "proof"), *trust, cwd=tmp_path)[0] == 0
     assert (told.data / "proof.txt").stat().st_size > 0
 
 
-def test_the_same_seed_gives_the_same_counts_and_without_data_nothing_is_left(told, lgsp, tmp_path, running_in):
+def test_the_same_seed_gives_the_same_counts_and_without_data_nothing_is_left(told, run_apart, tmp_path, running_in):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    code, out, err = lgsp("demo", "--json", "--seed", str(SEED), *SIZES, cwd=scratch, TMPDIR=str(scratch))
+    code, out, err = run_apart("demo", "--json", "--seed", str(SEED), *SIZES, cwd=scratch, TMPDIR=str(scratch))
     assert code == 0, err
     again = json.loads(out)
     assert again["refused"] == len(REFUSED)
@@ -220,8 +220,10 @@ def test_the_same_seed_gives_the_same_counts_and_without_data_nothing_is_left(to
     assert running_in(scratch) == []
 
 
-def test_another_seed_gives_other_counts_and_the_tables_speak_vietnamese(lgsp, tmp_path, true_outcomes):
-    code, out, err = lgsp("demo", "--seed", str(OTHER_SEED), *SIZES, cwd=tmp_path, TMPDIR=str(tmp_path), LGSP_LANG="vi")
+def test_another_seed_gives_other_counts_and_the_tables_speak_vietnamese(run_apart, tmp_path, true_outcomes):
+    code, out, err = run_apart(
+        "demo", "--seed", str(OTHER_SEED), *SIZES, cwd=tmp_path, TMPDIR=str(tmp_path), LGSP_LANG="vi"
+    )
     assert code == 0, err
     shown, other = figures(true_outcomes(OTHER_SEED, COUNT)), figures(true_outcomes(SEED, COUNT))
     assert shown != other

@@ -59,7 +59,7 @@ def hash_of(delivered):
 async def until(condition):
     """Wait for what nothing tells of: the other end of a connection, a row of the ledger."""
     async with asyncio.timeout(10):
-        while not (await found if inspect.isawaitable(found := condition()) else found):  # noqa: ASYNC110
+        while not (await found if inspect.isawaitable(found := condition()) else found):
             await asyncio.sleep(0.005)
 
 
