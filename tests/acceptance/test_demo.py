@@ -145,12 +145,19 @@ def test_every_refusal_is_shown_with_its_code_and_hint(told):
     assert all(each["code"] == each["expected"] and each["hint"] for each in told.result["refusals"])
 
 
-def test_every_refused_envelope_is_counted(told):
-    """The five of the story, and those that the tests add: whatever was an envelope and got a problem."""
-    answered = [json.loads(answer) for answer in told.problems]
-    assert all(problem["status"] >= 400 for problem in answered)
-    assert told.result["refused"] >= 5
-    assert told.result["refused"] <= 5 + len(answered)
+def test_every_refused_envelope_and_caller_is_counted(told):
+    answered = Counter(json.loads(answer)["code"] for answer in told.problems)
+    assert answered.keys() == {
+        "schema",
+        "manifest",
+        "procedure_not_granted",
+        "compact",
+        "auth_missing",
+        "bad_request",
+        "not_found",
+    }
+    calls = answered["bad_request"] + answered["not_found"]  # that asked for nothing that there is
+    assert told.result["refused"] == len(REFUSED) + answered.total() - calls
 
 
 def test_the_outcome_of_each_vessel_is_the_one_that_was_made_up(told, true_outcomes):
