@@ -348,6 +348,8 @@ class Client:
                 await self._sender.outcome(frames.became(frame))
             case "refused":
                 self._sender.refused(frame)
+                if frames.may_repeat_ack(frame):
+                    self._receiver.refused(frames.text(frame, "env"))
         self._look_quiet()
 
     def _committed(self, committed: Committed) -> None:
@@ -428,6 +430,7 @@ class Client:
             async with asyncio.timeout(seconds):
                 await self._quiet.wait()
         self._sender.backlog.stop()
+        self._receiver.stop()
 
     def _look_quiet(self) -> None:
         """Note, while the client is ending, that nothing is on its way any more, or has no way to go."""
