@@ -35,7 +35,8 @@ def serve(
     port: Annotated[
         int | None,
         typer.Option(
-            help="Port; 0 takes a free one | cổng; 0: cổng trống [env var: LGSP_HTTP__PORT]", show_envvar=False
+            help="Port; 0 takes a free one | cổng mạng; 0: lấy cổng mạng còn trống [env var: LGSP_HTTP__PORT]",
+            show_envvar=False,
         ),
     ] = None,
     port_file: Annotated[
