@@ -39,7 +39,10 @@ def receipt_of(world, *wires, signer="gateway", pos=0, head=None, **changes):
         items.append(json.dumps(item, separators=(",", ":")).encode())
     stated = statements.receipt_head(gateway=GATEWAY, at=world.now, log=LOG, policy=world.directory.version)
     made = statements.sign_batch(
-        items, stated | (head or {}), typ=statements.RECEIPT, signer=world.signers[signer] if isinstance(signer, str) else signer
+        items,
+        stated | (head or {}),
+        typ=statements.RECEIPT,
+        signer=world.signers[signer] if isinstance(signer, str) else signer,
     )
     return made[pos]
 
@@ -172,7 +175,8 @@ async def receiver(world, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("attack", "code"), [("r04 audience", "audience_not_me"), ("r05 rejected", "receipt_invalid"), ("r16 swapped", "receipt_invalid")]
+    ("attack", "code"),
+    [("r04 audience", "audience_not_me"), ("r05 rejected", "receipt_invalid"), ("r16 swapped", "receipt_invalid")],
 )
 async def test_what_is_refused_reaches_no_program_and_goes_back_with_its_code(world, receiver, attack, code):
     one, other = world.envelope(number=1), world.envelope(number=2)

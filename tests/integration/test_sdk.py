@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -177,10 +178,14 @@ async def test_a_statement_that_fails_takes_mark_and_reply_with_it(town, fisheri
     async with Client.open(town.settings("ndxp")) as ndxp:
         await fisheries.send(VERIFY, **VERIFICATION)
         message = await anext(ndxp.inbox())
-        with pytest.raises(Exception, match="no such table"):
+
+        async def deal():
             async with message.effect() as effect:
                 effect.reply({"result": "match"})
                 effect.execute("INSERT INTO missing VALUES (1)")
+
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            await deal()
         for table in ("lgsp_inbox", "lgsp_outbox"):
             assert ndxp.read(f"SELECT count(*) FROM {table}") == [(0,)]
 
@@ -289,10 +294,13 @@ async def test_a_failure_that_nobody_waited_for_is_shown_until_it_is_acted_on(to
 
 
 async def test_work_and_envelopes_of_a_block_become_durable_together(town, fisheries):
-    with pytest.raises(Exception, match="no such table"):
+    async def fail():
         async with fisheries.work() as work:
             work.send(VERIFY, **VERIFICATION)
             work.execute("INSERT INTO missing VALUES (1)")
+
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        await fail()
     async with fisheries.work() as work:
         identifier = work.send(VERIFY, **VERIFICATION)
         work.execute("CREATE TABLE asked (id TEXT)")
@@ -337,6 +345,31 @@ async def test_r07_a_clock_that_is_right_is_not_warned_of(town):
         async with Client.open(town.settings("fisheries")) as client:
             await client.send(VERIFY, **VERIFICATION)
     assert logged(events, "client.clock") == []
+
+
+async def test_a_message_that_takes_long_keeps_its_lease(town, fisheries):
+    async with Client.open(town.settings("ndxp")) as ndxp:
+        await fisheries.send(VERIFY, **VERIFICATION)
+        message = await anext(ndxp.inbox())
+        before = await town.bus.courier.inboxes.delivery(message.env, ndxp.settings.system)
+        message.held_since -= 130
+        ndxp._receiver.extend()
+        async with asyncio.timeout(10):
+            while (await town.bus.courier.inboxes.delivery(message.env, ndxp.settings.system)) == before:
+                await asyncio.sleep(0.005)
+        after = await town.bus.courier.inboxes.delivery(message.env, ndxp.settings.system)
+        assert (after.lease, after.lease_until > before.lease_until) == (before.lease, True)
+        async with message.effect():
+            pass
+
+
+async def test_an_outcome_that_is_stored_is_not_told_again(town, fisheries):
+    async with Client.open(town.settings("ndxp")) as ndxp, answering(ndxp, match):
+        await fisheries.request(VERIFY, **VERIFICATION)
+    async with asyncio.timeout(10):
+        while await town.bus.courier.outcomes(fisheries.settings.system, limit=10):
+            await asyncio.sleep(0.005)
+    assert fisheries.read("SELECT state, noticed FROM lgsp_outcomes") == [("acked", 1)]
 
 
 async def test_many_messages_are_each_answered_once(town, fisheries):

@@ -76,7 +76,11 @@ def test_a_good_manifest_is_read(load):
         ('name = "vnfishbase"', 'name = "VN Fishbase"', "system.name"),
         ('hosts = ["ndxp', 'hosts = ["https://ndxp', "hosts.0"),
         (f'sends = ["{VERIFY}"]', "sends = []", "does not send"),
-        (f'sends = ["{VERIFY}"', f'sends = ["{VERIFY}", "vn.lgsp.a.b.c.v1"', "sends vn.lgsp.a.b.c.v1 without asking leave"),
+        (
+            f'sends = ["{VERIFY}"',
+            f'sends = ["{VERIFY}", "vn.lgsp.a.b.c.v1"',
+            "sends vn.lgsp.a.b.c.v1 without asking leave",
+        ),
         ("[[asks]]", "[[ask]]", "ask: "),
         ('provides = ["vn.lgsp.fisheries.owner-list.complete.v1"]', f'provides = ["{VERIFY}.x"]', "provides.0"),
         ("default = 1", 'default = "one"', "settings.seed: the default is no integer"),

@@ -43,7 +43,14 @@ def test_frames_are_written_as_the_protocol_has_them(written, read):
 
 
 def test_a_delivery_is_read(wire):
-    frame = {"op": "deliver", "envelope": wire.structured(), "receipt": STATEMENT, "lease": "l", "attempt": 2, "now": NOW}
+    frame = {
+        "op": "deliver",
+        "envelope": wire.structured(),
+        "receipt": STATEMENT,
+        "lease": "l",
+        "attempt": 2,
+        "now": NOW,
+    }
     handed = frames.handed(frames.parse(json.dumps(frame).encode()))
     assert (handed.wire, handed.env, handed.attempt) == (wire, wire.hash, 2)
     assert handed.size == len(wire.compact) + len(wire.body)
@@ -52,7 +59,14 @@ def test_a_delivery_is_read(wire):
 @pytest.mark.parametrize("member", ["envelope", "receipt", "lease", "attempt", "now"])
 @pytest.mark.parametrize("value", [None, 1.5, []])
 def test_a_delivery_with_an_odd_member_ends_the_stream(wire, member, value):
-    frame = {"op": "deliver", "envelope": wire.structured(), "receipt": STATEMENT, "lease": "l", "attempt": 2, "now": NOW}
+    frame = {
+        "op": "deliver",
+        "envelope": wire.structured(),
+        "receipt": STATEMENT,
+        "lease": "l",
+        "attempt": 2,
+        "now": NOW,
+    }
     with pytest.raises(frames.BadFrame):
         frames.handed(frame | {member: value})
 
