@@ -98,8 +98,8 @@ class Ingress:
         return await self._accept(judged, directory.version)
 
     async def _again(self, read: Read, seen: Exchange, peer: str) -> Receipted:
-        """Answer an envelope that was accepted before: by its manifest, since an ES256 signature has two valid spellings."""
-        if seen.compact.split(b".")[1] != read.wire.compact.split(b".")[1]:
+        """Answer an envelope whose (`source`, `id`) was accepted before: with the first receipt, or `id_conflict`."""
+        if not read.repeats(seen):
             refused = Refused(
                 refusal=Refusal("id_conflict", pointer="/id"),
                 env=read.env,

@@ -16,12 +16,14 @@ from lgsp.sdk.runner import run_adapter
 
 MANIFEST: Final = "adapter.toml"
 
-commands = typer.Typer(no_args_is_help=True, help="Adapters of departments' systems | bộ nối hệ thống của các cơ quan")
+commands = typer.Typer(
+    no_args_is_help=True, help="Adapters of departments' systems | bộ chuyển hệ thống của các cơ quan"
+)
 
 
 @commands.callback()
 def group() -> None:
-    """Adapters of departments' systems | bộ nối hệ thống của các cơ quan."""
+    """Adapters of departments' systems | bộ chuyển hệ thống của các cơ quan."""
 
 
 @commands.command()
@@ -35,7 +37,7 @@ def run(
     ],
     system: System,
 ) -> None:
-    """Run an adapter until it is told to stop | chạy bộ nối cho đến khi được yêu cầu dừng."""
+    """Run an adapter until it is told to stop | chạy bộ chuyển cho đến khi được yêu cầu dừng."""
     manifest = find_manifest(adapter)
     logs.configure()
     asyncio.run(run_adapter(manifest, system))

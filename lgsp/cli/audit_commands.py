@@ -50,7 +50,7 @@ def _tell_sound(voice: Voice, verdict: Verdict) -> None:
     voice.give(
         voice.choose(
             f"the log verifies: {verdict.size} entries, root {root}",
-            f"nhật ký hợp lệ: {verdict.size} bản ghi, gốc {root}",
+            f"nhật ký đúng: {verdict.size} mục, gốc {root}",
         )
     )
     voice.give(
@@ -58,7 +58,7 @@ def _tell_sound(voice: Voice, verdict: Verdict) -> None:
             f"checked with it: {verdict.receipts} receipts, {verdict.acks} acks, {verdict.versions} versions of the directory; "
             f"the signed checkpoint covers {verdict.checkpoint} entries",
             f"đã đối chiếu: {verdict.receipts} biên nhận, {verdict.acks} xác nhận, {verdict.versions} phiên bản danh bạ; "
-            f"điểm kiểm có chữ ký bao trùm {verdict.checkpoint} bản ghi",
+            f"điểm chốt có chữ ký bao trùm {verdict.checkpoint} mục",
         )
     )
 
@@ -75,7 +75,7 @@ def prove(
     ],
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Export the proof that an entry is in the log, with the entry | xuất bằng chứng một bản ghi nằm trong nhật ký."""
+    """Export the proof that an entry is in the log, with the entry | xuất bằng chứng một mục nằm trong nhật ký."""
     voice = voice_of(context)
     text = asyncio.run(_proof(Settings.load(data), entry))
     write_text(output, text)
@@ -121,7 +121,9 @@ def check(
     entry: Annotated[
         Path | None,
         typer.Option(
-            envvar="LGSP_ENTRY", metavar="FILE", help="The entry's bytes; those in the proof if not given | tệp bản ghi"
+            envvar="LGSP_ENTRY",
+            metavar="FILE",
+            help="The entry's bytes; those in the proof if not given | tệp mục nhật ký",
         ),
     ] = None,
 ) -> None:
@@ -138,5 +140,5 @@ def check(
     voice.give(leaf_bytes.decode("utf-8", "replace"))
     voice.tell(
         f"the entry is number {parsed.index} of {found.size} in {found.origin}",
-        f"bản ghi là số {parsed.index} trong {found.size} của {found.origin}",
+        f"mục nhật ký số {parsed.index} trong {found.size} mục của {found.origin}",
     )

@@ -109,8 +109,7 @@ async def form_opinion(kept: Kept, wire: Wire, now: datetime) -> Opinion:
     known = await kept.store.exchanges(keys)
     seen = known.get(read.exchange_key)
     if seen is not None:
-        same = seen.env == read.env
-        refusal = None if same else Refusal("id_conflict", pointer="/id")
+        refusal = None if read.repeats(seen) else Refusal("id_conflict", pointer="/id")
         return Opinion(env=read.env, manifest=read.manifest, step=LOOK_UP, refusal=refusal)
     judged = admission.judge(
         read,

@@ -123,11 +123,11 @@ async def _plan(settings: Settings, file: Path) -> Plan:
 
 
 def _registrar_key(settings: Settings, chosen: Path | None) -> PrivateKey:
-    """Return the registrar's private key; refuse (`key_refused`) one that is not pinned here."""
+    """Return the registrar's private key; refuse (`directory_invalid`) one that is not pinned here."""
     path = chosen or DataFolder(root=settings.data).registrar_key
     key = keyfiles.read_private(path)
     if key.kid != settings.keys.registrar_key().kid:
-        raise Refusal("key_refused", f"{path} is not the registrar's key that {settings.data} pins")
+        raise Refusal("directory_invalid", f"{path} is not the registrar's key that {settings.data} pins")
     return key
 
 
@@ -138,9 +138,10 @@ def show_difference(voice: Voice, plan: Plan) -> None:
         return
     for change in plan.changes:
         voice.show(_difference(change))
+    count = len(plan.changes)
     voice.tell(
-        f"{len(plan.changes)} records change in version {plan.version}",
-        f"{len(plan.changes)} bản ghi thay đổi trong phiên bản {plan.version}",
+        f"{count} {'record changes' if count == 1 else 'records change'} in version {plan.version}",
+        f"{count} bản ghi thay đổi trong phiên bản {plan.version}",
     )
 
 

@@ -66,7 +66,7 @@ def doctor(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
 
 
 def _show_settings(voice: Voice, settings: Settings) -> None:
-    table = voice.table(("setting", "mục"), ("value", "giá trị"), ("from", "lấy từ"))
+    table = voice.table(("setting", "thiết lập"), ("value", "giá trị"), ("from", "lấy từ"))
     origins = settings.origins()
     for name, value in settings.values().items():
         table.add_row(name, value, origins[name])
@@ -142,9 +142,9 @@ def _look_at_registrar(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             state="warning",
             en=f"the registrar's private key lies on the gateway: {path}",
-            vi=f"khóa riêng của người đăng ký nằm trên máy chạy cổng: {path}",
+            vi=f"khóa riêng của bộ phận quản lý danh bạ nằm trên máy chạy cổng: {path}",
             mend_en="move it off this machine and name it with --registrar when a directory is signed",
-            mend_vi="hãy chuyển khỏi máy này và chỉ bằng --registrar khi ký danh bạ",
+            mend_vi="hãy chuyển khỏi máy này và chỉ đường dẫn bằng --registrar khi ký danh bạ",
         )
 
 
@@ -216,7 +216,7 @@ def _directory(kept: Kept) -> Finding:
     return Finding(
         state="ok",
         en=f"directory version {version} verifies under the pinned registrar",
-        vi=f"danh bạ phiên bản {version} đúng chữ ký của người đăng ký đã ghim",
+        vi=f"danh bạ phiên bản {version} đúng chữ ký của bộ phận quản lý danh bạ đã ghim",
     )
 
 
@@ -276,5 +276,5 @@ async def _checkpoint(settings: Settings, kept: Kept) -> Finding:
     return Finding(
         state="ok",
         en=f"{size} entries; the signed checkpoint covers {covered} (lgsp audit verify checks each)",
-        vi=f"{size} bản ghi; điểm kiểm có chữ ký bao trùm {covered} (lgsp audit verify kiểm từng bản ghi)",
+        vi=f"{size} mục nhật ký; điểm chốt có chữ ký bao trùm {covered} mục (lgsp audit verify kiểm chứng từng mục)",
     )

@@ -57,7 +57,7 @@ body = "keys/body.key"
 subject = "keys/subject.key"
 
 # The registrar's public key: a directory signed by any other is refused.
-# Khóa công khai của người đăng ký: danh bạ do khóa khác ký sẽ bị từ chối.
+# Khóa công khai của bộ phận quản lý danh bạ: danh bạ do khóa khác ký sẽ bị từ chối.
 [keys.registrar]
 {registrar}
 """
@@ -65,8 +65,8 @@ REGISTRAR_README: Final = """\
 registrar.pem is the registrar's private key. Move it off this machine (a removable disk in a safe), and give its path with --registrar when
 a directory is signed. Whoever has it decides who may ask what of whom.
 
-registrar.pem là khóa riêng của người đăng ký. Hãy chuyển khỏi máy này (ổ rời cất trong két) và chỉ đường dẫn bằng --registrar khi ký danh bạ.
-Ai giữ khóa này quyết định ai được hỏi ai điều gì.
+registrar.pem là khóa riêng của bộ phận quản lý danh bạ. Hãy chuyển khỏi máy này (ổ rời cất trong két) và chỉ đường dẫn bằng --registrar
+khi ký danh bạ. Ai giữ khóa này quyết định ai được hỏi ai điều gì.
 """
 
 

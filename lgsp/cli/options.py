@@ -28,6 +28,6 @@ Registrar = Annotated[
         "--registrar",
         envvar="LGSP_REGISTRAR",
         metavar="FILE",
-        help="Private key of the registrar; DIR/registrar/registrar.pem if not given | khóa riêng của người đăng ký",
+        help="Private key of the registrar; DIR/registrar/registrar.pem if not given | khóa riêng của bộ phận quản lý danh bạ",
     ),
 ]

@@ -24,6 +24,8 @@ COMMANDS: Final = {
     "demo": "demo.command:demo",
     "doctor": "doctor:doctor",
     "check": "checking:check",
+    "send": "messages:send",
+    "inbox": "messages:inbox",
     "keys": "key_commands:commands",
     "directory": "directory_commands:commands",
     "system": "systems:commands",
@@ -86,7 +88,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     voice = own_voice(given)
     code = 0
     # A command that is over in a moment tells its result itself; `serve` and `adapter run` log all they do.
-    logs.configure(level=logging.WARNING)
+    logs.configure(level=logging.ERROR)
     try:
         build(called(given))(args=given, prog_name="lgsp", obj=voice)
     except LgspError as error:

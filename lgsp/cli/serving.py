@@ -35,7 +35,8 @@ def serve(
     port: Annotated[
         int | None,
         typer.Option(
-            help="Port; 0 takes a free one | cổng; 0: cổng trống [env var: LGSP_HTTP__PORT]", show_envvar=False
+            help="Port; 0 takes a free one | cổng mạng; 0: lấy cổng mạng còn trống [env var: LGSP_HTTP__PORT]",
+            show_envvar=False,
         ),
     ] = None,
     port_file: Annotated[
@@ -81,6 +82,7 @@ async def _gateway(settings: Settings) -> AsyncIterator[tuple[Bus, str]]:
                 ssl_context=tls_of(settings.http),
                 behind_tls_proxy=settings.http.behind_tls_proxy,
             )
+            stack.push_async_callback(_tell_stopped, bus)
             stack.push_async_callback(edge.close)
             admin = await server.serve_admin(bus, folder.admin_socket, streams=edge.streams)
             stack.push_async_callback(admin.close)
@@ -89,6 +91,10 @@ async def _gateway(settings: Settings) -> AsyncIterator[tuple[Bus, str]]:
             logs.get_logger().info("gateway.started", url=edge.url, version=metadata.version("lgsp"), entries=entries)
             yield bus, edge.url
             logs.get_logger().info("gateway.draining", streams=len(edge.streams))
+
+
+async def _tell_stopped(bus: Bus) -> None:
+    logs.get_logger().info("gateway.stopped", entries=await bus.ledger.size())
 
 
 def tls_of(http: HttpSection) -> ssl.SSLContext | None:

@@ -32,7 +32,7 @@ box = "box.sqlite"
 log = {log}
 
 # The registrar's public key, by which the directory is believed.
-# Khóa công khai của người đăng ký: chỉ tin danh bạ do khóa này ký.
+# Khóa công khai của bộ phận quản lý danh bạ: chỉ tin danh bạ do khóa này ký.
 [registrar]
 {registrar}
 """
@@ -87,7 +87,7 @@ def new(
     voice.give(key_record(urn, key).rstrip("\n"))
     voice.tell(
         f"made {folder}; give the record above (or {folder}/key.jwk) to the registrar, then: --system {folder}/system.toml",
-        f"đã tạo {folder}; gửi bản ghi trên (hoặc {folder}/key.jwk) cho người đăng ký, rồi dùng: --system {folder}/system.toml",
+        f"đã tạo {folder}; gửi bản ghi trên (hoặc {folder}/key.jwk) cho bộ phận quản lý danh bạ, rồi dùng: --system {folder}/system.toml",
     )
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lgsp.errors import Language, LgspError, Refusal, Unusable
+from lgsp.errors import Language, LgspError, Refusal, Unusable, catalogue
 
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "vi")
 FLAG: Final = "--lang"
@@ -69,23 +69,34 @@ class Voice:
 
     def explain(self, error: LgspError) -> int:
         """Write what stopped the command, and what to do, to standard error; return the exit code."""
-        if not isinstance(error, Refusal):
+        refusal = as_refusal(error)
+        if refusal is None:
             self.tell(f"lgsp: a fault of our own: {error}", f"lgsp: lỗi của chính chương trình: {error}")
             return OURS
-        _write(sys.stderr, refusal_text(error, self.language))
-        return error.exit_code if isinstance(error, Unusable) else FAILED
+        _write(sys.stderr, refusal_text(refusal, self.language))
+        return refusal.exit_code if isinstance(refusal, Unusable) else FAILED
+
+
+def as_refusal(error: LgspError) -> Refusal | None:
+    """Return the refusal that an error is or carries the code of, as those of the SDK do; None for a fault of our own."""
+    if isinstance(error, Refusal):
+        return error
+    code = getattr(error, "code", None)
+    if code not in catalogue():
+        return None
+    return Refusal(code, getattr(error, "detail", str(error)), pointer=getattr(error, "pointer", ""))
 
 
 def refusal_text(refusal: Refusal, language: Language) -> str:
-    """Return one line: code, what is wrong, where, what to do; several problems stand on lines of their own below it."""
-    where = f" {refusal.pointer}" if refusal.pointer else ""
+    """Return one line: code, what is wrong and where, what to do; several problems stand on lines of their own below it."""
+    where = f" ({refusal.pointer})" if refusal.pointer else ""
     title, hint = refusal.entry.title[language], refusal.entry.hint[language]
     problems = refusal.detail.splitlines()
     if len(problems) > 1:
         listed = "".join(f"\n  - {problem}" for problem in problems)
-        return f"lgsp: [{refusal.code}]{where} {title}. {hint}:{listed}"
+        return f"lgsp: [{refusal.code}] {title}{where}. {hint}:{listed}"
     said = f": {refusal.detail}" if refusal.detail else ""
-    return f"lgsp: [{refusal.code}]{where} {title}{said}. {hint}"
+    return f"lgsp: [{refusal.code}] {title}{where}{said}. {hint}"
 
 
 def voice_of(context: typer.Context) -> Voice:

@@ -41,6 +41,10 @@ class Read:
             return None
         return self.manifest.audience, self.manifest.text("causationid")
 
+    def repeats(self, seen: Exchange) -> bool:
+        """Tell whether this is the envelope that was accepted as `seen`: by its signed manifest, since an ES256 signature has two valid spellings."""
+        return seen.compact.split(b".")[1] == self.wire.compact.split(b".")[1]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
