@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from adapters.made_up.fleet import Vessel, fleet
 from lgsp.cli.directory_file import read_file
 from lgsp.cli.key_policy import read_policy
 from lgsp.cli.registrar import draw_plan, sign_plan
@@ -41,23 +40,6 @@ from lgsp.testing.world import BUS, OWNERS, schema_documents, signer_named
 
 ROOT = Path(__file__).parents[2]
 MORNING = datetime(2026, 11, 22, 0, 16, 31, tzinfo=UTC)
-
-
-def outcome(vessel: Vessel) -> str:
-    """Tell what must become of a vessel, from how it was made up and from nothing that anybody sent."""
-    if vessel.kept_number is None and vessel.answers == "both_lack":
-        return "number_missing"
-    if vessel.kept_number is None and vessel.answers == "differ":
-        return "answers_differ"
-    if vessel.fault != "none":
-        return vessel.fault
-    return "owner_deceased" if vessel.owner.deceased else "linked"
-
-
-@pytest.fixture(scope="session")
-def true_outcomes() -> Callable[[int, int], dict[str, str]]:
-    """Return the function from seed and count to the outcome by registration: `linked` or a reason."""
-    return lambda seed, count: {vessel.registration: outcome(vessel) for vessel in fleet(seed, count).vessels}
 
 
 class Clock:

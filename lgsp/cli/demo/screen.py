@@ -29,7 +29,10 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "refusals": ("What the bus refuses", "Những gì trục từ chối"),
     "verify": ("Stopping, then verifying the whole log", "Dừng lại và kiểm chứng toàn bộ nhật ký"),
-    "stay": ("Staying up; Ctrl-C ends and verifies", "Đang chạy; Ctrl-C để dừng và kiểm chứng"),
+    "stay": (
+        "The gateway's address: {url}. All programs stay up; Ctrl-C ends them and verifies the log",
+        "Địa chỉ của cổng: {url}. Mọi chương trình vẫn chạy; nhấn Ctrl-C để dừng và kiểm chứng nhật ký",
+    ),
     "lists": ("owner lists", "danh sách chủ tàu"),
     "verify_step": ("vessels", "tàu cá"),
     "result": ("Synchronisation of fishing vessels", "Đồng bộ tàu cá"),
@@ -80,6 +83,10 @@ class Stage:
     def act(self, name: str) -> None:
         """Announce what happens next."""
         self.console.print(f"• {self.word(name)}")
+
+    def stay(self, url: str) -> None:
+        """Say where the gateway is, in one piece: somebody may copy it, or another program read it."""
+        self.console.print(f"• {self.word('stay').format(url=url)}", soft_wrap=True, highlight=False, markup=False)
 
     def progress(self, step: str, done: int, total: int) -> None:
         """Move the bar of a step."""
