@@ -106,7 +106,7 @@ class Client:
             url=settings.url,
             system=settings.system,
             http=http,
-            authorize=lambda nonce: _authorization(composer, settings.bus, nonce),
+            authorize=lambda welcome: _authorization(composer, settings.bus, welcome),
             listener=self,
             chance=around.chance,
             pace=around.pace,
@@ -348,8 +348,7 @@ class Client:
                 await self._sender.outcome(frames.became(frame))
             case "refused":
                 self._sender.refused(frame)
-                if frames.may_repeat_ack(frame):
-                    self._receiver.refused(frames.text(frame, "env"))
+                self._receiver.refused(str(frame.get("env", "")), another_time=frames.another_time(frame))
         self._look_quiet()
 
     def _committed(self, committed: Committed) -> None:
@@ -409,6 +408,7 @@ class Client:
         """Wake everybody who waits when the client cannot go on."""
         if not running.cancelled() and running.exception() is not None:
             self._broken = running.exception()
+            get_logger().error("task.failed", task="client", exc_info=self._broken)
         self._receiver.arrivals.close()
         self._sender.failed.set()
 
@@ -417,6 +417,8 @@ class Client:
             async with asyncio.timeout(seconds):
                 await self._ready.wait()
         except TimeoutError:
+            if self._broken is not None:
+                raise self._broken from None
             problem = self._problem or self._stream.last_problem
             if problem in catalogue() and problem not in {"draining", "unavailable"}:
                 raise Refused(problem) from None
@@ -439,7 +441,8 @@ class Client:
             self._quiet.set()
 
 
-def _authorization(composer: Composer, bus: str, nonce: str) -> str:
+def _authorization(composer: Composer, bus: str, welcome: Welcome) -> str:
+    """Sign the hello by the gateway's clock: its nonce makes it count once, and a clock that is off need not keep a system out."""
     return statements.sign_auth(
         signer=composer.signer,
         iss=composer.system,
@@ -447,8 +450,8 @@ def _authorization(composer: Composer, bus: str, nonce: str) -> str:
         method="GET",
         path="/v1/stream",
         body=b"",
-        at=composer.clock.now(),
-        jti=nonce,
+        at=welcome.now,
+        jti=welcome.nonce,
     )
 
 

@@ -39,7 +39,10 @@ def receipt_of(world, *wires, signer="gateway", pos=0, head=None, **changes):
         items.append(json.dumps(item, separators=(",", ":")).encode())
     stated = statements.receipt_head(gateway=GATEWAY, at=world.now, log=LOG, policy=world.directory.version)
     made = statements.sign_batch(
-        items, stated | (head or {}), typ=statements.RECEIPT, signer=world.signers.get(signer, signer)
+        items,
+        stated | (head or {}),
+        typ=statements.RECEIPT,
+        signer=world.signers[signer] if isinstance(signer, str) else signer,
     )
     return made[pos]
 

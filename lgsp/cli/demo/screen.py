@@ -135,6 +135,8 @@ class Stage:
     def _evidence(self, outcome: Outcome) -> Table:
         verdict = outcome.verdict
         table = Table(title=self.word("evidence"), title_justify="left", show_header=False)
+        table.add_column()
+        table.add_column(overflow="fold")  # the root is to be compared, so none of it is left out
         table.add_row(self.word("exchanges"), f"{verdict.exchanges:,}")
         table.add_row(self.word("refused"), f"{verdict.refused:,}")
         table.add_row(self.word("entries"), f"{verdict.size:,}")
