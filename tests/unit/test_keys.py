@@ -38,7 +38,7 @@ def small_p256_point() -> tuple[int, int]:
 
 
 def off_edwards_curve() -> int:
-    return next(y for y in range(2, 100) if not keys._on_edwards_curve(y))
+    return next(y for y in range(2, 100) if not algorithms._on_edwards_curve(y))
 
 
 def test_a_thumbprint_is_that_of_rfc_7638():
@@ -151,7 +151,7 @@ def test_a_private_key_shows_nothing_of_itself(signer):
 def test_a_signature_under_es256_has_64_bytes_however_small_r_and_s_are():
     for number in range(40):
         signature = ES256.sign(number.to_bytes(2, "big"))
-        assert len(signature) == algorithms.ALGORITHMS["Ed25519"].signature_bytes
+        assert len(signature) == 64
         assert ES256.public.verifies(signature, number.to_bytes(2, "big"))
 
 
