@@ -52,10 +52,11 @@ class Sweep:
         due = await self.inboxes.due(now, AT_ONCE)
         steps: list[Step] = []
         for held in due:
-            if held.expires <= now:
-                steps.append(self.moves.expire(held, now=now))
-            elif held.state == "leased":
+            if held.state == "leased":
+                # First, whatever its expiry: a reply that a waiting call was given is settled, and what was handed out in time may be acked.
                 await self.courier.lease_ended(held)
+            elif held.expires <= now:
+                steps.append(self.moves.expire(held, now=now))
             elif held.state == "waiting":
                 steps.append(self.moves.requeue(held))
             else:

@@ -3,7 +3,8 @@
     [[agency]] [[system]] [[officer]] [[key]] [[service]] [[schema]] [[grant]] [[delegation]] [[subscription]] [[bus]]
         members as the directory's records have them; short names (H01.12, H01.12/vnfishbase) are written out;
         since = the next version where it is left out; until = "next" ends a record with the next version
-        [[key]]: jwk = {...}, or file = a public key (JWK as JSON, or PEM as `openssl pkey -pubout` writes it)
+        [[key]]: jwk = {...}, or file = a public key (JWK as JSON, or PEM as `openssl pkey -pubout` writes it);
+        proof = what `lgsp keys prove` prints, unless the JWK in the file has it as a member of this name
         [[schema]]: file = its document; without it the one that ships with the project
     [[remove]]
         kind, id of a record that is to be gone
@@ -24,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from lgsp import schemafiles
-from lgsp.cli.registrar import Name, Wanted, long_name
+from lgsp.cli.registrar import PROOF, Name, Wanted, long_name
 from lgsp.domain import keys, strictjson
 from lgsp.errors import Refusal, Unusable
 
@@ -46,10 +47,10 @@ name = "Example system"
 name_vi = "Hệ thống ví dụ"
 consumes = []                     # message types that it takes: ["vn.lgsp.examples.record.ask.v1"]
 
-[[key]]                           # `lgsp system new H01.99/example` makes the key and writes this file
+[[key]]                           # `lgsp system new H01.99/example` makes the key, and key.jwk with the proof of possession in it
 owner = "H01.99/example"
 role = "system"
-file = "key.jwk"                  # the public key: JWK, or PEM as `openssl pkey -pubout` writes it
+file = "key.jwk"                  # the public key: JWK, or PEM as `openssl pkey -pubout` writes it with proof = "…" (lgsp keys prove)
 
 [[grant]]
 id = "example-verify"
@@ -123,8 +124,10 @@ def _removed(path: Path, rows: Iterable[Mapping[str, Any]]) -> Iterable[Name]:
 def _read_pointed(folder: Path, kind: str, row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return the members without `file`, and the schema document that it pointed to."""
     members = {name: value for name, value in row.items() if name != "file"}
+    if kind == "key":
+        members = {PROOF: "", **members}
     if "file" not in row or kind not in {"key", "schema"}:
-        return dict(row), {}
+        return {**row, **members}, {}
     path = folder / str(row["file"])
     try:
         data = path.read_bytes()
@@ -132,7 +135,8 @@ def _read_pointed(folder: Path, kind: str, row: Mapping[str, Any]) -> tuple[dict
         raise Unusable("data_missing", f"{path}: {error.strerror}") from None
     if kind == "schema":
         return members, {str(row.get("id")): data}
-    return members | {"jwk": read_public(path, data)}, {}
+    public = read_public(path, data)
+    return members | {PROOF: members[PROOF] or public.pop(PROOF, ""), "jwk": public}, {}
 
 
 def read_public(path: Path, data: bytes) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from lgsp.cli.files import read_bytes
 from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.key_policy import ROLES, Age, Algorithm, KeyPolicy, ages, objections, read_policy
 from lgsp.cli.options import DEFAULT_DATA, Data
+from lgsp.cli.possession import prove
 from lgsp.cli.voice import FAILED, Voice, voice_of
 from lgsp.config import Settings
-from lgsp.domain import keys
+from lgsp.datafolder import read_trust
+from lgsp.domain import keys, names
 from lgsp.domain.directory import open_directory
 from lgsp.domain.keys import PrivateKey, PublicKey, Role
 from lgsp.errors import Unusable
@@ -87,6 +89,24 @@ def _public_of(file: Path) -> PublicKey:
     if b"PRIVATE" in data:
         return keyfiles.read_private(file).public
     return keys.public_key(read_public(file, data))
+
+
+@commands.command("prove")
+def give_proof(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The private key | khóa riêng")],
+    owner: Annotated[
+        str, typer.Option(envvar="LGSP_OWNER", help="System (H01.99/example) or officer's URN | chủ khóa")
+    ],
+    trust: Annotated[
+        Path, typer.Option(envvar="LGSP_TRUST", metavar="FILE", help="trust.json of the bus | tệp trust.json của trục")
+    ] = Path("trust.json"),
+) -> None:
+    """Print the proof that you hold a key, for the registrar | in bằng chứng đang giữ khóa."""
+    key = keyfiles.read_private(file)
+    urn = owner if names.OFFICER_FORM.fullmatch(owner) else names.system_urn(owner)
+    proof = prove(key, owner=urn, bus=read_trust(trust).bus, at=SystemClock().now(), jti=SystemEntropy().uuid7())
+    voice_of(context).give(proof)
 
 
 @commands.command()

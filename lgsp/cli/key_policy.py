@@ -42,6 +42,8 @@ class RoleRule(BaseModel):
     lifetime_days: Days
     overlap_days: Days
     valid_at_once: Annotated[int, Field(ge=1, le=8)]
+    proof: bool = False
+    """Whether a directory file has to show that the owner holds the private key."""
 
 
 class KeyPolicy(BaseModel):

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from lgsp.cli.key_policy import KeyPolicy, objections
+from lgsp.cli.possession import is_proven
 from lgsp.domain import contracts, jws, keys, names, records, statements, strictjson
 from lgsp.domain.directory import Directory, broken_links, open_directory
 from lgsp.domain.keys import Signer
@@ -19,6 +20,9 @@ from lgsp.errors import Refusal
 
 Name = tuple[str, str]
 """(kind, id) of a record."""
+
+PROOF: Final = "proof"
+"""Member of a key's row that is no part of its record. A row without it was made by whoever made the key, here and now."""
 
 NEXT: Final = "next"
 """What a directory file writes for the version that it is about to make."""
@@ -82,8 +86,12 @@ def draw_plan(directory: Directory, wanted: Wanted, held: Mapping[str, bytes], p
     """
     present = {(record.kind, record.id): record for record in map(records.parse, directory.encoded)}
     documents = _documents(wanted, held)
-    stated = _stated(_complete(wanted, present, directory.version + 1, documents))
+    rows = _complete(wanted, present, directory.version + 1, documents)
+    proofs = {row["id"]: str(row.pop(PROOF)) for row in rows if row["kind"] == "key" and PROOF in row}
+    stated = _stated(rows)
     _refuse_contradictions(wanted, stated, present)
+    added = [record for name, record in stated.items() if name not in present]
+    _refuse_unproven(added, proofs, directory.bus, policy)
     future = {name: record for name, record in (present | stated).items() if name not in set(wanted.removed)}
     plan = Plan(
         bus=directory.bus,
@@ -225,6 +233,20 @@ def _refuse_contradictions(wanted: Wanted, stated: Mapping[Name, Record], presen
     problems += [words for name, record in stated.items() if (words := _moved_key(present.get(name), record))]
     if problems:
         raise _invalid(problems)
+
+
+def _refuse_unproven(added: Iterable[Record], proofs: Mapping[str, str], bus: str, policy: KeyPolicy) -> None:
+    unproven = [
+        record
+        for record in added
+        if isinstance(record, records.KeyRecord)
+        and record.id in proofs
+        and policy.role[record.role].proof
+        and not is_proven(keys.public_key(record.jwk), proofs[record.id], owner=record.owner, bus=bus)
+    ]
+    if unproven:
+        problems = (f"key {record.id}: no proof that {record.owner} holds it (lgsp keys prove)" for record in unproven)
+        raise Refusal("key_refused", "\n".join(problems))
 
 
 def _moved_key(before: Record | None, after: Record) -> str:

@@ -14,12 +14,15 @@ from lgsp.cli.files import write_text
 from lgsp.cli.key_commands import make_key
 from lgsp.cli.key_policy import read_policy
 from lgsp.cli.options import DEFAULT_DATA, Data
+from lgsp.cli.possession import prove
+from lgsp.cli.registrar import PROOF
 from lgsp.cli.voice import voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import FOLDER_MODE, DataFolder, Trust, read_trust
 from lgsp.domain import names
 from lgsp.domain.keys import PrivateKey
 from lgsp.errors import Unusable
+from lgsp.machine import SystemClock, SystemEntropy
 
 SETTINGS: Final = """\
 # Settings of one system on the bus; paths are relative to this file.
@@ -41,6 +44,7 @@ RECORD: Final = """\
 owner = {system}
 role = "system"
 jwk = {{ {jwk} }}
+proof = {proof}
 """
 
 commands = typer.Typer(no_args_is_help=True, help="Systems that take part | hệ thống tham gia")
@@ -84,7 +88,7 @@ def new(
     folder = out or DataFolder(root=data).system(urn)
     key = make_key(read_policy(), "system", alg)
     make_system(folder, urn, pinned, address, key)
-    voice.give(key_record(urn, key).rstrip("\n"))
+    voice.give(key_record(urn, pinned.bus, key).rstrip("\n"))
     voice.tell(
         f"made {folder}; give the record above (or {folder}/key.jwk) to the registrar, then: --system {folder}/system.toml",
         f"đã tạo {folder}; gửi bản ghi trên (hoặc {folder}/key.jwk) cho bộ phận quản lý danh bạ, rồi dùng: --system {folder}/system.toml",
@@ -108,7 +112,7 @@ def make_system(folder: Path, urn: str, trust: Trust, url: str, key: PrivateKey)
         raise Unusable("data_missing", f"{folder}: {error.strerror}") from None
     try:
         keyfiles.write_private(folder / "key.pem", key)
-        write_text(folder / "key.jwk", json.dumps(key.public.jwk) + "\n")
+        write_text(folder / "key.jwk", json.dumps({**key.public.jwk, PROOF: _proof(urn, trust.bus, key)}) + "\n")
         write_text(folder / "system.toml", settings_text(urn, trust, url))
     except BaseException:
         shutil.rmtree(folder)
@@ -122,10 +126,14 @@ def settings_text(urn: str, trust: Trust, url: str) -> str:
     return SETTINGS.format(**{name: json.dumps(text) for name, text in texts.items()}, registrar=registrar)
 
 
-def key_record(urn: str, key: PrivateKey) -> str:
-    """Return the key's table for a directory file."""
+def key_record(urn: str, bus: str, key: PrivateKey) -> str:
+    """Return the key's table for a directory file, with the proof that whoever runs this holds it."""
     jwk = ", ".join(f"{name} = {json.dumps(value)}" for name, value in _required(key.public.jwk).items())
-    return RECORD.format(system=json.dumps(urn), jwk=jwk)
+    return RECORD.format(system=json.dumps(urn), jwk=jwk, proof=json.dumps(_proof(urn, bus, key)))
+
+
+def _proof(urn: str, bus: str, key: PrivateKey) -> str:
+    return prove(key, owner=urn, bus=bus, at=SystemClock().now(), jti=SystemEntropy().uuid7())
 
 
 def _required(jwk: dict[str, str]) -> dict[str, str]:

@@ -68,7 +68,7 @@ class PublicKey:
 
     kid: str
     alg: str
-    jwk: dict[str, str]
+    jwk: dict[str, str] = field(hash=False)
     handle: PublicHandle = field(repr=False, compare=False)
 
     def verifies(self, signature: bytes, data: bytes) -> bool:

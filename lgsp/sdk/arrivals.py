@@ -17,6 +17,9 @@ class Arrivals:
         self._bell = asyncio.Event()
         self._is_closed = False
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def push(self, message: Message, cause: str) -> None:
         """Add a message; `cause` is the id of the request it answers, or ""."""
         self._waiting[message.env] = message

@@ -106,7 +106,7 @@ class Client:
             url=settings.url,
             system=settings.system,
             http=http,
-            authorize=lambda nonce: _authorization(composer, settings.bus, nonce),
+            authorize=lambda welcome: _authorization(composer, settings.bus, welcome),
             listener=self,
             chance=around.chance,
             pace=around.pace,
@@ -436,7 +436,8 @@ class Client:
             self._quiet.set()
 
 
-def _authorization(composer: Composer, bus: str, nonce: str) -> str:
+def _authorization(composer: Composer, bus: str, welcome: Welcome) -> str:
+    """Sign the hello by the gateway's clock: its nonce makes it count once, and a clock that is off need not keep a system out."""
     return statements.sign_auth(
         signer=composer.signer,
         iss=composer.system,
@@ -444,8 +445,8 @@ def _authorization(composer: Composer, bus: str, nonce: str) -> str:
         method="GET",
         path="/v1/stream",
         body=b"",
-        at=composer.clock.now(),
-        jti=nonce,
+        at=welcome.now,
+        jti=welcome.nonce,
     )
 
 

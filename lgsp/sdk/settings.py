@@ -117,4 +117,4 @@ def described(error: ValidationError) -> str:
 
 
 def _words(message: str) -> str:
-    return message.removeprefix("Value error, ").lower().replace("field required", "is missing")
+    return message.removeprefix("Value error, ").replace("Field required", "is missing")

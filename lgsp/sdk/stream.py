@@ -72,7 +72,7 @@ class Stream:
         url: str,
         system: str,
         http: aiohttp.ClientSession,
-        authorize: Callable[[str], str],
+        authorize: Callable[[Welcome], str],
         listener: Listener,
         chance: Callable[[], float],
         pace: Pace,
@@ -136,39 +136,43 @@ class Stream:
                 await socket.close()
 
     async def _serve(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        await self._greet(socket)
+        first = await self._greet(socket)
         try:
             async with asyncio.TaskGroup() as tasks:
                 others = [tasks.create_task(self._write(socket)), tasks.create_task(self._beat())]
                 try:
-                    await self._read(socket)
+                    await self._read(socket, first)
                 finally:
                     for task in others:
                         task.cancel()
         except* Ended as ended:
             raise _first(ended) from None
 
-    async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
+        """Say hello and return the first frame after it: until then the gateway may still say no."""
         try:
             async with asyncio.timeout(self._pace.connect):
                 welcome = frames.welcome(await self._receive(socket))
-                await socket.send_frame(frames.hello(self._authorize(welcome.nonce)), aiohttp.WSMsgType.TEXT)
-        except (frames.BadFrame, TimeoutError, aiohttp.ClientError) as error:
+                for frame in (frames.hello(self._authorize(welcome)), frames.PING):
+                    await socket.send_frame(frame, aiohttp.WSMsgType.TEXT)
+                first = await self._receive(socket)
+        except (frames.BadFrame, TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Ended(type(error).__name__) from None
+        _refuse_closing(first)
         self.is_open.set()
         get_logger().info("client.connected", url=self._url, system=self._system)
         self._listener.opened(welcome)
+        return first
 
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        count = 0
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse, first: dict[str, Any]) -> None:
+        count, frame = 0, first
         while True:
-            frame = await self._receive(socket)
-            if frame["op"] == "closing":
-                raise Ended(_reason(frame), after=frames.seconds(frame, "retry_after", most=60.0))
+            _refuse_closing(frame)
             await self._handle(frame)
             count += 1
             if count % FRAMES_PER_TURN == 0:
                 await asyncio.sleep(0)
+            frame = await self._receive(socket)
 
     async def _handle(self, frame: dict[str, Any]) -> None:
         try:
@@ -204,6 +208,11 @@ class Stream:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _refuse_closing(frame: dict[str, Any]) -> None:
+    if frame["op"] == "closing":
+        raise Ended(_reason(frame), after=frames.seconds(frame, "retry_after", most=60.0))
 
 
 def _reason(frame: dict[str, Any]) -> str:

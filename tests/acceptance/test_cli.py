@@ -296,6 +296,17 @@ def test_keys_show_reads_a_private_key_only_from_a_safe_file(tmp_path, lgsp):
     assert code_of(lgsp("keys", "show", tmp_path / "k.pem")) == "key_file_unsafe"
 
 
+def test_a_key_made_by_hand_is_registered_with_its_proof(data, lgsp, tmp_path):
+    made = lgsp("keys", "new", tmp_path / "k.pem").out
+    (tmp_path / "k.jwk").write_text(made)
+    proof = lgsp("keys", "prove", tmp_path / "k.pem", "--owner", "H01.99/a", "--trust", data / "trust.json").out.strip()
+    text = '[[agency]]\nid = "H01.99"\n[[system]]\nid = "H01.99/a"\n[[key]]\nowner = "H01.99/a"\nrole = "system"\nfile = "k.jwk"\n'
+    (tmp_path / "d.toml").write_text(text)
+    assert code_of(lgsp("directory", "apply", tmp_path / "d.toml", "--data", data)) == "key_refused"
+    (tmp_path / "d.toml").write_text(f'{text}proof = "{proof}"\n')
+    assert lgsp("directory", "apply", tmp_path / "d.toml", "--data", data).code == 0
+
+
 def test_keys_check_lists_the_keys_in_force(data, lgsp):
     ended = lgsp("keys", "check", "--data", data)
     assert ended.code == 0

@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
-from adapters.made_up.fleet import Vessel, fleet
-from lgsp.domain import envelope, jws, strictjson
+from lgsp.cli.directory_file import read_file
+from lgsp.cli.key_policy import read_policy
+from lgsp.cli.registrar import draw_plan, sign_plan
+from lgsp.domain import envelope, jws, policy, strictjson
+from lgsp.domain.contracts import Contracts
+from lgsp.domain.directory import Directory, empty_directory, open_directory
 from lgsp.domain.envelope import Wire
 from lgsp.machine import SystemEntropy
 from lgsp.sdk import (
@@ -32,33 +36,17 @@ from lgsp.sdk import (
 from lgsp.sdk.adapter import handlers_of
 from lgsp.sdk.composition import Composer
 from lgsp.sdk.outbox import Letter
-from lgsp.testing.world import OWNERS, World
+from lgsp.testing.world import BUS, OWNERS, schema_documents, signer_named
 
 ROOT = Path(__file__).parents[2]
-
-
-def outcome(vessel: Vessel) -> str:
-    """Tell what must become of a vessel, from how it was made up and from nothing that anybody sent."""
-    if vessel.kept_number is None and vessel.answers == "both_lack":
-        return "number_missing"
-    if vessel.kept_number is None and vessel.answers == "differ":
-        return "answers_differ"
-    if vessel.fault != "none":
-        return vessel.fault
-    return "owner_deceased" if vessel.owner.deceased else "linked"
-
-
-@pytest.fixture(scope="session")
-def true_outcomes() -> Callable[[int, int], dict[str, str]]:
-    """Return the function from seed and count to the outcome by registration: `linked` or a reason."""
-    return lambda seed, count: {vessel.registration: outcome(vessel) for vessel in fleet(seed, count).vessels}
+MORNING = datetime(2026, 11, 22, 0, 16, 31, tzinfo=UTC)
 
 
 class Clock:
     """Stands still until a test moves it."""
 
     def __init__(self) -> None:
-        self.moment = datetime(2026, 11, 22, 0, 16, 31, tzinfo=UTC)
+        self.moment = MORNING
 
     def now(self) -> datetime:
         return self.moment
@@ -78,7 +66,7 @@ class Bench:
     """
 
     composer: Composer
-    world: World
+    directory: Directory
     clock: Clock
     connection: sqlite3.Connection = field(default_factory=lambda: sqlite3.connect(":memory:", isolation_level=None))
     outbox: dict[str, Letter] = field(default_factory=dict)
@@ -91,10 +79,10 @@ class Bench:
     before_commit: Callable[[], None] = lambda: None
 
     def letter(self, type_: str, stated: Stated) -> Letter:
-        return self.composer.letter(type_, stated, self.world.directory)
+        return self.composer.letter(type_, stated, self.directory)
 
     def reply(self, request: envelope.Manifest, body: Any, *, schema: str | None, orgcat: str | None) -> Letter:
-        return self.composer.reply(request, body, self.world.directory, schema=schema, orgcat=orgcat)
+        return self.composer.reply(request, body, self.directory, schema=schema, orgcat=orgcat)
 
     def read(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self.connection.execute(sql, params).fetchall()
@@ -189,15 +177,23 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def directory() -> Directory:
+    """Return the directory of the demo's province, signed by a registrar made up here."""
+    registrar = signer_named("registrar")
+    wanted = read_file(ROOT / "adapters" / "province.toml")
+    sealed = sign_plan(draw_plan(empty_directory(BUS), wanted, {}, read_policy()), registrar, MORNING)
+    return open_directory(sealed.statement, sealed.records, registrar.public, bus=BUS)
+
+
 @pytest.fixture
-def bench(clock: Clock) -> Callable[[str], Bench]:
+def bench(clock: Clock, directory: Directory) -> Callable[[str], Bench]:
     """Return the function that makes a bench for a system by its signer's name in the made-up world."""
-    world = World.make()
 
     def make(signer: str) -> Bench:
-        key = world.signers[signer]
-        composer = Composer(system=OWNERS[signer][0], signer=key, clock=clock, entropy=SystemEntropy())
-        return Bench(composer=composer, world=world, clock=clock)
+        key, urn = signer_named(signer), OWNERS[signer][0]
+        composer = Composer(system=urn, signer=key, clock=clock, entropy=SystemEntropy())
+        return Bench(composer=composer, directory=directory, clock=clock)
 
     return make
 
@@ -231,3 +227,19 @@ def handle() -> Callable[..., Any]:
         return message
 
     return handed
+
+
+@pytest.fixture
+def accepted(directory: Directory) -> Callable[[Letter], str]:
+    """Return the function that judges a request as the bus does, by grant and schema, and returns the rule that allowed it."""
+    contracts = Contracts(schema_documents())
+
+    def judged(letter: Letter) -> str:
+        manifest = stated_by(letter)
+        leave = policy.allow_request(directory, manifest, now=manifest.recorded, used=lambda _grant: 0)
+        assert manifest.schema in leave.service.schemas
+        assert manifest.expires - manifest.recorded <= timedelta(seconds=leave.service.max_life)
+        contracts.check(manifest.schema, strictjson.parse(letter.body))
+        return leave.rule
+
+    return judged

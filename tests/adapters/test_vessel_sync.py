@@ -34,6 +34,7 @@ class Province:
         self.held = registry(SEED, COUNT)
         self.answered: set[str] = set()
         self.most_open = 0
+        self.events: list[Any] = []
         self.silent: Callable[[str], bool] = lambda _key: False
 
     async def start(self, **settings: Any) -> Any:
@@ -43,12 +44,12 @@ class Province:
 
     async def synchronise(self, adapter: Any) -> dict[str, Any]:
         """Run the adapter against the province until it reports, and return the report."""
-        with capture_logs() as events:
+        with capture_logs() as self.events:
             async with asyncio.TaskGroup() as group:
                 answering = group.create_task(self.answer(adapter))
                 await adapter.pull()
                 answering.cancel()
-        return next(event for event in events if event["event"] == "adapter.report")
+        return next(event for event in self.events if event["event"] == "adapter.report")
 
     async def answer(self, adapter: Any) -> None:
         while True:
@@ -148,6 +149,12 @@ async def test_a_question_says_who_asks_in_which_case_and_why(province: Province
     case_files = {manifest.text("casefile") for manifest in verifications}
     assert len(case_files) == len(verifications)
     assert min(case_files).startswith("H01.12-20261122-0000")
+
+
+async def test_the_bus_accepts_whatever_is_sent(province: Province, accepted: Any) -> None:
+    await province.synchronise(await province.start())
+    rules = Counter(accepted(letter) for letter in province.bench.outbox.values())
+    assert set(rules) == {"fisheries-verify", "fisheries-lists-police", "fisheries-lists-commune"}
 
 
 async def test_a_rerun_loads_nothing_asks_nothing_and_reports_the_same(province: Province) -> None:
@@ -354,9 +361,8 @@ async def test_a_wrong_setting_is_named(province: Province, setting: str, value:
 async def test_progress_is_shown_at_most_four_times_a_second(province: Province, clock: Any) -> None:
     adapter = await province.start()
     adapter._sync._clock = clock.seconds
-    with capture_logs() as events:
-        await province.synchronise(adapter)
-    shown = [event for event in events if event["event"] == "adapter.progress"]
+    await province.synchronise(adapter)
+    shown = [event for event in province.events if event["event"] == "adapter.progress"]
     assert [(event["step"], event["done"] == event["total"]) for event in shown] == [
         ("verify", False),
         ("lists", False),

@@ -15,6 +15,20 @@ async def ledger(tmp_path):
 
 
 @pytest.fixture
+async def reopen(tmp_path):
+    opened = []
+
+    async def again():
+        for each in opened:
+            await each.close()
+        opened.append(SqliteLedger.open(tmp_path / "bus.sqlite", create=True))
+        return opened[-1]
+
+    yield again
+    await opened[-1].close()
+
+
+@pytest.fixture
 def transport(ledger):
     return EmbeddedTransport(ledger)
 
@@ -32,3 +46,6 @@ class TestDirectoryStore(contracts.DirectoryStoreContract): ...
 
 
 class TestTransport(contracts.TransportContract): ...
+
+
+class TestDurability(contracts.DurabilityContract): ...

@@ -280,6 +280,18 @@ async def test_a_waiting_call_gets_its_reply_and_keeps_it_when_the_lease_ends(bu
     assert await states(bus, reply.hash) == [("acked", 0)]
 
 
+async def test_a_reply_that_a_waiting_call_was_given_is_settled_even_when_it_expires_under_its_lease(bus, world, clock):
+    request = world.envelope()
+    with bus.courier.expect_reply(FISHERIES, "0199a1f2-7b1c-7000-8000-000000000001") as waiter:
+        await bus.ingress.submit(request, peer="test")
+        reply = world.reply(request, expirytime="2026-11-22T00:16:41.000Z")
+        await bus.ingress.submit(reply, peer="test")
+        assert await waiter.wait(1) is not None
+    clock.advance(60)
+    await bus.sweep.once()
+    assert await states(bus, reply.hash) == [("acked", 0)]
+
+
 async def test_a_reply_that_comes_after_the_wait_is_in_the_inbox(bus, world):
     request = world.envelope()
     with bus.courier.expect_reply(FISHERIES, "0199a1f2-7b1c-7000-8000-000000000001") as waiter:

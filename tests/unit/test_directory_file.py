@@ -11,9 +11,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from lgsp import schemafiles
 from lgsp.cli.directory_file import TEMPLATE, read_file
 from lgsp.cli.key_policy import read_policy
+from lgsp.cli.possession import prove
 from lgsp.cli.registrar import draw_plan, members_changed, sign_plan
-from lgsp.domain import keys, records
+from lgsp.domain import keys, names, records
 from lgsp.domain.directory import broken_links, empty_directory, open_directory, previous_of
+from lgsp.domain.statements import sign_auth
 from lgsp.errors import Refusal
 
 BUS = "urn:lgsp:bus:91"
@@ -59,7 +61,12 @@ def desk(tmp_path):
     return Desk(tmp_path)
 
 
-def key_table(key=KEY, owner="H01.99/a", more=""):
+def proof_of(key, owner, bus=BUS):
+    return prove(key, owner=names.system_urn(owner), bus=bus, at=datetime(2026, 11, 22, tzinfo=UTC), jti="1")
+
+
+def key_table(key=KEY, owner="H01.99/a", more="", proof=None):
+    more = f'proof = "{proof_of(key, owner) if proof is None else proof}"\n{more}'
     return f'[[key]]\nowner = "{owner}"\nrole = "system"\njwk = {{kty="OKP", crv="Ed25519", x="{key.public.jwk["x"]}"}}\n{more}'
 
 
@@ -140,7 +147,8 @@ def test_a_key_may_stand_in_a_file_of_its_own(desk, form):
         else key.public.handle.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     )
     (desk.folder / "key").write_bytes(content)
-    desk.apply(SYSTEM + '[[key]]\nowner = "H01.99/a"\nrole = "system"\nfile = "key"\n')
+    proof = f'proof = "{proof_of(key, "H01.99/a")}"\n'
+    desk.apply(SYSTEM + '[[key]]\nowner = "H01.99/a"\nrole = "system"\nfile = "key"\n' + proof)
     assert desk.directory.keys[key.kid].public == key.public
 
 
@@ -225,6 +233,32 @@ def test_every_problem_of_a_file_is_named(desk):
     assert len(refusal.detail.splitlines()) == 3
 
 
+UNPROVEN = {
+    "none": "",
+    "words": "trust me",
+    "another key's": proof_of(OTHER_KEY, "H01.99/a"),
+    "for another owner": proof_of(KEY, "H01.99/b"),
+    "for another bus": proof_of(KEY, "H01.99/a", bus="urn:lgsp:bus:92"),
+    "for a call": sign_auth(
+        signer=KEY, iss="urn:lgsp:agency:H01.99:sys:a", aud=BUS, method="GET", path="/v1/inbox", body=b"",
+        at=datetime(2026, 11, 22, tzinfo=UTC), jti="1",
+    ).rstrip("\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("proof", UNPROVEN.values(), ids=UNPROVEN.keys())
+def test_a_key_is_registered_only_for_who_proves_to_hold_it(desk, proof):
+    refusal = desk.refusal(SYSTEM + key_table(proof=proof))
+    assert refusal.code == "key_refused"
+    assert "no proof that urn:lgsp:agency:H01.99:sys:a holds it" in refusal.detail
+
+
+def test_a_registered_key_is_ended_without_its_owner(desk):
+    desk.apply(SYSTEM + key_table())
+    desk.apply(key_table(more='until = "next"\n', proof=""))
+    assert desk.record("key", KEY.kid).until == 2
+
+
 def test_a_key_never_changes_its_owner(desk):
     desk.apply(SYSTEM + key_table())
     assert "never to another" in desk.refusal(key_table(owner="H01.99/b")).detail
@@ -262,6 +296,7 @@ def test_schemas_that_a_schema_refers_to_come_along(desk):
 
 def test_the_template_can_be_applied_to_the_demo_province(desk):
     desk.apply(PROVINCE.read_text())
-    (desk.folder / "key.jwk").write_text(json.dumps(KEY.public.jwk))
+    proven = KEY.public.jwk | {"proof": proof_of(KEY, "H01.99/example")}
+    (desk.folder / "key.jwk").write_text(json.dumps(proven))
     kinds = {change.name[0] for change in desk.apply(TEMPLATE).changes}
     assert kinds == {"agency", "system", "key", "grant"}

@@ -6,6 +6,8 @@ import asyncio
 import json
 import signal
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -19,6 +21,9 @@ from lgsp.cli.voice import voice_of
 
 UNSOUND: Final = 1
 """What the command ends with when something was not as it had to be."""
+INTERRUPTED: Final = 130
+"""What it ends with when a signal called it off: 128 and the number of SIGINT, as shells have it."""
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def demo(
@@ -32,6 +37,15 @@ def demo(
     seed: Annotated[
         int, typer.Option(envvar="LGSP_DEMO_SEED", help="Seed of the made-up data | hạt giống dữ liệu")
     ] = 20_261_122,
+    lookups: Annotated[
+        int,
+        typer.Option(
+            envvar="LGSP_DEMO_LOOKUPS",
+            min=4,
+            max=10_000,
+            help="Applicants looked up, a quarter of them before the sync | lượt tra cứu của một cửa",
+        ),
+    ] = 160,
     *,
     serve: Annotated[bool, typer.Option("--serve", help="Stay up afterwards | giữ hệ thống chạy")] = False,
     json_output: Annotated[
@@ -43,10 +57,15 @@ def demo(
     stage = Stage(language=voice.language)
     kept = data is not None
     root = data or Path(tempfile.mkdtemp(prefix="lgsp-demo-"))
-    plan = Plan(data=root if kept else root / "data", vessels=vessels, seed=seed, language=voice.language)
+    plan = Plan(
+        data=root if kept else root / "data", vessels=vessels, seed=seed, lookups=lookups, language=voice.language
+    )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             outcome = runner.run(_run(plan, stage, serve=serve))
+    except asyncio.CancelledError:
+        voice.tell("interrupted: every program is stopped", "đã ngắt: mọi chương trình đã dừng")
+        raise typer.Exit(INTERRUPTED) from None
     finally:
         if not kept:
             clear(root)
@@ -59,10 +78,36 @@ def demo(
 
 
 async def _run(plan: Plan, stage: Stage, *, serve: bool) -> Outcome:
-    stay: asyncio.Event | None = None
-    if serve:
-        stay = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stay.set)
+    """Tell the story; a signal calls it off, or ends the staying up."""
+    telling = asyncio.current_task()
+    assert telling is not None
+    interruption = Interruption(act=telling.cancel)
+    for number in SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, interruption.arrive)
     with stage.lit():
-        return await tell(plan, stage, stay=stay)
+        return await tell(plan, stage, stay=interruption.wait if serve else None)
+
+
+@dataclass(slots=True, kw_only=True)
+class Interruption:
+    """What a signal does: while somebody waits for it, it ends the waiting; else it calls the telling off, once.
+
+    A second one changes nothing: it would break off the stopping of the programs and leave some behind.
+    """
+
+    act: Callable[[], object]
+    _awaited: asyncio.Event | None = None
+    _is_over: bool = False
+
+    def arrive(self) -> None:
+        """Take a signal."""
+        if self._awaited is not None:
+            self._awaited.set()
+        elif not self._is_over:
+            self._is_over = True
+            self.act()
+
+    async def wait(self) -> None:
+        """Wait for a signal; those that follow change nothing: what is left to do takes a moment."""
+        self._awaited = asyncio.Event()
+        await self._awaited.wait()

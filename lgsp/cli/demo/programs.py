@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -83,14 +83,24 @@ class Program:
 
     async def stop(self) -> int:
         """Ask the process to end, insist after a while, and return its exit code."""
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(signal.SIGTERM)
-            try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    await self.process.wait()
-            except TimeoutError:
-                self.process.kill()
+        self._send(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.process.wait()
+        except TimeoutError:
+            self._send(signal.SIGKILL)
+        return await self._ended()
+
+    async def kill(self) -> int:
+        """End the process without a word of warning, as a power cut does, and return its exit code."""
+        self._send(signal.SIGKILL)
+        return await self._ended()
+
+    def _send(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    async def _ended(self) -> int:
         code = await self.process.wait()
         if self._reader is not None:
             await self._reader
@@ -110,19 +120,20 @@ class Programs:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for name in reversed(list(self.running)):
-            await self.stop(name)
+        await self.stop_all()
 
     async def start(self, name: str, *command: str, environment: Mapping[str, str] | None = None) -> Program:
         """Start a program; its standard output goes to nobody, its standard error is read as log events."""
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "LGSP_LANG": "en", **(environment or {})},
-            limit=LINE_MAX,
-        )
+        starting = asyncio.ensure_future(_spawned(command, {**os.environ, "LGSP_LANG": "en", **(environment or {})}))
+        try:
+            process = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Called off between the fork and its report: a process that nobody knew of would be left behind.
+            self._take_in(name, await starting)
+            raise
+        return self._take_in(name, process)
+
+    def _take_in(self, name: str, process: asyncio.subprocess.Process) -> Program:
         program = Program(name=name, process=process, output=self.logs / f"{name}.log", on_event=self.on_event)
         program._reader = asyncio.create_task(program.read(), name=f"read {name}")  # noqa: SLF001 - the factory of its class
         self.running[name] = program
@@ -130,8 +141,34 @@ class Programs:
 
     async def stop(self, name: str) -> int:
         """Stop one program and return its exit code."""
-        return await self.running.pop(name).stop()
+        code = await self.running[name].stop()
+        del self.running[name]  # not before: who is called off while it waits still has it to stop
+        return code
+
+    async def stop_all(self, *, but: str = "") -> None:
+        """Stop all programs but the one named, the last started first."""
+        for name in [name for name in reversed(self.running) if name != but]:
+            await self.stop(name)
+
+    async def kill(self, name: str) -> int:
+        """Kill one program and return its exit code; it may be started again under its name."""
+        code = await self.running[name].kill()
+        del self.running[name]
+        return code
 
     def dead(self) -> list[str]:
         """Return the programs that have ended by themselves."""
         return [name for name, program in self.running.items() if program.process.returncode is not None]
+
+
+async def _spawned(command: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """Start a process in a session of its own: Ctrl-C on the terminal is for the demo alone, which stops its programs in order."""
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+        limit=LINE_MAX,
+        start_new_session=True,
+    )

@@ -69,10 +69,12 @@ class Province:
         for adapter, short in SYSTEMS.items():
             _make_system(folder, short, url, settings.get(adapter, {}))
         await _publish(folder)
-        return cls._of(folder, url)
+        return cls.at(data, url)
 
     @classmethod
-    def _of(cls, folder: DataFolder, url: str) -> Self:
+    def at(cls, data: Path, url: str) -> Self:
+        """Return the province that was made in `data` and whose gateway listens at `url`."""
+        folder = DataFolder(root=data)
         return cls(
             folder=folder,
             url=url,

@@ -29,7 +29,10 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "refusals": ("What the bus refuses", "Những gì trục từ chối"),
     "verify": ("Stopping, then verifying the whole log", "Dừng lại và kiểm chứng toàn bộ nhật ký"),
-    "stay": ("Staying up; Ctrl-C ends and verifies", "Đang chạy; Ctrl-C để dừng và kiểm chứng"),
+    "stay": (
+        "The gateway's address: {url}. All programs stay up; Ctrl-C ends them and verifies the log",
+        "Địa chỉ của cổng: {url}. Mọi chương trình vẫn chạy; nhấn Ctrl-C để dừng và kiểm chứng nhật ký",
+    ),
     "lists": ("owner lists", "danh sách chủ tàu"),
     "verify_step": ("vessels", "tàu cá"),
     "result": ("Synchronisation of fishing vessels", "Đồng bộ tàu cá"),
@@ -81,6 +84,10 @@ class Stage:
         """Announce what happens next."""
         self.console.print(f"• {self.word(name)}")
 
+    def stay(self, url: str) -> None:
+        """Say where the gateway is, in one piece: somebody may copy it, or another program read it."""
+        self.console.print(f"• {self.word('stay').format(url=url)}", soft_wrap=True, highlight=False, markup=False)
+
     def progress(self, step: str, done: int, total: int) -> None:
         """Move the bar of a step."""
         if self._progress is None:
@@ -128,6 +135,8 @@ class Stage:
     def _evidence(self, outcome: Outcome) -> Table:
         verdict = outcome.verdict
         table = Table(title=self.word("evidence"), title_justify="left", show_header=False)
+        table.add_column()
+        table.add_column(overflow="fold")  # the root is to be compared, so none of it is left out
         table.add_row(self.word("exchanges"), f"{verdict.exchanges:,}")
         table.add_row(self.word("refused"), f"{verdict.refused:,}")
         table.add_row(self.word("entries"), f"{verdict.size:,}")

@@ -7,10 +7,11 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import aiohttp
 
@@ -36,10 +37,14 @@ class Plan:
     data: Path
     vessels: int = 10_026
     seed: int = 20_261_122
-    idle_lookups: int = 40
     lookups: int = 160
     every_ms: int = 60
     language: str = "en"
+
+    @property
+    def idle_lookups(self) -> int:
+        """How many of the lookups are made before the synchronisation begins."""
+        return self.lookups // 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,74 +72,107 @@ class Screen(Protocol):
     def act(self, name: str) -> None:
         """Announce what happens next."""
 
+    def stay(self, url: str) -> None:
+        """Say where the gateway is, and how to end it."""
+
     def progress(self, step: str, done: int, total: int) -> None:
         """Show how far a step is."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Story:
-    """One telling."""
+    """One telling: a province, its programs, and what they have said so far."""
 
     plan: Plan
     screen: Screen
     province: Province
+    programs: Programs = field(init=False)
     lookups: list[tuple[float, float]] = field(default_factory=list)
     """(when it came, milliseconds) of each lookup of the one-stop system."""
+    done: dict[str, int] = field(default_factory=dict)
+    """How far each step of the synchronisation is."""
+    report: dict[str, Any] | None = None
+    """The counts of the synchronisation, once it is over."""
+    _national: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.programs = Programs(logs=self.plan.data / "logs", on_event=self.take)
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, plan: Plan, screen: Screen) -> AsyncIterator[Self]:
+        """Make the province; when the block ends no program is left."""
+        province = await Province.make(
+            plan.data, seed=plan.seed, vessels=plan.vessels, lookups=plan.lookups, every_ms=plan.every_ms
+        )
+        story = cls(plan=plan, screen=screen, province=province)
+        async with story.programs:
+            yield story
 
     def take(self, program: str, event: Event) -> None:
         """Learn from an event of a program."""
-        if event["event"] == "adapter.progress":
-            self.screen.progress(str(event["step"]), int(event["done"]), int(event["total"]))
-        elif event["event"] == "adapter.lookup" and program == "one_stop":
-            self.lookups.append((time.monotonic(), float(event["ms"])))
+        match event["event"]:
+            case "adapter.progress":
+                self.done[str(event["step"])] = int(event["done"])
+                self.screen.progress(str(event["step"]), int(event["done"]), int(event["total"]))
+            case "adapter.report":
+                self.report = dict(event["counts"])
+            case "adapter.lookup" if program == "one_stop":
+                self.lookups.append((time.monotonic(), float(event["ms"])))
 
-    async def start_gateway(self, programs: Programs) -> Program:
-        """Start the gateway and wait until it takes envelopes."""
-        gateway = await programs.start("gateway", *_lgsp("serve", "--data", str(self.plan.data)))
-        await gateway.event("gateway.started", seconds=READY_SECONDS)
-        return gateway
+    # --- programs ---------------------------------------------------------------------------------------------------------------
 
-    async def start_platform(self, programs: Programs) -> Mapping[str, str]:
-        """Start the mock national platform and return what the bridge must know of it."""
+    async def start_all(self) -> None:
+        """Start everything but the fisheries, which begin to synchronise as soon as they run."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.start("gateway"))
+            tasks.create_task(self._start_platform())
+        async with asyncio.TaskGroup() as tasks:
+            for name in ADAPTERS:
+                tasks.create_task(self.start(name))
+
+    async def start(self, name: str) -> Program:
+        """Start the gateway or a department's system, for the first time or after it was killed, and wait until it is ready."""
+        if name == "gateway":
+            command, sign = _lgsp("serve", "--data", str(self.plan.data)), "gateway.started"
+        else:
+            settings = str(self.province.settings_file(name))
+            command, sign = _lgsp("adapter", "run", name, "--system", settings), "adapter.started"
+        program = await self.programs.start(name, *command, environment=self._national if name == "ndxp" else {})
+        await program.event(sign, seconds=READY_SECONDS)
+        return program
+
+    async def _start_platform(self) -> None:
+        """Start the mock national platform; the bridge is told its address and the account."""
         port_file = self.plan.data / "ndxp.port"
-        port_file.unlink(missing_ok=True)
         account = {"NDXP_CONSUMER_KEY": "an-giang", "NDXP_CONSUMER_SECRET": secrets.token_urlsafe(24)}
         options = ["--seed", str(self.plan.seed), "--count", str(self.plan.vessels), "--port-file", str(port_file)]
         for procedure in ONE_STOP_PROCEDURES:
             options += ["--allow-procedure", procedure]
         for sender in (self.province.fisheries, self.province.one_stop):
             options += ["--allow-procedure", sender.procedure, "--allow-officer", sender.officer]
-        program = await programs.start(
-            "ndxp_mock", sys.executable, "-m", "adapters.ndxp.mock", *options, environment=account
-        )
-        async with asyncio.timeout(READY_SECONDS):
-            while not port_file.exists() or not port_file.read_text(encoding="ascii").strip():
-                if program.process.returncode is not None:
-                    raise Unusable("unavailable", f"ndxp_mock ended: {program.output}")
-                await asyncio.sleep(POLL_SECONDS)
-        return {**account, "LGSP_SETTING_ADDRESS": f"http://127.0.0.1:{port_file.read_text(encoding='ascii').strip()}"}
+        command = (sys.executable, "-m", "adapters.ndxp.mock", *options)
+        await self.programs.start("ndxp_mock", *command, environment=account)
+        await self._until(port_file.exists, "the mock platform listens", seconds=READY_SECONDS)
+        address = f"http://127.0.0.1:{port_file.read_text(encoding='ascii').strip()}"
+        self._national = {**account, "LGSP_SETTING_ADDRESS": address}
 
-    async def start_adapter(self, programs: Programs, name: str, environment: Mapping[str, str]) -> Program:
-        """Start one department's system and wait until it is connected."""
-        settings = str(self.province.settings_file(name))
-        program = await programs.start(
-            name, *_lgsp("adapter", "run", name, "--system", settings), environment=environment
-        )
-        await program.event("adapter.started", seconds=READY_SECONDS)
-        return program
+    # --- acts -------------------------------------------------------------------------------------------------------------------
 
-    async def wait_for_lookups(self, programs: Programs, count: int) -> None:
+    async def wait_for_lookups(self, count: int) -> None:
         """Wait until the one-stop system has made so many lookups."""
-        async with asyncio.timeout(LOOKUP_SECONDS):
-            while len(self.lookups) < count:
-                _refuse_dead(programs)
-                await asyncio.sleep(POLL_SECONDS)
+        await self._until(lambda: len(self.lookups) >= count, f"{count} lookups are made", seconds=LOOKUP_SECONDS)
 
-    async def sync(self, programs: Programs) -> dict[str, Any]:
-        """Let the fisheries system synchronise its vessels and return its report."""
-        fisheries = await self.start_adapter(programs, FISHERIES, {})
-        report = await fisheries.event("adapter.report", seconds=SYNC_SECONDS)
-        return dict(report["counts"])
+    async def wait_for_report(self) -> dict[str, Any]:
+        """Wait until the fisheries have synchronised all vessels and return their counts."""
+        await self._until(lambda: self.report is not None, "all vessels are synchronised", seconds=SYNC_SECONDS)
+        return self.report or {}
+
+    async def wait_for_vessels(self, count: int) -> None:
+        """Wait until it is known of so many vessels what became of them."""
+        await self._until(
+            lambda: self.done.get("verify", 0) >= count, f"{count} vessels are verified", seconds=SYNC_SECONDS
+        )
 
     async def show_refusals(self) -> list[Shown]:
         """Try what must be refused."""
@@ -142,46 +180,47 @@ class Story:
             offender = Offender(session=session, url=self.province.url, language=self.plan.language)
             return await offender.show(granted=self.province.one_stop, stranger=self.province.stranger)
 
+    async def _until(self, reached: Callable[[], bool], what: str, *, seconds: float) -> None:
+        """Wait until something is so; refuse as `unavailable` when a program ends meanwhile or time runs out."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not reached():
+                    for name in self.programs.dead():
+                        raise Unusable("unavailable", f"{name} ended: {self.programs.running[name].output}")
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            raise Unusable("unavailable", f"not within {seconds:.0f} s: {what}") from None
+
 
 def _lgsp(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "lgsp.cli", *arguments)
 
 
-def _refuse_dead(programs: Programs) -> None:
-    for name in programs.dead():
-        raise Unusable("unavailable", f"{name} ended: {programs.running[name].output}")
-
-
-async def tell(plan: Plan, screen: Screen, *, stay: asyncio.Event | None = None) -> Outcome:
-    """Tell the whole story and return what came of it; with `stay`, the programs run on until it is set."""
+async def tell(plan: Plan, screen: Screen, *, stay: Callable[[], Awaitable[None]] | None = None) -> Outcome:
+    """Tell the whole story and return what came of it; with `stay`, the programs run on until that returns."""
     begun = time.monotonic()
     screen.act("province")
-    province = await Province.make(
-        plan.data, seed=plan.seed, vessels=plan.vessels, lookups=plan.lookups, every_ms=plan.every_ms
-    )
-    story = Story(plan=plan, screen=screen, province=province)
-    async with Programs(logs=plan.data / "logs", on_event=story.take) as programs:
+    async with Story.opened(plan, screen) as story:
         screen.act("programs")
-        gateway = await story.start_gateway(programs)
-        national = await story.start_platform(programs)
-        for name in ADAPTERS:
-            await story.start_adapter(programs, name, national if name == "ndxp" else {})
+        await story.start_all()
         screen.act("idle")
-        await story.wait_for_lookups(programs, plan.idle_lookups)
+        await story.wait_for_lookups(plan.idle_lookups)
         screen.act("sync")
         sync_from = time.monotonic()
-        report = await story.sync(programs)
+        await story.start(FISHERIES)
+        report = await story.wait_for_report()
         sync_until = time.monotonic()
-        await story.wait_for_lookups(programs, plan.lookups)
+        await story.wait_for_lookups(plan.lookups)
         screen.act("refusals")
         refusals = await story.show_refusals()
-        screen.act("stay" if stay else "verify")
+        told = time.monotonic() - begun
         if stay is not None:
-            await stay.wait()
-        for name in [name for name in programs.running if name != "gateway"][::-1]:
-            await programs.stop(name)
-        peak = gateway.peak_mb
-        await programs.stop("gateway")
+            screen.stay(story.province.url)
+            await stay()
+        stopping_from = time.monotonic()
+        screen.act("verify")
+        await story.programs.stop_all(but="gateway")
+        peak = story.programs.running["gateway"].peak_mb
     verdict = await verify(plan.data)
     return Outcome(
         report=report,
@@ -191,7 +230,7 @@ async def tell(plan: Plan, screen: Screen, *, stay: asyncio.Event | None = None)
         refusals=refusals,
         verdict=verdict,
         gateway_peak_mb=peak,
-        seconds=time.monotonic() - begun,
+        seconds=told + time.monotonic() - stopping_from,
     )
 
 

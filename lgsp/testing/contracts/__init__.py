@@ -4,11 +4,12 @@
         @pytest.fixture
         async def ledger(self): ...   # an empty store
 
-The suites for rows take a fixture `ledger`, the one for carriers a fixture `transport` over the same `ledger`. Have their assertions explained
-with `pytest.register_assert_rewrite("lgsp.testing.contracts")`.
+The suites for rows take a fixture `ledger`, the one for carriers a fixture `transport` over the same `ledger`, the one for restarts a fixture
+`reopen`. Have their assertions explained with `pytest.register_assert_rewrite("lgsp.testing.contracts")`.
 """
 
 from lgsp.testing.contracts.directory import DirectoryStoreContract
+from lgsp.testing.contracts.durability import DurabilityContract
 from lgsp.testing.contracts.inboxes import InboxesContract
 from lgsp.testing.contracts.ledger import LedgerContract
 from lgsp.testing.contracts.ledger_moves import LedgerMovesContract
@@ -16,6 +17,7 @@ from lgsp.testing.contracts.transport import TransportContract
 
 __all__ = [
     "DirectoryStoreContract",
+    "DurabilityContract",
     "InboxesContract",
     "LedgerContract",
     "LedgerMovesContract",

@@ -1,0 +1,104 @@
+"""A program that is killed: between the commit of an effect and its ack, and in the middle of an effect elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lgsp.backends.memory import MemoryLedger
+from lgsp.sdk import Client
+from lgsp.testing.systems import running_town
+from lgsp.testing.world import BODY, POPULATION, VERIFY, VERIFY_SCHEMA
+
+ROOT = Path(__file__).parents[2]
+VERIFICATION = {
+    "audience": POPULATION,
+    "schema": VERIFY_SCHEMA,
+    "body": dict(BODY),
+    "purpose": "dpv:IdentityVerification",
+    "legalbasis": "dpv:LegalObligation",
+    "procedure": "1.004359",
+    "authid": "7f3a91",
+}
+
+KILLED_AFTER_COMMIT = """
+import asyncio, os, pathlib, signal, sys
+from lgsp.sdk import Client, SystemSettings
+
+async def main():
+    async with Client.open(SystemSettings.load(pathlib.Path(sys.argv[1]))) as client:
+        await client.write(lambda tables: tables.execute("CREATE TABLE answered (id TEXT)"))
+        # The box tells of each commit before anything of it is sent: here the process dies.
+        client._box.on_commit = lambda committed: os.kill(os.getpid(), signal.SIGKILL)
+        async for message in client.inbox():
+            async with message.effect() as effect:
+                effect.execute("INSERT INTO answered VALUES (?)", (message.id,))
+                effect.reply({"result": "match"})
+
+asyncio.run(main())
+"""
+
+KILLED_OUTSIDE = """
+import asyncio, os, pathlib, signal, sys
+from lgsp.sdk import Client, SystemSettings
+
+async def main():
+    async with Client.open(SystemSettings.load(pathlib.Path(sys.argv[1]))) as client:
+        async for message in client.inbox():
+            async with message.effect(outside=True) as effect:
+                pathlib.Path(sys.argv[2]).write_text(message.id)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def town(tmp_path):
+    async with running_town(tmp_path, MemoryLedger()) as running:
+        yield running
+
+
+async def killed(program, *arguments):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, *map(str, arguments), cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    async with asyncio.timeout(30):
+        assert await process.wait() == -9
+
+
+async def test_a_kill_between_effect_and_ack_gives_no_second_effect_and_the_same_reply(town):
+    path = town.settings_file("ndxp")
+    async with Client.open(town.settings("fisheries")) as fisheries:
+        asking = asyncio.create_task(fisheries.request(VERIFY, timeout=60, **VERIFICATION))
+        await killed(KILLED_AFTER_COMMIT, path)
+        with sqlite3.connect(town.folder / "ndxp.sqlite") as box:
+            [(answered,)] = box.execute("SELECT id FROM answered").fetchall()
+            [(compact,)] = box.execute("SELECT compact FROM lgsp_outbox").fetchall()
+        box.close()
+        async with Client.open(town.settings("ndxp")) as ndxp:
+            reply = await asking
+            assert reply.wire.compact == compact
+            assert (await fisheries.outcome(answered)).state == "acked"
+            assert ndxp.read("SELECT id FROM answered") == [(answered,)]
+            assert len(ndxp._receiver.arrivals) == 0
+
+
+async def test_a_kill_inside_an_outside_effect_leaves_the_decision_to_the_program(town, tmp_path):
+    path = town.settings_file("ndxp")
+    async with Client.open(town.settings("fisheries")) as fisheries:
+        sent = await fisheries.send(VERIFY, **VERIFICATION)
+        await killed(KILLED_OUTSIDE, path, tmp_path / "elsewhere")
+        async with Client.open(town.settings("ndxp")) as ndxp:
+            async with asyncio.timeout(30):
+                message = await anext(ndxp.inbox())
+            assert message.uncertain
+            assert (tmp_path / "elsewhere").read_text() == message.id == sent.id
+            async with message.effect() as effect:
+                effect.reply({"result": "match"})
+            assert (await fisheries.outcome(sent.id)).state == "acked"

@@ -1,0 +1,219 @@
+"""The box: grouped transactions, what is in them together, what survives, and who may hold it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+from datetime import UTC, datetime
+
+import pytest
+
+from lgsp.domain import statements
+from lgsp.errors import Defect, Unusable
+from lgsp.sdk import marks, outbox
+from lgsp.sdk.box import Box
+from lgsp.sdk.message import Tables
+from lgsp.testing.world import FISHERIES, NDXP, World, manifest_of
+
+UNTIL = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World.make()
+
+
+@pytest.fixture
+def sign(world):
+    def signed(items):
+        head = statements.ack_head(system=NDXP, at=world.now)
+        return statements.sign_batch(items, head, typ=statements.ACK, signer=world.signers["ndxp"])
+
+    return signed
+
+
+@pytest.fixture
+async def box(tmp_path, sign):
+    found = Box.open(tmp_path / "box.sqlite", sign=sign)
+    yield found
+    await found.close()
+
+
+def letter(world, number, key=None):
+    wire = world.envelope(number=number)
+    manifest = manifest_of(wire)
+    return outbox.Letter(
+        id=manifest.id, key=key, env=wire.hash, source=FISHERIES, type=manifest.type, audience=manifest.audience,
+        compact=wire.compact, body=wire.body, until=UNTIL,
+    )  # fmt: skip
+
+
+def add(world, number, key=None):
+    made = letter(world, number, key)
+    return lambda writing: outbox.add(writing, made)
+
+
+def settle(wire):
+    item = statements.ack_item(wire.hash, "accepted")
+    return lambda writing: marks.settle(writing, manifest_of(wire), wire.hash, item)
+
+
+async def test_a_box_is_readable_by_its_user_alone(box):
+    assert stat.S_IMODE(box.path.stat().st_mode) == 0o600
+
+
+async def test_a_second_process_may_not_hold_the_box(box, sign):
+    with pytest.raises(Unusable) as caught:
+        Box.open(box.path, sign=sign)
+    assert caught.value.code == "data_locked"
+
+
+async def test_a_file_that_is_no_database_is_named(tmp_path, sign):
+    (tmp_path / "odd.sqlite").write_bytes(b"this is no database, and long enough to be looked at" * 40)
+    with pytest.raises(Unusable, match=r"odd\.sqlite"):
+        Box.open(tmp_path / "odd.sqlite", sign=sign)
+
+
+async def test_a_box_of_a_newer_version_is_left_alone(tmp_path, sign):
+    with sqlite3.connect(tmp_path / "box.sqlite") as newer:
+        newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    with pytest.raises(Unusable) as caught:
+        Box.open(tmp_path / "box.sqlite", sign=sign)
+    assert caught.value.code == "data_newer"
+
+
+async def test_what_was_written_is_there_after_opening_again(tmp_path, world, sign):
+    box = Box.open(tmp_path / "box.sqlite", sign=sign)
+    sent = await box.write(add(world, 1, "one"))
+    await box.close()
+    box = Box.open(tmp_path / "box.sqlite", sign=sign)
+    assert outbox.by_key(box.reader, "one") == sent
+    assert [outgoing.compact for outgoing in outbox.queued_after(box.reader, 0, 10)] == [letter(world, 1).compact]
+    await box.close()
+
+
+async def test_one_key_goes_into_the_outbox_once_whoever_comes_first(box, world):
+    first, second = await asyncio.gather(box.write(add(world, 1, "same")), box.write(add(world, 2, "same")))
+    assert first == second
+    assert len(outbox.queued_after(box.reader, 0, 10)) == 1
+
+
+async def test_a_refusal_frees_the_key_and_is_shown_until_noticed(box, world):
+    sent = await box.write(add(world, 1, "again"))
+    outcome = outbox.Outcome(id=sent.id, key=None, type="t", env=sent.env, to="", state="refused", code="no_grant")
+    await box.write(lambda writing: outbox.refused(writing, 1, outcome))
+    assert outbox.by_key(box.reader, "again") is None
+    assert [found.code for found in outbox.unnoticed(box.reader)] == ["no_grant"]
+    await box.write(lambda writing: outbox.notice(writing, sent.env, ""))
+    assert outbox.unnoticed(box.reader) == []
+
+
+async def test_a_receipt_ends_the_sending_and_drops_the_body(box, world, sign):
+    sent = await box.write(add(world, 1))
+    receipt = sign([b'{"env":"x"}'])[0]
+    await box.write(lambda writing: outbox.receipted(writing, [(1, receipt.text())]))
+    assert outbox.queued_after(box.reader, 0, 10) == []
+    assert outbox.by_id(box.reader, sent.id).receipt == receipt
+    assert box.reader.execute("SELECT body FROM lgsp_outbox").fetchall() == [(None,)]
+
+
+async def test_an_operation_that_fails_leaves_nothing_and_the_others_stand(box, world):
+    def failing(writing):
+        outbox.add(writing, letter(world, 2))
+        raise LookupError("no")
+
+    found = await asyncio.gather(
+        box.write(add(world, 1)), box.write(failing), box.write(add(world, 3)), return_exceptions=True
+    )
+    assert isinstance(found[1], LookupError)
+    assert [row.id for row in outbox.queued_after(box.reader, 0, 10)] == [found[0].id, found[2].id]
+
+
+async def test_what_a_failed_operation_queued_is_not_sent(box, world):
+    told = []
+    box.on_commit = told.append
+
+    def failing(writing):
+        outbox.add(writing, letter(world, 2))
+        writing.acks.append(("nobody", b"{}"))
+        raise LookupError("no")
+
+    with pytest.raises(LookupError):
+        await box.write(failing)
+    assert told == []
+
+
+async def test_acks_of_one_transaction_share_a_signature_and_are_stored_with_their_marks(box, world):
+    told = []
+    box.on_commit = told.append
+    wires = [world.envelope(number=number) for number in range(1, 301)]
+    gate = asyncio.gather(*(box.write(settle(wire)) for wire in wires))
+    await gate
+    stored = [statements.from_text(marks.find(box.reader, wire.hash).statement) for wire in wires]
+    assert len({statement.jws for statement in stored}) < 30
+    for statement, wire in zip(stored, wires, strict=True):
+        signed = statements.verify_signature(statement.jws, world.signers["ndxp"].public, typ=statements.ACK)
+        assert statements.open_item(statement, signed) == {"env": wire.hash, "outcome": "accepted"}
+    sent = [ack for committed in told for ack in committed.acks]
+    assert sent == [(wire.hash, statement.text()) for wire, statement in zip(wires, stored, strict=True)]
+
+
+async def test_an_envelope_is_settled_once(box, world):
+    wire = world.envelope()
+    await box.write(settle(wire))
+    with pytest.raises(Exception, match="id_conflict"):
+        await box.write(settle(wire))
+
+
+async def test_another_envelope_of_the_same_id_is_refused(box, world):
+    await box.write(settle(world.envelope(number=7)))
+    with pytest.raises(Exception, match="id_conflict"):
+        await box.write(settle(world.envelope(number=7, casefile="another")))
+
+
+async def test_an_uncertain_mark_becomes_done_or_is_withdrawn(box, world):
+    done, withdrawn = world.envelope(number=1), world.envelope(number=2)
+    for wire in (done, withdrawn):
+        await box.write(lambda writing, wire=wire: marks.begin(writing, manifest_of(wire), wire.hash))
+    assert marks.find(box.reader, done.hash).state == "uncertain"
+    await box.write(settle(done))
+    await box.write(lambda writing: marks.withdraw(writing, withdrawn.hash))
+    assert marks.find(box.reader, done.hash).state == "done"
+    assert marks.find(box.reader, withdrawn.hash) is None
+
+
+async def test_marks_and_sent_envelopes_are_forgotten_after_their_time_but_never_what_is_still_to_go(box, world):
+    wire = world.envelope(number=3)
+    await box.write(settle(wire))
+    sent, waiting = await box.write(add(world, 1)), await box.write(add(world, 2))
+    await box.write(lambda writing: outbox.receipted(writing, [(1, "{}")]))
+    late = datetime(2027, 1, 1, tzinfo=UTC)
+    await box.write(lambda writing: (outbox.forget(writing, late), marks.forget(writing, late)))
+    assert marks.find(box.reader, wire.hash) is None
+    assert outbox.by_id(box.reader, sent.id) is None
+    assert outbox.by_id(box.reader, waiting.id) is not None
+
+
+@pytest.mark.parametrize("sql", ["COMMIT", " begin immediate", "Rollback;", "SAVEPOINT x", "PRAGMA user_version = 9"])
+async def test_a_program_cannot_end_the_transaction_of_the_box(box, sql):
+    with pytest.raises(ValueError, match="has no place here"):
+        await box.write(lambda writing: Tables(writing.connection).execute(sql))
+
+
+async def test_a_transaction_that_was_ended_all_the_same_fails_as_a_whole(box, world):
+    found = await asyncio.gather(
+        box.write(lambda writing: writing.connection.execute("COMMIT")), return_exceptions=True
+    )
+    assert isinstance(found[0], Defect)
+    assert (await box.write(add(world, 1))).state == "queued"
+
+
+async def test_a_full_disk_is_told_to_whoever_waits_and_the_box_goes_on(box, world):
+    await box.write(lambda writing: writing.connection.execute("CREATE TABLE own (data BLOB)"))
+    await box.write(lambda writing: writing.connection.execute("PRAGMA max_page_count = 60"))
+    with pytest.raises(sqlite3.OperationalError):
+        await box.write(lambda writing: writing.connection.execute("INSERT INTO own VALUES (?)", (os.urandom(10**6),)))
+    assert (await box.write(add(world, 1))).state == "queued"

@@ -1,0 +1,83 @@
+"""The settings of a system: one file, every problem at once, no value in any message."""
+
+from __future__ import annotations
+
+import pytest
+
+from lgsp.errors import Unusable
+from lgsp.sdk import SystemSettings
+from lgsp.testing.world import FISHERIES, signer_named
+
+
+def text(**changes):
+    stated = {
+        "url": "http://127.0.0.1:8080/", "bus": "urn:lgsp:bus:91", "system": "H01.12/vnfishbase", "key": "key.pem",
+        "box": "box.sqlite", "log": "lgsp.example.vn/91/2026",
+    } | changes  # fmt: skip
+    jwk = signer_named("registrar").public.jwk
+    lines = [f'{name} = "{value}"' for name, value in stated.items()]
+    return "\n".join([*lines, "[registrar]", *(f'{name} = "{value}"' for name, value in jwk.items())])
+
+
+@pytest.fixture
+def load(tmp_path):
+    def loaded(content, environment=None):
+        path = tmp_path / "system.toml"
+        path.write_text(content, encoding="utf-8")
+        return SystemSettings.load(path, environment or {})
+
+    return loaded
+
+
+def test_paths_are_meant_from_the_file_and_short_names_are_spelled_out(load, tmp_path):
+    settings = load(text())
+    assert settings.system == FISHERIES
+    assert (settings.key, settings.box) == (tmp_path / "key.pem", tmp_path / "box.sqlite")
+    assert settings.url == "http://127.0.0.1:8080"
+    assert settings.pinned == signer_named("registrar").public
+
+
+def test_the_environment_comes_before_the_file(load):
+    environment = {"LGSP_URL": "https://bus.example.vn", "LGSP_SETTING_TOKEN": "t", "OTHER": "x"}
+    settings = load(text() + '\n[settings]\ntoken = "f"\nseed = 3\n', environment)
+    assert settings.url == "https://bus.example.vn"
+    assert settings.settings == {"token": "t", "seed": 3}
+    assert "'t'" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"url": "http://bus.example.vn"}, "url: takes http only to this machine"),
+        ({"url": "ftp://127.0.0.1"}, "url: is not an address"),
+        ({"url": "https://me:word@bus.example.vn"}, "url: is not an address"),
+        ({"bus": "urn:lgsp:bus:x"}, "bus: is not the URN of a bus"),
+        ({"system": "fisheries"}, "system: a system looks like"),
+        ({"log": "Not A Log"}, "log: "),
+        ({"colour": "red"}, "colour: "),
+    ],
+)
+def test_a_fault_is_named(load, changes, told):
+    with pytest.raises(Unusable) as caught:
+        load(text(**changes))
+    assert caught.value.code == "config_invalid"
+    assert told in str(caught.value)
+
+
+def test_all_faults_are_told_at_once_and_no_value_with_them(load):
+    with pytest.raises(Unusable) as caught:
+        load(text(bus="s3cret", system="s3cret"))
+    assert "bus: " in str(caught.value)
+    assert "system: " in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["url = ", "", "\ufeff["])
+def test_a_file_that_is_no_settings_file_is_refused(load, content):
+    with pytest.raises(Unusable, match=r"system\.toml"):
+        load(content)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(Unusable, match=r"nowhere\.toml"):
+        SystemSettings.load(tmp_path / "nowhere.toml", {})
