@@ -167,12 +167,20 @@ class Box:
 
     def _answer(self, batch: list[_Job], outcomes: list[Any], committed: Committed | None) -> None:
         if committed is not None and (committed.queued or committed.acks):
-            self.on_commit(committed)
+            _call(self.on_commit, committed)
         for job, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, _Failed):
-                job.failed(outcome.error)
+                _call(job.failed, outcome.error)
             else:
-                job.done(outcome)
+                _call(job.done, outcome)
+
+
+def _call(told: Callable[[Any], None], what: object) -> None:
+    """Tell one of those who wait; a fault of his keeps nobody else waiting."""
+    try:
+        told(what)
+    except Exception as error:  # noqa: BLE001 - logged, and the next is told
+        _report(error)
 
 
 @dataclass(frozen=True, slots=True)

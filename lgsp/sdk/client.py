@@ -348,6 +348,7 @@ class Client:
                 await self._sender.outcome(frames.became(frame))
             case "refused":
                 self._sender.refused(frame)
+                self._receiver.refused(str(frame.get("env", "")))
         self._look_quiet()
 
     def _committed(self, committed: Committed) -> None:
@@ -407,6 +408,7 @@ class Client:
         """Wake everybody who waits when the client cannot go on."""
         if not running.cancelled() and running.exception() is not None:
             self._broken = running.exception()
+            get_logger().error("task.failed", task="client", exc_info=self._broken)
         self._receiver.arrivals.close()
         self._sender.failed.set()
 
@@ -415,6 +417,8 @@ class Client:
             async with asyncio.timeout(seconds):
                 await self._ready.wait()
         except TimeoutError:
+            if self._broken is not None:
+                raise self._broken from None
             problem = self._problem or self._stream.last_problem
             if problem in catalogue() and problem not in {"draining", "unavailable"}:
                 raise Refused(problem) from None

@@ -15,6 +15,8 @@ from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 
 DEPTH: Final = 8
+RETRY_MOST: Final = 86_400.0
+"""Seconds: the longest pause that the bus grants."""
 State = Literal["acked", "rejected", "parked", "expired"]
 STATES: Final = frozenset({"acked", "rejected", "parked", "expired"})
 
@@ -80,7 +82,9 @@ def ack(statement: str) -> bytes:
 def nack(env: str, lease: str, code: str, retry_after: float | None) -> bytes:
     """Return the frame that puts a delivery back; `retry_after` in seconds, None when the bus may choose."""
     frame: dict[str, Any] = {"op": "nack", "env": env, "lease": lease, "code": code}
-    return strictjson.compact(frame if retry_after is None else frame | {"retry_after": retry_after})
+    if retry_after is not None:
+        frame["retry_after"] = min(max(retry_after, 0.0), RETRY_MOST)
+    return strictjson.compact(frame)
 
 
 def credit(count: int, size: int) -> bytes:
@@ -189,4 +193,4 @@ def problem(frame: dict[str, Any]) -> dict[str, Any]:
 def seconds(frame: dict[str, Any], name: str, *, most: float) -> float:
     """Return a duration between 0 and `most`, 0 when it is absent."""
     value = frame.get(name)
-    return min(max(float(value), 0.0), most) if isinstance(value, int | float) else 0.0
+    return float(min(max(value, 0), most)) if isinstance(value, int | float) else 0.0

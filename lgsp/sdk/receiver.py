@@ -81,6 +81,10 @@ class Receiver:
         self._unsettled.discard(env)
         self._confirmed.add(env)
 
+    def refused(self, env: str) -> None:
+        """The bus does not take the ack; it is repeated on the next stream, and nobody waits for it on this one."""
+        self._unsettled.discard(env)
+
     @property
     def quiet(self) -> bool:
         """Whether the bus has every ack that was sent."""

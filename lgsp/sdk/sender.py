@@ -25,6 +25,8 @@ from lgsp.sdk.trust import Trust
 
 CLOCK_SECONDS: Final = 60.0
 """How far the own clock may be from the bus's before the program is warned (protocol section 4, step 12)."""
+REF_LENGTH: Final = 18
+"""Digits of an outbox position at most: all that SQLite counts."""
 AGAIN_FIRST: Final = 0.5
 AGAIN_LONGEST: Final = 30.0
 
@@ -230,7 +232,7 @@ class Sender:
 def _seq(frame: dict[str, Any]) -> int:
     """Return the outbox position that an answer names, -1 for a reference that is none of ours."""
     ref = str(frame.get("ref", ""))
-    return int(ref) if ref.isascii() and ref.isdecimal() else -1
+    return int(ref) if ref.isascii() and ref.isdecimal() and len(ref) <= REF_LENGTH else -1
 
 
 def _waiting(waits: dict[str, list[asyncio.Future[None]]], identifier: str) -> asyncio.Future[None]:

@@ -217,3 +217,12 @@ async def test_a_full_disk_is_told_to_whoever_waits_and_the_box_goes_on(box, wor
     with pytest.raises(sqlite3.OperationalError):
         await box.write(lambda writing: writing.connection.execute("INSERT INTO own VALUES (?)", (os.urandom(10**6),)))
     assert (await box.write(add(world, 1))).state == "queued"
+
+
+async def test_a_fault_of_one_who_is_told_keeps_nobody_else_waiting(box, world):
+    def fault(_):
+        raise LookupError
+
+    box.on_commit = fault
+    box.post(add(world, 1), done=fault)
+    assert (await box.write(add(world, 2))).state == "queued"

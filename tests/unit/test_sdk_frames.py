@@ -32,6 +32,10 @@ def test_a_send_carries_the_structured_form(wire):
         (frames.ack(json.dumps(STATEMENT)), {"op": "ack", "ack": STATEMENT}),
         (frames.nack("e", "l", "c", None), {"op": "nack", "env": "e", "lease": "l", "code": "c"}),
         (frames.nack("e", "l", "c", 1.5), {"op": "nack", "env": "e", "lease": "l", "code": "c", "retry_after": 1.5}),
+        (
+            frames.nack("e", "l", "c", 1e9),
+            {"op": "nack", "env": "e", "lease": "l", "code": "c", "retry_after": 86400.0},
+        ),
         (frames.credit(2, 300), {"op": "credit", "n": 2, "bytes": 300}),
         (frames.extend("e", "l"), {"op": "extend", "env": "e", "lease": "l"}),
         (frames.seen("e", "t"), {"op": "seen", "env": "e", "to": "t"}),
@@ -110,6 +114,8 @@ def test_a_first_frame_that_is_no_welcome_is_refused(frame):
         frames.welcome(frame)
 
 
-@pytest.mark.parametrize(("value", "seconds"), [(5, 5.0), (1e9, 60.0), (-1, 0.0), ("5", 0.0), (None, 0.0)])
+@pytest.mark.parametrize(
+    ("value", "seconds"), [(5, 5.0), (1e9, 60.0), (10**400, 60.0), (-1, 0.0), ("5", 0.0), (None, 0.0)]
+)
 def test_a_pause_is_bounded(value, seconds):
     assert frames.seconds({"retry_after": value}, "retry_after", most=60.0) == seconds
