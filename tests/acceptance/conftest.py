@@ -212,10 +212,10 @@ def start() -> Iterator[Callable[..., Run]]:
         return runs[-1]
 
     yield started
-    for run in runs:
-        if run.process.poll() is None:  # a test failed in the middle
-            run.process.send_signal(signal.SIGTERM)
-            run.process.communicate(timeout=SECONDS)
+    for each in runs:
+        if each.process.poll() is None:  # a test failed in the middle
+            each.process.send_signal(signal.SIGTERM)
+            each.process.communicate(timeout=SECONDS)
 
 
 @pytest.fixture(scope="session")
