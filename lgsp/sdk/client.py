@@ -348,7 +348,10 @@ class Client:
                 await self._sender.outcome(frames.became(frame))
             case "refused":
                 self._sender.refused(frame)
-                self._receiver.refused(str(frame.get("env", "")), another_time=frames.another_time(frame))
+                if frames.may_repeat_ack(frame):
+                    self._receiver.refused(frames.text(frame, "env"))
+                else:
+                    self._receiver.not_taken(str(frame.get("env", "")))
         self._look_quiet()
 
     def _committed(self, committed: Committed) -> None:

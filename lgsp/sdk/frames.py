@@ -190,9 +190,9 @@ def problem(frame: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def another_time(frame: dict[str, Any]) -> bool:
-    """Tell whether the bus may well take what it refused when it is sent again."""
-    return problem(frame).get("retryable") is True
+def may_repeat_ack(frame: dict[str, Any]) -> bool:
+    """Tell whether a refusal is of something about a delivery that the bus will take another time."""
+    return "ref" not in frame and "env" in frame and problem(frame).get("retryable") is True
 
 
 def seconds(frame: dict[str, Any], name: str, *, most: float) -> float:

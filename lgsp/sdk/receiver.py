@@ -89,14 +89,12 @@ class Receiver:
         self._unsettled.discard(env)
         self._confirmed.add(env)
 
-    def refused(self, env: str, *, another_time: bool) -> None:
-        """The bus does not take an ack: it is repeated on the next stream, and in a while already where the bus asks to come again.
+    def not_taken(self, env: str) -> None:
+        """Wait no more on this stream for an ack that the bus does not take; it is repeated on the next one."""
+        self._unsettled.discard(env)
 
-        A delivery whose ack is not repeated waits for the end of its lease.
-        """
-        if env not in self._unsettled or not another_time:
-            self._unsettled.discard(env)  # nobody waits for it on this stream
-            return
+    def refused(self, env: str) -> None:
+        """Have an ack sent again that the bus could not take just now: the delivery would wait for the end of its lease."""
         self._refused.add(env)
         if self._repeating is None:
             self._repeating = asyncio.get_running_loop().call_later(self._pause, self._repeat)
