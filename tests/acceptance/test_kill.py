@@ -14,24 +14,14 @@ from adapters.vnfishbase.mapping import commune_lists, police_lists
 from adapters.vnfishbase.records import vessels
 from lgsp.cli.demo.province import FISHERIES
 from lgsp.cli.demo.story import Plan, Story
-from lgsp.cli.gateway_door import open_kept
-from lgsp.config import Settings
-from lgsp.domain import strictjson
 
+VICTIMS = ("gateway", "vnfishbase", "ndxp")
 SEED = 20_261_122
 AS_OF = date(2026, 11, 22)
 NEVER_ASKED = {"number_missing", "answers_differ", "number_malformed", "birth_date_missing"}
 VERIFY = "vn.lgsp.population.citizen.verify"
 OWNER_LIST = "vn.lgsp.fisheries.owner-list.complete"
 KINDS = (f"{VERIFY}.v1", f"{VERIFY}.reply.v1", f"{OWNER_LIST}.v1", f"{OWNER_LIST}.reply.v1")
-
-
-class Dark:
-    """A stage that nobody looks at."""
-
-    def act(self, name): ...
-    def stay(self, url): ...
-    def progress(self, step, done, total): ...
 
 
 @pytest.fixture
@@ -49,10 +39,10 @@ def moments(seed, kills, count):
     return [(vessel, chance.random() / 4) for vessel in found]
 
 
-async def synchronise(tmp_path, victim, *, count, kills, seed):
+async def synchronise(tmp_path, stage, victim, *, count, kills, seed):
     """Synchronise a fleet while a program is killed again and again, and return the story when every program has ended."""
     plan = Plan(data=tmp_path / "data", vessels=count, seed=SEED, lookups=0)
-    async with Story.opened(plan, Dark()) as story:
+    async with Story.opened(plan, stage) as story:
         await story.start_all()
         await story.start(FISHERIES)
         for vessel, late in moments(seed, kills, count):
@@ -80,23 +70,16 @@ def expected(truth):
     }
 
 
-async def entries(data):
-    """Return every entry of the log."""
-    async with open_kept(Settings.load(data)) as kept:
-        return [strictjson.parse_object(entry) for entry in await kept.store.entries(0, await kept.store.size())]
-
-
 def rows(data, system, query):
     with contextlib.closing(sqlite3.connect(data / "systems" / system / "box.sqlite")) as box:
         return box.execute(query).fetchall()
 
 
-async def check(story, truth, run_apart):
+async def check(story, log, truth, run_apart):
     """Check that all is as in an undisturbed run: counts, outcomes, one question each, one ack each, and the log."""
     data, wanted = story.plan.data, expected(truth)
     assert story.report == wanted
     assert dict(rows(data, "H01.12-vnfishbase", "SELECT registration, coalesce(reason, step) FROM vessel")) == truth
-    log = await entries(data)
     accepted = Counter(entry["type"] for entry in log if entry["ev"] == "msg.accepted")
     asked, lists = wanted["verifications"], wanted["lists"]
     assert accepted == dict(zip(KINDS, (asked, asked, lists, lists), strict=True))
@@ -114,21 +97,21 @@ async def check(story, truth, run_apart):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("victim", ["gateway", "vnfishbase", "ndxp"])
+@pytest.mark.parametrize("victim", VICTIMS)
 async def test_a_program_that_is_killed_and_started_again_changes_nothing(
-    victim, tmp_path, true_outcomes, run_apart, kill_seed
+    victim, tmp_path, dark, kill_seed, true_outcomes, entries_of, run_apart
 ):
     count = 1_500
-    story = await synchronise(tmp_path, victim, count=count, kills=3, seed=kill_seed)
-    await check(story, true_outcomes(SEED, count), run_apart)
+    story = await synchronise(tmp_path, dark, victim, count=count, kills=3, seed=kill_seed)
+    await check(story, await entries_of(story.plan.data), true_outcomes(SEED, count), run_apart)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1_800)
-@pytest.mark.parametrize("victim", ["gateway", "vnfishbase", "ndxp"])
+@pytest.mark.parametrize("victim", VICTIMS)
 async def test_ten_kills_of_a_program_among_all_vessels_change_nothing(
-    victim, tmp_path, true_outcomes, run_apart, kill_seed
+    victim, tmp_path, dark, kill_seed, true_outcomes, entries_of, run_apart
 ):
     count = 10_026
-    story = await synchronise(tmp_path, victim, count=count, kills=10, seed=kill_seed)
-    await check(story, true_outcomes(SEED, count), run_apart)
+    story = await synchronise(tmp_path, dark, victim, count=count, kills=10, seed=kill_seed)
+    await check(story, await entries_of(story.plan.data), true_outcomes(SEED, count), run_apart)
