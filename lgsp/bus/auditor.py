@@ -51,8 +51,7 @@ class Auditor:
 
     def _sign(self, size: int, root: bytes) -> str:
         body = checkpoint_body(Checkpoint(origin=self.origin, size=size, root=root))
-        public = self.key.handle.public_key().public_bytes_raw()  # type: ignore[union-attr]
-        return notes.sign_note(body, self.origin, self.key.sign, public)
+        return notes.sign_note(body, self.origin, self.key.sign, self.key.public.x)
 
     async def keep(self) -> None:
         """Store the present checkpoint when the log has grown since the last stored one."""

@@ -212,10 +212,10 @@ def start() -> Iterator[Callable[..., Run]]:
         return runs[-1]
 
     yield started
-    for each in runs:
-        if each.process.poll() is None:  # a test failed in the middle
-            each.process.send_signal(signal.SIGTERM)
-            each.process.communicate(timeout=SECONDS)
+    for left in runs:
+        if left.process.poll() is None:  # a test failed in the middle
+            left.process.send_signal(signal.SIGTERM)
+            left.process.communicate(timeout=SECONDS)
 
 
 @pytest.fixture(scope="session")
