@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
 import psutil
 import pytest
@@ -19,9 +20,10 @@ from adapters.made_up.counter import people
 from adapters.made_up.fleet import fleet
 from adapters.made_up.handwriting import without_accents
 from adapters.one_stop.records import applicants
+from adapters.vnfishbase.mapping import Reason
 from adapters.vnfishbase.records import vessels
 from lgsp.cli.demo.province import Province
-from lgsp.cli.demo.screen import WORDS
+from lgsp.cli.demo.screen import REASONS, WORDS
 from lgsp.domain import base64url, envelope, jws, strictjson
 from lgsp.logs import ALWAYS, EVENTS
 
@@ -206,14 +208,6 @@ def test_the_kept_files_verify_and_another_demo_leaves_them_alone(told, run_apar
     assert outcomes(told.data).keys() == {row.registration for row in vessels(SEED, COUNT)}
 
 
-def test_the_exported_proof_checks_with_what_outsiders_have(told, run_apart, tmp_path):
-    trust = ("--trust", str(told.data / "trust.json"))
-    with_entry = ("audit", "prove", str(told.result["log_size"] // 2), "-o", str(tmp_path / "proof"))
-    assert run_apart(*with_entry, "--data", str(told.data), cwd=tmp_path)[0] == 0
-    assert run_apart("audit", "check", str(tmp_path / "proof"), *trust, cwd=tmp_path)[0] == 0
-    assert (told.data / "proof.txt").stat().st_size > 0
-
-
 def test_the_same_seed_gives_the_same_counts_and_without_data_nothing_is_left(told, run_apart, tmp_path, running_in):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -236,7 +230,7 @@ def test_another_seed_gives_other_counts_and_the_tables_speak_vietnamese(run_apa
     assert shown != other
     for name, value in (("vessels", COUNT), ("linked", shown["linked"]), ("quarantined", shown["quarantined"])):
         assert row_of(out, WORDS[name][1])[-1] == str(value)
-    assert {reason: row_of(out, reason) for reason in shown["by_reason"]} == {
+    assert {reason: row_of(out, REASONS[reason][1]) for reason in shown["by_reason"]} == {
         reason: [str(number)] for reason, number in shown["by_reason"].items()
     }
     silent = {"province", "programs", "idle", "sync", "refusals", "verify", "stay", "lists", "verify_step", "no"}
@@ -253,9 +247,12 @@ def row_of(table, title):
     return next(row.removeprefix(title).strip("│ ").split() for row in rows if row.startswith(f"{title} "))
 
 
-@pytest.mark.parametrize("act", [name for name in WORDS if name not in {"verify_step", "no"}])
-def test_every_word_of_the_screen_exists_in_two_languages(act):
-    english, vietnamese = WORDS[act]
+def test_every_reason_of_the_fisheries_has_words():
+    assert REASONS.keys() == set(get_args(Reason))
+
+
+@pytest.mark.parametrize(("english", "vietnamese"), [*WORDS.values(), *REASONS.values()])
+def test_every_word_of_the_screen_exists_in_two_languages(english, vietnamese):
     assert english != vietnamese
     assert unicodedata.is_normalized("NFC", vietnamese)
 
