@@ -48,8 +48,14 @@ class Program:
             ended.cancel()
             self._waiting.pop(name, None)
         if not found.done():
-            raise Unusable("unavailable", f"{self.name} ended: {self.output}")
+            raise await self.failure()
         return found.result()
+
+    async def failure(self) -> Unusable:
+        """Return what to raise when the process has ended by itself, with its last line: a demo that keeps nothing takes the file with it."""
+        await self._ended()
+        said = self.output.read_text(encoding="utf-8", errors="replace").splitlines()
+        return Unusable("unavailable", f"{self.name} ended: {said[-1] if said else self.output}")
 
     async def read(self) -> None:
         """Keep what the program prints and hand its events on, until it ends."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import random
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +42,8 @@ SYSTEMS: Final[Mapping[str, str]] = {
 ADAPTERS: Final = ("police", "ndxp", "one_stop")
 """The systems that run before the fisheries begin."""
 FISHERIES: Final = "vnfishbase"
+QUIET_PORTS: Final = range(20_000, 30_000)
+TRIED_PORTS: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +93,15 @@ class Province:
 
 
 def _free_port() -> int:
-    """Return a port that was free a moment ago: systems must know it before the gateway listens, and again when it has started anew."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that was free a moment ago: systems must know it before the gateway listens, and again when it has started anew.
+
+    It lies below the range from which the operating system takes ports for outgoing connections: none of those will be in its place by then.
+    """
+    for port in random.SystemRandom().sample(QUIET_PORTS, TRIED_PORTS):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Unusable("port_in_use", f"none of {TRIED_PORTS} ports from {QUIET_PORTS.start} to {QUIET_PORTS.stop - 1}")
 
 
 def _make_system(folder: DataFolder, short: str, url: str, settings: Mapping[str, int]) -> None:
