@@ -112,12 +112,13 @@ class Courier:
     async def _pump_once(self, inbox: Inbox) -> bool:
         """Hand out what fits now and tell whether there was anything."""
         room = inbox.room(TAKEN_AT_ONCE)
-        parcels = await self.transport.take(inbox.system, room) if room else []
         try:
+            parcels = await self.transport.take(inbox.system, room) if room else []
             await self._hand_out(inbox, parcels)
         except Refusal:
             # The ledger is away: what was taken is released, and a moment later it is tried again.
             await asyncio.sleep(AWAY_PAUSE)
+            return True
         return bool(parcels)
 
     async def _hand_out(self, inbox: Inbox, parcels: Sequence[Parcel]) -> None:

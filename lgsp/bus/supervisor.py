@@ -18,6 +18,8 @@ from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.steward import Steward
 from lgsp.bus.sweep import Sweep
 from lgsp.domain.limits import Limits
+from lgsp.errors import Refusal
+from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.ledger import Ledger
 
@@ -80,7 +82,12 @@ class Bus:
     async def drain(self) -> None:
         """Take nothing more in, finish what waits, keep the last checkpoint, end the tasks. Streams are closed before."""
         self.ingress.draining = True
-        await self.sequencer.settle()
-        await self.sweep.flush_refusals()
-        await self.auditor.keep()
-        self.tasks.cancel()
+        try:
+            await self.sequencer.settle()
+            await self.sweep.flush_refusals()
+            await self.auditor.keep()
+        except Refusal:
+            # The ledger is away: what was not written is not in the log, and the end is no later for it.
+            get_logger().warning("task.failed", task="drain")
+        finally:
+            self.tasks.cancel()

@@ -21,7 +21,7 @@ from adapters.made_up.handwriting import without_accents
 from adapters.one_stop.records import applicants
 from adapters.vnfishbase.records import vessels
 from lgsp.cli.demo.province import Province
-from lgsp.cli.demo.screen import WORDS
+from lgsp.cli.demo.screen import REASONS, WORDS
 from lgsp.domain import base64url, envelope, jws, strictjson
 from lgsp.logs import ALWAYS, EVENTS
 
@@ -236,7 +236,7 @@ def test_another_seed_gives_other_counts_and_the_tables_speak_vietnamese(run_apa
     assert shown != other
     for name, value in (("vessels", COUNT), ("linked", shown["linked"]), ("quarantined", shown["quarantined"])):
         assert row_of(out, WORDS[name][1])[-1] == str(value)
-    assert {reason: row_of(out, reason) for reason in shown["by_reason"]} == {
+    assert {reason: row_of(out, REASONS[reason][1]) for reason in shown["by_reason"]} == {
         reason: [str(number)] for reason, number in shown["by_reason"].items()
     }
     silent = {"province", "programs", "idle", "sync", "refusals", "verify", "stay", "lists", "verify_step", "no"}

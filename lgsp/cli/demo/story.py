@@ -185,8 +185,7 @@ class Story:
         try:
             async with asyncio.timeout(seconds):
                 while not reached():
-                    for name in self.programs.dead():
-                        raise await self.programs.running[name].failure()
+                    self.programs.check()
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
             raise Unusable("unavailable", f"not within {seconds:.0f} s: {what}") from None
