@@ -213,6 +213,96 @@ async def test_after_an_abnormal_end_several_come_back_uncounted_and_go_out_one_
     await careful.detach(orderly=True)
 
 
+async def test_without_credit_nothing_goes_out_one_at_a_time_either(bus, world):
+    for number in (1, 2):
+        await bus.ingress.submit(world.envelope(number=number), peer="test")
+    first = Tray()
+    crashing = bus.courier.attach(NDXP, first)
+    crashing.credit(8, 1 << 20)
+    await until(lambda: len(first.handed) == 2)
+    await crashing.detach(orderly=False)
+    size = await bus.ledger.size()
+    silent = bus.courier.attach(NDXP, Tray())
+    for _ in range(20):
+        await asyncio.sleep(0)
+        await bus.sequencer.settle()
+    assert await bus.ledger.size() == size
+    await silent.detach(orderly=True)
+
+
+async def test_what_the_byte_credit_does_not_cover_is_not_leased(bus, world):
+    wires = [world.envelope(number=number) for number in (1, 2, 3)]
+    tray = Tray()
+    attached = bus.courier.attach(NDXP, tray)
+    for wire in wires:
+        await bus.ingress.submit(wire, peer="test")
+    attached.credit(
+        100, len(wires[0].compact) + len(wires[0].body) + 1
+    )  # the second one goes beyond it, the third one stays
+    await until(lambda: len(tray.handed) == 2)
+    await bus.sequencer.settle()
+    assert sum(event["ev"] == "msg.delivered" for event in await events(bus)) == 2
+    attached.credit(0, 1 << 20)
+    await until(lambda: len(tray.handed) == 3)
+    await attached.detach(orderly=True)
+
+
+async def test_leases_that_end_together_count_no_attempt(bus, world, clock):
+    wires = [world.envelope(number=number) for number in (1, 2)]
+    for wire in wires:
+        await bus.ingress.submit(wire, peer="test")
+    assert len(await bus.courier.pull(NDXP, limit=2, wait=1)) == 2
+    clock.advance(61)
+    await bus.sweep.once()
+    assert [await states(bus, wire.hash) for wire in wires] == [[("queued", 0)], [("queued", 0)]]
+    assert len(await bus.courier.pull(NDXP, limit=2, wait=1)) == 1
+
+
+async def test_streams_that_break_one_after_the_other_count_no_attempt_for_what_flew_together(bus, world):
+    wires = [world.envelope(number=number) for number in (1, 2)]
+    trays = [Tray(), Tray()]
+    streams = [bus.courier.attach(NDXP, tray) for tray in trays]
+    for stream, wire in zip(streams, wires, strict=True):
+        stream.credit(1, 1 << 20)
+        await bus.ingress.submit(wire, peer="test")
+    await until(lambda: all(tray.handed for tray in trays))
+    for stream in streams:
+        await stream.detach(orderly=False)
+    assert [await states(bus, wire.hash) for wire in wires] == [[("queued", 0)], [("queued", 0)]]
+
+
+async def test_an_old_ack_that_comes_again_does_not_end_the_care(bus, world):
+    wires = [world.envelope(number=number) for number in (1, 2, 3)]
+    for wire in wires:
+        await bus.ingress.submit(wire, peer="test")
+    tray = Tray()
+    crashing = bus.courier.attach(NDXP, tray)
+    crashing.credit(3, 1 << 20)
+    await until(lambda: len(tray.handed) == 3)
+    statement = ack_of(world, "ndxp", NDXP, wires[0].hash)[0]
+    await bus.courier.acknowledge(NDXP, statement)
+    await crashing.detach(orderly=False)
+    await bus.courier.acknowledge(NDXP, statement)
+    assert len(await bus.courier.pull(NDXP, limit=3, wait=1)) == 1
+
+
+async def test_a_pull_that_waits_with_care_goes_on_when_the_one_in_flight_is_settled(bus, world):
+    wires = [world.envelope(number=number) for number in (1, 2)]
+    for wire in wires:
+        await bus.ingress.submit(wire, peer="test")
+    tray = Tray()
+    crashing = bus.courier.attach(NDXP, tray)
+    crashing.credit(2, 1 << 20)
+    await until(lambda: len(tray.handed) == 2)
+    await crashing.detach(orderly=False)
+    [first] = await bus.courier.pull(NDXP, limit=2, wait=1)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(bus.courier.pull(NDXP, limit=2, wait=60))
+        await asyncio.sleep(0)
+        await bus.courier.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, first.env)[0])
+    assert [handed.env for handed in waiting.result()] == [wires[1].hash]
+
+
 async def test_a_poison_message_parks_itself_and_nobody_else(bus, world, clock):
     poison, *neighbours = [
         world.envelope(number=number, expirytime="2026-11-22T12:00:00.000Z") for number in (1, 2, 3, 4)
@@ -275,6 +365,7 @@ async def test_a_waiting_call_gets_its_reply_and_keeps_it_when_the_lease_ends(bu
         handed = await waiter.wait(1)
     assert handed is not None
     assert handed.wire == reply
+    await bus.courier.answered(FISHERIES, handed)
     clock.advance(31)
     await bus.sweep.once()
     assert await states(bus, reply.hash) == [("acked", 0)]
@@ -286,10 +377,24 @@ async def test_a_reply_that_a_waiting_call_was_given_is_settled_even_when_it_exp
         await bus.ingress.submit(request, peer="test")
         reply = world.reply(request, expirytime="2026-11-22T00:16:41.000Z")
         await bus.ingress.submit(reply, peer="test")
-        assert await waiter.wait(1) is not None
+        handed = await waiter.wait(1)
+    await bus.courier.answered(FISHERIES, handed)
     clock.advance(60)
     await bus.sweep.once()
     assert await states(bus, reply.hash) == [("acked", 0)]
+
+
+async def test_a_reply_whose_answer_was_never_written_comes_through_the_inbox(bus, world, clock):
+    request = world.envelope()
+    with bus.courier.expect_reply(FISHERIES, "0199a1f2-7b1c-7000-8000-000000000001") as waiter:
+        await bus.ingress.submit(request, peer="test")
+        reply = world.reply(request)
+        await bus.ingress.submit(reply, peer="test")
+        assert await waiter.wait(1) is not None
+    clock.advance(31)
+    await bus.sweep.once()
+    [handed] = await bus.courier.pull(FISHERIES, limit=1, wait=1)
+    assert (handed.wire, handed.attempt) == (reply, 1)
 
 
 async def test_a_reply_that_comes_after_the_wait_is_in_the_inbox(bus, world):
