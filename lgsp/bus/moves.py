@@ -14,8 +14,9 @@ from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 from lgsp.ports.ledger import Move
 
-REASON_FORM: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
-POINTER_FORM: Final = re.compile(r"(?:/[A-Za-z0-9_*-]{1,64}){0,16}")
+REASON_FORM: Final = re.compile(r"(?!.*[0-9]{9})[a-z][a-z0-9_.-]{0,63}")
+POINTER_FORM: Final = re.compile(r"(?!.*[0-9]{9})(?:/[A-Za-z0-9_*-]{1,64}){0,16}")
+"""What a receiver gives as its reason, and where it found it. Nine digits in a row may be a person's number: these texts go into the log."""
 
 
 def begun_at(lease: str) -> datetime:
@@ -74,7 +75,7 @@ class Moves:
         """Count an attempt: wait for the next one, or park after the last."""
         if not REASON_FORM.fullmatch(code):
             raise Refusal(
-                "bad_request", "a code is lower case letters, digits, dot, dash or underscore", pointer="/code"
+                "bad_request", "a code is lower case letters, a few digits, dot, dash or underscore", pointer="/code"
             )
         counted = held.attempts + 1
         if self.retry.is_last(counted):

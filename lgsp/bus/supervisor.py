@@ -68,7 +68,8 @@ class Bus:
     tasks: Tasks
 
     async def start(self) -> None:
-        """Take up the directory, open the log, take back what was leased, and begin to sweep."""
+        """Check the log, take up the directory, open the log, take back what was leased, and begin to sweep."""
+        await self.auditor.check()
         self.tasks.spawn("sequencer", self.sequencer.run())
         await self.registry.reload()
         await self.courier.body_keys.load()

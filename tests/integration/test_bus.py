@@ -19,7 +19,7 @@ from lgsp.errors import Refusal
 from lgsp.testing.bus import Tray, ack_of, publish, running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import FISHERIES, LOG, NDXP, POPULATION, World
+from lgsp.testing.world import FISHERIES, LOG, NDXP, POLICE, POPULATION, VERIFY_SCHEMA, World
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -160,6 +160,39 @@ async def test_a_second_ack_is_settled_once(bus, world):
     assert await bus.courier.acknowledge(NDXP, statement) == request.hash
     assert await bus.courier.acknowledge(NDXP, statement) == request.hash
     assert sum(event["ev"] == "msg.acked" for event in await events(bus)) == 1
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"outcome": "accepted", "note": "a word too many"},
+        {"outcome": "rejected", "code": "no-such-owner-099000000001"},
+        {"outcome": "rejected", "code": "schema", "pointer": "/rows/099000000001"},
+        {"outcome": "perhaps"},
+        {"outcome": "accepted", "env": 1},
+        {"outcome": "accepted", "code": " " * 3_000},
+    ],
+    ids=["another member", "a number in the code", "a number in the pointer", "another outcome", "no env", "too long"],
+)
+async def test_an_ack_with_anything_else_in_it_settles_nothing(bus, world, item):
+    request = world.envelope()
+    await bus.ingress.submit(request, peer="test")
+    head = statements.ack_head(system=NDXP, at=world.now)
+    encoded = json.dumps({"env": request.hash} | item).encode()
+    [statement] = statements.sign_batch([encoded], head, typ=statements.ACK, signer=world.signers["ndxp"])
+    with pytest.raises(Refusal, match="ack_invalid"):
+        await bus.courier.acknowledge(NDXP, statement)
+    assert await states(bus, request.hash) == [("queued", 0)]
+
+
+async def test_an_ack_under_a_signature_of_any_size_settles_nothing(bus, world):
+    request = world.envelope()
+    await bus.ingress.submit(request, peer="test")
+    head = statements.ack_head(system=NDXP, at=world.now) | {"more": "x" * 8_000}
+    item = statements.ack_item(request.hash, "accepted")
+    [statement] = statements.sign_batch([item], head, typ=statements.ACK, signer=world.signers["ndxp"])
+    with pytest.raises(Refusal, match="ack_invalid"):
+        await bus.courier.acknowledge(NDXP, statement)
 
 
 @pytest.mark.parametrize(("signer", "system"), [("fisheries", NDXP), ("ndxp", FISHERIES), ("police", NDXP)])
@@ -482,6 +515,13 @@ async def test_every_entry_is_proven_under_a_signed_checkpoint(bus, world):
         assert found.size == size
 
 
+async def test_a_checkpoint_that_was_given_out_is_kept(bus, world):
+    await bus.ingress.submit(world.envelope(), peer="test")
+    note = await bus.auditor.checkpoint()
+    await bus.auditor.keep()
+    assert await bus.ledger.checkpoint() == note
+
+
 async def test_no_number_of_a_person_is_in_the_log(bus, world):
     await bus.ingress.submit(world.envelope(), peer="test")
     size = await bus.ledger.size()
@@ -511,6 +551,25 @@ async def test_a_repeated_request_takes_no_reply_from_the_call_that_waits_for_it
             await bus.ingress.submit(world.reply(request), peer="test")
             assert await second.wait(0.01) is None
         assert await waiter.wait(1) is not None
+
+
+async def test_who_subscribed_twice_gets_an_event_once(world, store, clock):
+    changed = "vn.lgsp.fisheries.vessel.changed.v1"
+    topic = f"urn:lgsp:topic:{changed}"
+    service = {"kind": "service", "id": changed, "schemas": [VERIFY_SCHEMA], "lane": "event"}
+    grant = {
+        "kind": "grant", "id": "g-event", "grantee": FISHERIES, "type": changed, "audience": topic, "since": 1, "basis": "Decree",
+        "purposes": ["dpv:IdentityVerification"],
+    }  # fmt: skip
+    twice = [
+        {"kind": "subscription", "id": name, "subscriber": POLICE, "type": changed, "since": 1}
+        for name in ("s-1", "s-2")
+    ]
+    told = World.make(added=[service, grant, *twice])
+    event = told.envelope(type=changed, audience=topic, legalbasis=None, procedure=None, authid=None)
+    async with running_bus(told, store, clock=clock, entropy=SeededEntropy(1, clock)) as bus:
+        await bus.ingress.submit(event, peer="test")
+        assert [delivery.to for delivery in await bus.courier.inboxes.deliveries(event.hash)] == [POLICE]
 
 
 async def test_a_draining_bus_takes_nothing_in(bus, world):

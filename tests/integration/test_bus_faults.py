@@ -180,3 +180,67 @@ async def test_a_gateway_with_another_key_file_of_bodies_does_not_start(world, s
         async with run(world, store, clock):
             pytest.fail("it started")
     assert refused.group_contains(Unusable, match="key_file_broken")
+
+
+def cut_off_the_last_entry(tables):
+    tables.entries.pop()
+    tables.leaves.pop()
+
+
+def put_another_entry_under_the_checkpoint(tables):
+    tables.leaves[0] = bytes(32)
+
+
+def change_an_entry_after_the_checkpoint(tables):
+    tables.entries[-1] = tables.entries[-1].replace(b"msg.accepted", b"msg.rejected")
+
+
+def forge_the_checkpoint(tables):
+    kept = tables.rows.checkpoints
+    for size, note in kept.items():
+        kept[size] = note.replace("lgsp.example.vn", "lgsp.example.xn")
+
+
+@pytest.mark.parametrize(
+    ("tamper", "words"),
+    [
+        (cut_off_the_last_entry, "its checkpoint was signed over"),
+        (put_another_entry_under_the_checkpoint, "are not those of the signed checkpoint"),
+        (change_an_entry_after_the_checkpoint, "is not the one that was written"),
+        (forge_the_checkpoint, "the kept checkpoint"),
+    ],
+)
+async def test_a_gateway_does_not_start_on_a_log_that_was_changed(world, store, clock, tamper, words):
+    async with run(world, store, clock) as bus:
+        await bus.auditor.keep()
+        await bus.ingress.submit(world.envelope(), peer="test")
+        if tamper is not change_an_entry_after_the_checkpoint:
+            await bus.auditor.keep()
+        store.commit_fault = Refusal("unavailable")  # so the last entry stays without a checkpoint
+    store.commit_fault = None
+    tamper(store._tables)
+    with pytest.raises(BaseExceptionGroup) as refused:
+        async with run(world, store, clock):
+            pytest.fail("it started")
+    assert refused.group_contains(Unusable, match=f"log_broken.*{words}")
+
+
+async def test_a_gateway_starts_again_on_the_log_it_left(world, store, clock):
+    async with run(world, store, clock) as bus:
+        await bus.ingress.submit(world.envelope(), peer="test")
+    async with run(world, store, clock) as bus:
+        assert await bus.auditor.checkpoint() == await bus.ledger.checkpoint()
+
+
+async def test_refusals_summed_while_the_ledger_is_away_are_written_when_it_is_back(world, store, clock):
+    async with run(world, store, clock) as bus:
+        size = await bus.ledger.size()
+        bus.refusals.count("signature", "192.0.2.1")
+        store.commit_fault = Refusal("unavailable")
+        with pytest.raises(Refusal, match="unavailable"):
+            await bus.sweep.flush_refusals()
+        store.commit_fault = None
+        await bus.sweep.flush_refusals()
+        await bus.sweep.flush_refusals()
+        [entry] = await bus.ledger.entries(size, size + 5)
+    assert b'"ev":"edge.refused"' in entry
