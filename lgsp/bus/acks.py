@@ -8,11 +8,15 @@ from typing import Any, Final
 
 from lgsp.domain import statements
 from lgsp.domain.directory import Directory
+from lgsp.domain.limits import LIMITS
 from lgsp.domain.statements import Signed, Statement
 from lgsp.errors import Refusal
 
 KEPT: Final = 512
 """Verified signatures kept; one more forgets the oldest."""
+ITEM_MAX: Final = 2_048
+"""Bytes of an item: its env hash, a code of 64 characters and the longest pointer, with room."""
+MEMBERS: Final = frozenset({"env", "outcome", "code", "pointer"})
 
 
 @dataclass(slots=True)
@@ -22,7 +26,9 @@ class AckReader:
     _verified: OrderedDict[str, Signed] = field(default_factory=OrderedDict)
 
     def read(self, directory: Directory, system: str, statement: Statement) -> dict[str, Any]:
-        """Return the item of an ack by `system`; refuse as `ack_invalid`."""
+        """Return the item of an ack by `system`; refuse as `ack_invalid`. It is kept as long as the log, so it holds nothing but its members."""
+        if len(statement.jws) > LIMITS.statement_bytes or len(statement.item) > ITEM_MAX:
+            raise Refusal("ack_invalid", "the statement is too large")
         try:
             signed = self._verified.get(statement.jws) or self._verify(directory, statement)
             # The key is asked for again each time: it may have been revoked since its signature was checked.
@@ -32,6 +38,8 @@ class AckReader:
             raise Refusal("ack_invalid", f"the statement fails at {refusal.code}") from None
         if owner != system or signed.iss != system or not isinstance(item.get("env"), str):
             raise Refusal("ack_invalid", "the statement is another system's")
+        if not item.keys() <= MEMBERS:
+            raise Refusal("ack_invalid", f"an item has the members {', '.join(sorted(MEMBERS))}")
         return item
 
     def _verify(self, directory: Directory, statement: Statement) -> Signed:

@@ -8,11 +8,12 @@ from typing import Final
 from lgsp.bus.authentication import Caller
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain import jws, merkle, notes, strictjson
-from lgsp.domain.checkpoint import Checkpoint, checkpoint_body, format_proof
+from lgsp.domain.checkpoint import Checkpoint, checkpoint_body, format_proof, open_checkpoint
 from lgsp.domain.entries import draft
 from lgsp.domain.keys import PrivateKey
 from lgsp.domain.merkle import Frontier
-from lgsp.errors import Refusal
+from lgsp.domain.notes import LOG_KEY, NoteInvalid, NoteKey
+from lgsp.errors import Refusal, Unusable
 from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import KeepCheckpoint, Ledger, Note
 
@@ -32,13 +33,47 @@ class Auditor:
     clock: Clock
     _frontier: Frontier = field(default_factory=Frontier)
     _last: tuple[int, str] = (-1, "")
+    _kept: int = 0
+    """The size under the last stored checkpoint."""
+
+    async def check(self) -> None:
+        """Compare the log with its last stored checkpoint, and re-hash the entries after it.
+
+        Refuses (`log_broken`) a log that is shorter or another: two roots for one size would follow.
+        """
+        note, size = await self.ledger.checkpoint(), await self.ledger.size()
+        if note:
+            kept = self._opened(note)
+            if size < kept.size:
+                raise Unusable("log_broken", f"the log has {size} entries, its checkpoint was signed over {kept.size}")
+            await self._advance(kept.size)
+            if self._frontier.root() != kept.root:
+                raise Unusable("log_broken", f"the first {kept.size} entries are not those of the signed checkpoint")
+            self._kept = kept.size
+        await self._rehash(self._kept, size)
+
+    def _opened(self, note: str) -> Checkpoint:
+        try:
+            return open_checkpoint(note, NoteKey(name=self.origin, kind=LOG_KEY, public=self.key.public.x))
+        except NoteInvalid as error:
+            raise Unusable("log_broken", f"the kept checkpoint: {error}") from None
+
+    async def _rehash(self, start: int, size: int) -> None:
+        for low in range(start, size, READ_AT_ONCE):
+            high = min(size, low + READ_AT_ONCE)
+            entries, leaves = await self.ledger.entries(low, high), await self.ledger.leaves(low, high)
+            for index, (entry, leaf) in enumerate(zip(entries, leaves, strict=True), start=low):
+                if merkle.leaf_hash(entry) != leaf:
+                    raise Unusable("log_broken", f"entry {index} is not the one that was written")
 
     async def checkpoint(self) -> str:
         """Return the signed checkpoint over all committed entries (C2SP signed note)."""
         size = await self.ledger.size()
         if size != self._last[0]:
             await self._advance(size)
-            self._last = (size, self._sign(self._frontier.size, self._frontier.root()))
+            # What was appended for another call meanwhile is committed too; the size stated is always that of the root.
+            size = self._frontier.size
+            self._last = (size, self._sign(size, self._frontier.root()))
         return self._last[1]
 
     async def _advance(self, size: int) -> None:
@@ -55,10 +90,11 @@ class Auditor:
 
     async def keep(self) -> None:
         """Store the present checkpoint when the log has grown since the last stored one."""
-        before = self._last[0]
         note = await self.checkpoint()
-        if self._last[0] != before:
-            await self.sequencer.submit(KeepCheckpoint(size=self._last[0], note=note))
+        size = self._last[0]
+        if size > self._kept:
+            await self.sequencer.submit(KeepCheckpoint(size=size, note=note))
+            self._kept = size
 
     async def proof(self, index: int) -> str:
         """Return the inclusion proof of an entry under the present checkpoint (c2sp.org/tlog-proof@v1); refuse as `not_found`."""

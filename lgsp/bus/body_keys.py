@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain import sealing
 from lgsp.domain.directory import day_of
-from lgsp.errors import Refusal
+from lgsp.domain.sealing import SealBroken
+from lgsp.errors import Unusable
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.directory import DirectoryStore
 from lgsp.ports.ledger import KeepBodyKey
@@ -31,27 +32,36 @@ class BodyKeys:
         """Return the day of now, after its key is durable."""
         day = day_of(self.clock.now()).isoformat()
         if day not in self._keys:
-            await self._load()
+            await self.load()
         if day not in self._keys:
             fresh = self.entropy.token(KEY_BYTES)
             wrapped = sealing.seal(self.wrap, day, fresh, self.entropy.token(NONCE_BYTES))
             await self.sequencer.submit(KeepBodyKey(day=day, wrapped=wrapped))
-            await self._load()
+            await self.load()
         return day
 
-    async def _load(self) -> None:
+    async def load(self) -> None:
+        """Unwrap every key that is kept; refuse (`key_file_broken`) a key file that did not wrap them: under it every body would seem lost."""
         for day, wrapped in (await self.store.body_keys()).items():
             if day not in self._keys:
-                self._keys[day] = sealing.open_sealed(self.wrap, day, wrapped)
+                self._keys[day] = self._unwrap(day, wrapped)
+
+    def _unwrap(self, day: str, wrapped: bytes) -> bytes:
+        try:
+            return sealing.open_sealed(self.wrap, day, wrapped)
+        except SealBroken:
+            raise Unusable(
+                "key_file_broken", "the key file of bodies is not the one that this ledger was written with"
+            ) from None
 
     def seal(self, day: str, env: str, body: bytes) -> bytes:
         """Return the sealed body under a day's key, bound to the env hash."""
         return sealing.seal(self._keys[day], env, body, self.entropy.token(NONCE_BYTES))
 
     async def open(self, day: str, env: str, sealed: bytes) -> bytes:
-        """Return the body; refuse as `not_found` when its day's key was destroyed."""
+        """Return the body; raise `SealBroken` when it does not open, or its day's key was destroyed."""
         if day not in self._keys:
-            await self._load()
+            await self.load()
         if day not in self._keys:
-            raise Refusal("not_found", "the body was erased with its day")
+            raise SealBroken("the body was erased with its day")
         return sealing.open_sealed(self._keys[day], env, sealed)

@@ -7,20 +7,22 @@ leaves leases, and leases end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from lgsp.bus.acks import AckReader
 from lgsp.bus.body_keys import BodyKeys
-from lgsp.bus.inbox import Attached, Flight, Handover, Inbox, Receiver
+from lgsp.bus.inbox import Attached, Handover, Inbox, Receiver
 from lgsp.bus.moves import Moves, Step, begun_at
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
+from lgsp.domain import sealing
 from lgsp.domain.envelope import Manifest, Wire
 from lgsp.domain.exchange import SETTLED, Delivery, Exchange, ExchangeKey
 from lgsp.domain.limits import LIMITS, Limits
+from lgsp.domain.sealing import SealBroken
 from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
@@ -36,7 +38,7 @@ AWAY_PAUSE = 1.0
 FINAL_LEASE = timedelta(seconds=30)
 """How long a waiting call has to put its answer back."""
 
-Spawn = Callable[[str, Awaitable[None]], None]
+Spawn = Callable[[str, Coroutine[Any, Any, None]], None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,6 +76,7 @@ class Courier:
         """Lease up to `limit` deliveries for a caller that asks, waiting up to `wait` seconds for the first."""
         inbox = self._inbox(system)
         bell = asyncio.Event()
+        inbox.pulls.add(bell)
         unwatch = self.transport.watch(system, bell.set)
         until = asyncio.get_running_loop().time() + wait
         try:
@@ -85,6 +88,7 @@ class Courier:
         except TimeoutError:
             return []
         finally:
+            inbox.pulls.discard(bell)
             unwatch()
         return found
 
@@ -92,9 +96,9 @@ class Courier:
         room = inbox.room_for_pull(min(limit, TAKEN_AT_ONCE))
         parcels = await self.transport.take(inbox.system, room) if room else []
         found = []
-        for parcel, leased in await self._lease(parcels):
-            inbox.flights[leased.env] = Flight(delivery=leased, holder=None)
-            found.append(await self._handover(parcel, leased))
+        for leased, handover in await self._open(await self._lease(parcels)):
+            inbox.take_off(leased, None)
+            found.append(handover)
         return found
 
     async def _pump(self, inbox: Inbox) -> None:
@@ -122,26 +126,31 @@ class Courier:
         return bool(parcels)
 
     async def _hand_out(self, inbox: Inbox, parcels: Sequence[Parcel]) -> None:
+        # What the credit does not cover is not leased: the log would tell of a delivery that never was.
+        covered = inbox.covered(map(_size, parcels))
+        for parcel in parcels[covered:]:
+            await self.transport.release(parcel.delivery.env, parcel.delivery.to)
         left_over = []
-        for parcel, leased in await self._lease(parcels):
-            handover = await self._handover(parcel, leased)
+        for leased, handover in await self._open(await self._lease(parcels[:covered])):
             holder = inbox.next_holder(handover.size)
-            if holder is None:
+            if holder is None:  # it went away meanwhile
                 left_over.append(leased)
                 continue
-            inbox.flights[leased.env] = Flight(delivery=leased, holder=holder)
+            inbox.take_off(leased, holder)
             holder.receiver.hand_over(handover)
         await self._requeue(left_over)
 
-    async def _lease(self, parcels: Sequence[Parcel], *, final: bool = False) -> list[tuple[Parcel, Delivery]]:
+    async def _lease(
+        self, parcels: Sequence[Parcel], *, lasting: timedelta | None = None
+    ) -> list[tuple[Parcel, Delivery]]:
         """Lease what can still be delivered, in one transaction; what cannot is expired or was settled elsewhere."""
         now = self.clock.now()
         lease = self.entropy.uuid7()
-        until = now + (FINAL_LEASE if final else self.limits.lease)
+        until = now + (lasting or self.limits.lease)
         steps = [
             self.moves.expire(parcel.delivery, now=now)
             if parcel.delivery.expires <= now
-            else self.moves.lease(parcel.delivery, lease=lease, until=until, now=now, final=final)
+            else self.moves.lease(parcel.delivery, lease=lease, until=until, now=now)
             for parcel in parcels
         ]
         taken = []
@@ -157,6 +166,20 @@ class Courier:
             else:
                 await self.transport.release(parcel.delivery.env, parcel.delivery.to)
         return taken
+
+    async def _open(self, taken: Sequence[tuple[Parcel, Delivery]]) -> list[tuple[Delivery, Handover]]:
+        """Return what is handed over; a body that does not open is parked, for no receiver can do anything about it."""
+        found, lost = [], []
+        for parcel, leased in taken:
+            try:
+                found.append((leased, await self._handover(parcel, leased)))
+            except SealBroken:
+                lost.append(leased)
+        now = self.clock.now()
+        await self.commit([self.moves.park(each, code="body_lost", now=now, attempts=each.attempts) for each in lost])
+        for each in lost:
+            await self.transport.release(each.env, each.to)
+        return found
 
     async def _handover(self, parcel: Parcel, leased: Delivery) -> Handover:
         body = await self.body_keys.open(parcel.day, leased.env, parcel.sealed)
@@ -181,10 +204,11 @@ class Courier:
         held = await self._delivery(system, env)
         if held is None:
             raise Refusal("ack_invalid", "there is no such delivery")
+        alive = False  # an old ack that comes again says nothing of what is in flight now
         if held.state not in SETTLED:
             step = self.moves.settle(held, statement, item, now=self.clock.now())
-            await self.commit([step])
-        await self._landed(system, env, alive=True)
+            [alive] = await self.commit([step])
+        await self._landed(system, env, alive=alive)
         return env
 
     async def put_back(self, system: str, *, env: str, lease: str, code: str, retry_after: float | None) -> None:
@@ -232,7 +256,7 @@ class Courier:
         if alive:
             inbox.cautious = False
         await self.transport.release(env, system)
-        inbox.bell.set()
+        inbox.ring()
 
     async def commit(self, steps: Sequence[Step]) -> list[bool]:
         """Commit steps in one transaction, tell the senders of what came to an end, and return which took effect."""
@@ -254,18 +278,23 @@ class Courier:
         if attached not in inbox.attached:
             return
         inbox.attached.remove(attached)
-        held = [flight.delivery for flight in inbox.flights.values() if flight.holder is attached]
-        counted = not orderly and len(inbox.flights) == 1 and len(held) == 1
-        if not orderly and len(held) > 1:
-            inbox.cautious = True
-            get_logger().warning("delivery.cautious", inbox=inbox.system, outstanding=len(held))
+        flights = [flight for flight in inbox.flights.values() if flight.holder is attached]
+        held = [flight.delivery for flight in flights]
+        counted = not orderly and len(flights) == 1 and flights[0].alone
+        if not orderly and flights and not counted:
+            self._take_care(inbox)
         if counted:
             await self.commit([self.moves.put_back(held[0], code="disconnected", now=self.clock.now())])
         else:
             await self._requeue(held)
         for delivery in held:
             await self._landed(inbox.system, delivery.env, alive=False)
-        inbox.bell.set()
+        inbox.ring()
+
+    def _take_care(self, inbox: Inbox) -> None:
+        if not inbox.cautious:
+            inbox.cautious = True
+            get_logger().warning("delivery.cautious", inbox=inbox.system, outstanding=len(inbox.flights))
 
     async def _requeue(self, held: Sequence[Delivery]) -> None:
         steps = [self.moves.requeue(delivery) for delivery in held]
@@ -282,13 +311,14 @@ class Courier:
         """Decide on a delivery whose lease is over: settled if it was final, tried again otherwise, counted if it was alone."""
         inbox = self._inbox(held.to)
         now = self.clock.now()
-        alone = set(inbox.flights) == {held.env}
+        flight = inbox.flights.get(held.env)
         if held.final:
             step = self.moves.settle_final(held, now=now)
-        elif alone:
+        elif flight is not None and flight.alone:
             step = self.moves.put_back(held, code="lease_ended", now=now)
         else:
-            inbox.cautious = inbox.cautious or len(inbox.flights) > 1
+            if flight is not None:
+                self._take_care(inbox)
             step = self.moves.requeue(held)
         [is_done] = await self.commit([step])
         await self._landed(held.to, held.env, alive=False)
@@ -320,13 +350,18 @@ class Courier:
         return stop
 
     async def take_final(self, delivery: Delivery) -> Handover | None:
-        """Lease a reply for the call that waits for it, None when it has gone through the inbox."""
+        """Lease a reply for the call that waits for it, None when it has gone through the inbox; `answered` is called when it is written."""
         parcel = await self.inboxes.parcel(delivery.env, delivery.to)
         if parcel is None:
             return None
-        for taken, leased in await self._lease([parcel], final=True):
-            return await self._handover(taken, leased)
-        return None
+        opened = await self._open(await self._lease([parcel], lasting=FINAL_LEASE))
+        return opened[0][1] if opened else None
+
+    async def answered(self, system: str, handover: Handover) -> None:
+        """Note that a waiting call was given its reply: from now on the end of the lease settles it. Until then it would be queued again."""
+        held = await self._delivery(system, handover.env)
+        if held is not None and held.state == "leased" and held.lease == handover.lease:
+            await self.commit([self.moves.finish(held)])
 
     async def outcomes(self, system: str, *, limit: int) -> list[Delivery]:
         """Return what became of what `system`, or a principal it stands for, sent and has not yet seen; oldest first."""
@@ -429,3 +464,8 @@ class ReplyWaiter:
         found = await self.courier.take_final(delivery)
         self._taken = found is not None
         return found
+
+
+def _size(parcel: Parcel) -> int:
+    """Return what the hand-over of a parcel takes from a receiver's credit."""
+    return len(parcel.compact) + sealing.opened_size(parcel.sealed)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import takewhile
 from typing import Protocol
 
 from lgsp.domain.envelope import Wire
@@ -60,10 +62,12 @@ class Attached:
 
 @dataclass(slots=True, kw_only=True)
 class Flight:
-    """A leased delivery and who holds it; None for a pull or a waiting call."""
+    """A leased delivery and who holds it; None for a pull."""
 
     delivery: Delivery
     holder: Attached | None
+    alone: bool = True
+    """Whether nothing else was in flight to this receiver since it took off: only then is a failure its own."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,17 +81,34 @@ class Inbox:
     cautious: bool = False
     """After an abnormal end with several in flight they go out one at a time, until one is settled."""
     bell: asyncio.Event = field(default_factory=asyncio.Event)
+    pulls: set[asyncio.Event] = field(default_factory=set)
+    """The bells of pulls that wait."""
+
+    def ring(self) -> None:
+        """Wake whoever hands out of this inbox: there may be room again."""
+        for bell in (self.bell, *self.pulls):
+            bell.set()
+
+    def take_off(self, delivery: Delivery, holder: Attached | None) -> None:
+        """Note a flight."""
+        if len(self.flights) == 1:  # of more than one, each is known to have company
+            for other in self.flights.values():
+                other.alone = False
+        self.flights[delivery.env] = Flight(delivery=delivery, holder=holder, alone=not self.flights)
+
+    def covered(self, sizes: Iterable[int]) -> int:
+        """Return how many deliveries of these sizes, in this order, the receivers' credit covers."""
+        trial = Inbox(system=self.system, attached=[replace(each) for each in self.attached])
+        return sum(1 for _ in takewhile(lambda size: trial.next_holder(size) is not None, sizes))
 
     def room(self, limit: int) -> int:
+        """Return how many deliveries may be taken for those who are attached, at most `limit`."""
+        return min(self.room_for_pull(limit), sum(each.deliveries for each in self.attached if each.ready))
+
+    def room_for_pull(self, limit: int) -> int:
         """Return how many deliveries may be taken now, at most `limit`."""
         if self.cautious:
             return 0 if self.flights else min(1, limit)
-        return min(limit, sum(each.deliveries for each in self.attached if each.ready))
-
-    def room_for_pull(self, limit: int) -> int:
-        """Return how many deliveries a pull may take."""
-        if self.cautious:
-            return 0 if self.flights else 1
         return limit
 
     def next_holder(self, size: int) -> Attached | None:

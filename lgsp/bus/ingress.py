@@ -155,7 +155,11 @@ class Ingress:
         )
         return Accept(
             exchange=exchange,
-            deliveries=tuple(self._delivery(exchange, target.inbox, judged) for target in leave.targets),
+            # A bridge that stands for two subscribers, or a system that subscribed twice, has one inbox and gets it once.
+            deliveries=tuple(
+                self._delivery(exchange, inbox, judged)
+                for inbox in dict.fromkeys(target.inbox for target in leave.targets)
+            ),
             sealed=self.body_keys.seal(day, read.env, read.wire.body),
             day=day,
             entry=self._entry(judged, exchange, links),

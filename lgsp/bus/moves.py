@@ -14,8 +14,9 @@ from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 from lgsp.ports.ledger import Move
 
-REASON_FORM: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
-POINTER_FORM: Final = re.compile(r"(?:/[A-Za-z0-9_*-]{1,64}){0,16}")
+REASON_FORM: Final = re.compile(r"(?!.*[0-9]{9})[a-z][a-z0-9_.-]{0,63}")
+POINTER_FORM: Final = re.compile(r"(?!.*[0-9]{9})(?:/[A-Za-z0-9_*-]{1,64}){0,16}")
+"""What a receiver gives as its reason, and where it found it. Nine digits in a row may be a person's number: these texts go into the log."""
 
 
 def begun_at(lease: str) -> datetime:
@@ -39,10 +40,10 @@ class Moves:
     gateway: str
     retry: RetryPolicy = RETRY
 
-    def lease(self, held: Delivery, *, lease: str, until: datetime, now: datetime, final: bool = False) -> Step:
-        """Lease a queued delivery for a hand-over; `final` when it goes out in the answer to a waiting call."""
+    def lease(self, held: Delivery, *, lease: str, until: datetime, now: datetime) -> Step:
+        """Lease a queued delivery for a hand-over."""
         entry = self._entry("msg.delivered", held, now, attempt=held.attempts + 1)
-        after = replace(held, state="leased", lease=lease, lease_until=until, due_at=None, final=final)
+        after = replace(held, state="leased", lease=lease, lease_until=until, due_at=None)
         return _step(held, after, expect=frozenset({"queued"}), entry=entry)
 
     def extend(self, held: Delivery, *, until: datetime) -> Step:
@@ -74,18 +75,25 @@ class Moves:
         """Count an attempt: wait for the next one, or park after the last."""
         if not REASON_FORM.fullmatch(code):
             raise Refusal(
-                "bad_request", "a code is lower case letters, digits, dot, dash or underscore", pointer="/code"
+                "bad_request", "a code is lower case letters, a few digits, dot, dash or underscore", pointer="/code"
             )
         counted = held.attempts + 1
         if self.retry.is_last(counted):
-            after = replace(_at_rest(held, "parked", code=code), attempts=counted)
-            event = "msg.parked"
-        else:
-            due = self.retry.due(counted, now, asked)
-            after = replace(_at_rest(held, "waiting", code=code), attempts=counted, due_at=due)
-            event = "msg.nacked"
-        entry = self._entry(event, held, now, code=code, attempt=counted)
+            return self.park(held, code=code, now=now, attempts=counted)
+        due = self.retry.due(counted, now, asked)
+        after = replace(_at_rest(held, "waiting", code=code), attempts=counted, due_at=due)
+        entry = self._entry("msg.nacked", held, now, code=code, attempt=counted)
         return _step(held, after, expect=frozenset({"leased"}), held_lease=held.lease, entry=entry)
+
+    def park(self, held: Delivery, *, code: str, now: datetime, attempts: int) -> Step:
+        """Set a leased delivery aside until a person decides."""
+        after = replace(_at_rest(held, "parked", code=code), attempts=attempts)
+        entry = self._entry("msg.parked", held, now, code=code, attempt=attempts)
+        return _step(held, after, expect=frozenset({"leased"}), held_lease=held.lease, entry=entry)
+
+    def finish(self, held: Delivery) -> Step:
+        """Note that a leased reply went out in a waiting call's answer: it is settled when its lease ends."""
+        return _step(held, replace(held, final=True), expect=frozenset({"leased"}), held_lease=held.lease)
 
     def requeue(self, held: Delivery) -> Step:
         """Queue a delivery again without counting an attempt: its lease or pause is over, or its receiver went away."""

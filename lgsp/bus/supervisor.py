@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
@@ -31,9 +32,9 @@ class Tasks:
     group: asyncio.TaskGroup
     running: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def spawn(self, name: str, work: Awaitable[None]) -> None:
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` until it ends or the gateway does."""
-        task = self.group.create_task(_awaited(work), name=name)
+        task = self.group.create_task(work, name=name)
         self.running.add(task)
         task.add_done_callback(self.running.discard)
 
@@ -41,10 +42,6 @@ class Tasks:
         """End all of them."""
         for task in list(self.running):
             task.cancel()
-
-
-async def _awaited(work: Awaitable[None]) -> None:
-    await work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +68,11 @@ class Bus:
     tasks: Tasks
 
     async def start(self) -> None:
-        """Take up the directory, open the log, take back what was leased, and begin to sweep."""
+        """Check the log, take up the directory, open the log, take back what was leased, and begin to sweep."""
+        await self.auditor.check()
         self.tasks.spawn("sequencer", self.sequencer.run())
         await self.registry.reload()
+        await self.courier.body_keys.load()
         await self.steward.open_log()
         await self.quotas.load(self.ledger)
         await self.sweep.take_back()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from lgsp.bus.auditor import Auditor
@@ -11,6 +11,7 @@ from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.moves import Moves, Step
 from lgsp.bus.sequencer import Sequencer
+from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import Delivery
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
@@ -36,6 +37,8 @@ class Sweep:
     refusals: EdgeRefusals
     moves: Moves
     clock: Clock
+    _unwritten: list[Draft] = field(default_factory=list)
+    """Summed entries that the ledger has not taken yet."""
 
     async def run(self) -> None:
         """Sweep until cancelled; an engine that is away is tried again."""
@@ -85,10 +88,11 @@ class Sweep:
             await self.courier.commit([self.moves.requeue(held)])
 
     async def flush_refusals(self) -> None:
-        """Write the summed entries of the minute."""
-        drafts = self.refusals.drain()
-        if drafts:
-            await self.sequencer.submit(*(Note(entry=entry) for entry in drafts))
+        """Write the summed entries of the minute; while the ledger is away they are kept."""
+        self._unwritten += self.refusals.drain()
+        if self._unwritten:
+            await self.sequencer.submit(*(Note(entry=entry) for entry in self._unwritten))
+            self._unwritten.clear()
 
     async def take_back(self) -> None:
         """Queue again what was leased when the gateway last died: for a gateway that starts alone on its ledger."""

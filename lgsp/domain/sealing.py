@@ -39,6 +39,11 @@ def open_sealed(key: bytes, env_hash: str, sealed: bytes) -> bytes:
         raise SealBroken("the sealed body does not open with this key and env hash") from None
 
 
+def opened_size(sealed: bytes) -> int:
+    """Return the size of the body in these sealed bytes."""
+    return max(len(sealed) - NONCE_BYTES - TAG_BYTES, 0)
+
+
 def _cipher(key: bytes) -> AESGCM:
     if len(key) != KEY_BYTES:
         raise ValueError("a body key has 32 bytes")

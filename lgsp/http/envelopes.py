@@ -47,7 +47,8 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
         return _receipt_response(receipted, applied=True)
     text = f'{{"receipt":{receipted.receipt},"reply":{{"envelope":{frames.envelope(reply.wire)},"receipt":{reply.receipt}}}}}'
     # The signer's inbox holds the reply: the asker's own, or that of the bridge which stands for it.
-    return await inbox.hand_out(request, asked.key.owner, [reply], text, headers={"Preference-Applied": f"wait={wait}"})
+    applied = {"Preference-Applied": f"wait={wait}"}
+    return await inbox.hand_out(request, asked.key.owner, [reply], text, headers=applied, final=True)
 
 
 async def _wire_of(request: web.Request) -> Wire:

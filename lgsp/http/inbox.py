@@ -46,17 +46,31 @@ async def hand_out(
     text: str,
     *,
     headers: Mapping[str, str] | None = None,
+    final: bool = False,
 ) -> web.StreamResponse:
-    """Write the answer that carries these leased deliveries, and give them back when the caller has hung up."""
+    """Write the answer that carries these leased deliveries, and give them back when the caller has hung up; `final` ones need no ack."""
     response = web.Response(text=text, content_type="application/json", headers=headers)
+    courier = request.app[BUS].courier
+    written = await _write(request, response)
+    with suppress(
+        Refusal
+    ):  # the ledger is away: the leases end by themselves, and what was final comes through the inbox too
+        if not written:
+            await courier.give_back(system, handovers)
+        elif final:
+            for handover in handovers:
+                await courier.answered(system, handover)
+    return response
+
+
+async def _write(request: web.Request, response: web.Response) -> bool:
+    """Write an answer and tell whether there was anybody to write it to."""
     with suppress(ConnectionError):  # it hung up meanwhile: like what was never written
         if not is_gone(request):
             await response.prepare(request)
             await response.write_eof()
-            return response
-    with suppress(Refusal):  # the ledger is away: the leases end by themselves
-        await request.app[BUS].courier.give_back(system, handovers)
-    return response
+            return True
+    return False
 
 
 async def post_acks(request: web.Request) -> web.Response:

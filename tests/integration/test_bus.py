@@ -19,7 +19,7 @@ from lgsp.errors import Refusal
 from lgsp.testing.bus import Tray, ack_of, publish, running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import FISHERIES, LOG, NDXP, POPULATION, World
+from lgsp.testing.world import FISHERIES, LOG, NDXP, POLICE, POPULATION, VERIFY_SCHEMA, World
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -162,6 +162,39 @@ async def test_a_second_ack_is_settled_once(bus, world):
     assert sum(event["ev"] == "msg.acked" for event in await events(bus)) == 1
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"outcome": "accepted", "note": "a word too many"},
+        {"outcome": "rejected", "code": "no-such-owner-099000000001"},
+        {"outcome": "rejected", "code": "schema", "pointer": "/rows/099000000001"},
+        {"outcome": "perhaps"},
+        {"outcome": "accepted", "env": 1},
+        {"outcome": "accepted", "code": " " * 3_000},
+    ],
+    ids=["another member", "a number in the code", "a number in the pointer", "another outcome", "no env", "too long"],
+)
+async def test_an_ack_with_anything_else_in_it_settles_nothing(bus, world, item):
+    request = world.envelope()
+    await bus.ingress.submit(request, peer="test")
+    head = statements.ack_head(system=NDXP, at=world.now)
+    encoded = json.dumps({"env": request.hash} | item).encode()
+    [statement] = statements.sign_batch([encoded], head, typ=statements.ACK, signer=world.signers["ndxp"])
+    with pytest.raises(Refusal, match="ack_invalid"):
+        await bus.courier.acknowledge(NDXP, statement)
+    assert await states(bus, request.hash) == [("queued", 0)]
+
+
+async def test_an_ack_under_a_signature_of_any_size_settles_nothing(bus, world):
+    request = world.envelope()
+    await bus.ingress.submit(request, peer="test")
+    head = statements.ack_head(system=NDXP, at=world.now) | {"more": "x" * 8_000}
+    item = statements.ack_item(request.hash, "accepted")
+    [statement] = statements.sign_batch([item], head, typ=statements.ACK, signer=world.signers["ndxp"])
+    with pytest.raises(Refusal, match="ack_invalid"):
+        await bus.courier.acknowledge(NDXP, statement)
+
+
 @pytest.mark.parametrize(("signer", "system"), [("fisheries", NDXP), ("ndxp", FISHERIES), ("police", NDXP)])
 async def test_an_ack_by_another_system_settles_nothing(bus, world, signer, system):
     request = world.envelope()
@@ -211,6 +244,96 @@ async def test_after_an_abnormal_end_several_come_back_uncounted_and_go_out_one_
     await bus.courier.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, second.handed[0].env)[0])
     await until(lambda: len(second.handed) == 3)
     await careful.detach(orderly=True)
+
+
+async def test_without_credit_nothing_goes_out_one_at_a_time_either(bus, world):
+    for number in (1, 2):
+        await bus.ingress.submit(world.envelope(number=number), peer="test")
+    first = Tray()
+    crashing = bus.courier.attach(NDXP, first)
+    crashing.credit(8, 1 << 20)
+    await until(lambda: len(first.handed) == 2)
+    await crashing.detach(orderly=False)
+    size = await bus.ledger.size()
+    silent = bus.courier.attach(NDXP, Tray())
+    for _ in range(20):
+        await asyncio.sleep(0)
+        await bus.sequencer.settle()
+    assert await bus.ledger.size() == size
+    await silent.detach(orderly=True)
+
+
+async def test_what_the_byte_credit_does_not_cover_is_not_leased(bus, world):
+    wires = [world.envelope(number=number) for number in (1, 2, 3)]
+    tray = Tray()
+    attached = bus.courier.attach(NDXP, tray)
+    for wire in wires:
+        await bus.ingress.submit(wire, peer="test")
+    attached.credit(
+        100, len(wires[0].compact) + len(wires[0].body) + 1
+    )  # the second one goes beyond it, the third one stays
+    await until(lambda: len(tray.handed) == 2)
+    await bus.sequencer.settle()
+    assert sum(event["ev"] == "msg.delivered" for event in await events(bus)) == 2
+    attached.credit(0, 1 << 20)
+    await until(lambda: len(tray.handed) == 3)
+    await attached.detach(orderly=True)
+
+
+async def test_leases_that_end_together_count_no_attempt(bus, world, clock):
+    wires = [world.envelope(number=number) for number in (1, 2)]
+    for wire in wires:
+        await bus.ingress.submit(wire, peer="test")
+    assert len(await bus.courier.pull(NDXP, limit=2, wait=1)) == 2
+    clock.advance(61)
+    await bus.sweep.once()
+    assert [await states(bus, wire.hash) for wire in wires] == [[("queued", 0)], [("queued", 0)]]
+    assert len(await bus.courier.pull(NDXP, limit=2, wait=1)) == 1
+
+
+async def test_streams_that_break_one_after_the_other_count_no_attempt_for_what_flew_together(bus, world):
+    wires = [world.envelope(number=number) for number in (1, 2)]
+    trays = [Tray(), Tray()]
+    streams = [bus.courier.attach(NDXP, tray) for tray in trays]
+    for stream, wire in zip(streams, wires, strict=True):
+        stream.credit(1, 1 << 20)
+        await bus.ingress.submit(wire, peer="test")
+    await until(lambda: all(tray.handed for tray in trays))
+    for stream in streams:
+        await stream.detach(orderly=False)
+    assert [await states(bus, wire.hash) for wire in wires] == [[("queued", 0)], [("queued", 0)]]
+
+
+async def test_an_old_ack_that_comes_again_does_not_end_the_care(bus, world):
+    wires = [world.envelope(number=number) for number in (1, 2, 3)]
+    for wire in wires:
+        await bus.ingress.submit(wire, peer="test")
+    tray = Tray()
+    crashing = bus.courier.attach(NDXP, tray)
+    crashing.credit(3, 1 << 20)
+    await until(lambda: len(tray.handed) == 3)
+    statement = ack_of(world, "ndxp", NDXP, wires[0].hash)[0]
+    await bus.courier.acknowledge(NDXP, statement)
+    await crashing.detach(orderly=False)
+    await bus.courier.acknowledge(NDXP, statement)
+    assert len(await bus.courier.pull(NDXP, limit=3, wait=1)) == 1
+
+
+async def test_a_pull_that_waits_with_care_goes_on_when_the_one_in_flight_is_settled(bus, world):
+    wires = [world.envelope(number=number) for number in (1, 2)]
+    for wire in wires:
+        await bus.ingress.submit(wire, peer="test")
+    tray = Tray()
+    crashing = bus.courier.attach(NDXP, tray)
+    crashing.credit(2, 1 << 20)
+    await until(lambda: len(tray.handed) == 2)
+    await crashing.detach(orderly=False)
+    [first] = await bus.courier.pull(NDXP, limit=2, wait=1)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(bus.courier.pull(NDXP, limit=2, wait=60))
+        await asyncio.sleep(0)
+        await bus.courier.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, first.env)[0])
+    assert [handed.env for handed in waiting.result()] == [wires[1].hash]
 
 
 async def test_a_poison_message_parks_itself_and_nobody_else(bus, world, clock):
@@ -275,6 +398,7 @@ async def test_a_waiting_call_gets_its_reply_and_keeps_it_when_the_lease_ends(bu
         handed = await waiter.wait(1)
     assert handed is not None
     assert handed.wire == reply
+    await bus.courier.answered(FISHERIES, handed)
     clock.advance(31)
     await bus.sweep.once()
     assert await states(bus, reply.hash) == [("acked", 0)]
@@ -286,10 +410,24 @@ async def test_a_reply_that_a_waiting_call_was_given_is_settled_even_when_it_exp
         await bus.ingress.submit(request, peer="test")
         reply = world.reply(request, expirytime="2026-11-22T00:16:41.000Z")
         await bus.ingress.submit(reply, peer="test")
-        assert await waiter.wait(1) is not None
+        handed = await waiter.wait(1)
+    await bus.courier.answered(FISHERIES, handed)
     clock.advance(60)
     await bus.sweep.once()
     assert await states(bus, reply.hash) == [("acked", 0)]
+
+
+async def test_a_reply_whose_answer_was_never_written_comes_through_the_inbox(bus, world, clock):
+    request = world.envelope()
+    with bus.courier.expect_reply(FISHERIES, "0199a1f2-7b1c-7000-8000-000000000001") as waiter:
+        await bus.ingress.submit(request, peer="test")
+        reply = world.reply(request)
+        await bus.ingress.submit(reply, peer="test")
+        assert await waiter.wait(1) is not None
+    clock.advance(31)
+    await bus.sweep.once()
+    [handed] = await bus.courier.pull(FISHERIES, limit=1, wait=1)
+    assert (handed.wire, handed.attempt) == (reply, 1)
 
 
 async def test_a_reply_that_comes_after_the_wait_is_in_the_inbox(bus, world):
@@ -377,6 +515,13 @@ async def test_every_entry_is_proven_under_a_signed_checkpoint(bus, world):
         assert found.size == size
 
 
+async def test_a_checkpoint_that_was_given_out_is_kept(bus, world):
+    await bus.ingress.submit(world.envelope(), peer="test")
+    note = await bus.auditor.checkpoint()
+    await bus.auditor.keep()
+    assert await bus.ledger.checkpoint() == note
+
+
 async def test_no_number_of_a_person_is_in_the_log(bus, world):
     await bus.ingress.submit(world.envelope(), peer="test")
     size = await bus.ledger.size()
@@ -406,6 +551,25 @@ async def test_a_repeated_request_takes_no_reply_from_the_call_that_waits_for_it
             await bus.ingress.submit(world.reply(request), peer="test")
             assert await second.wait(0.01) is None
         assert await waiter.wait(1) is not None
+
+
+async def test_who_subscribed_twice_gets_an_event_once(world, store, clock):
+    changed = "vn.lgsp.fisheries.vessel.changed.v1"
+    topic = f"urn:lgsp:topic:{changed}"
+    service = {"kind": "service", "id": changed, "schemas": [VERIFY_SCHEMA], "lane": "event"}
+    grant = {
+        "kind": "grant", "id": "g-event", "grantee": FISHERIES, "type": changed, "audience": topic, "since": 1, "basis": "Decree",
+        "purposes": ["dpv:IdentityVerification"],
+    }  # fmt: skip
+    twice = [
+        {"kind": "subscription", "id": name, "subscriber": POLICE, "type": changed, "since": 1}
+        for name in ("s-1", "s-2")
+    ]
+    told = World.make(added=[service, grant, *twice])
+    event = told.envelope(type=changed, audience=topic, legalbasis=None, procedure=None, authid=None)
+    async with running_bus(told, store, clock=clock, entropy=SeededEntropy(1, clock)) as bus:
+        await bus.ingress.submit(event, peer="test")
+        assert [delivery.to for delivery in await bus.courier.inboxes.deliveries(event.hash)] == [POLICE]
 
 
 async def test_a_draining_bus_takes_nothing_in(bus, world):

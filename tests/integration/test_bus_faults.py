@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from lgsp.backends.memory import MemoryLedger
-from lgsp.errors import Refusal
+from lgsp.errors import Refusal, Unusable
 from lgsp.testing.bus import Tray, running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import NDXP, World
+from lgsp.testing.world import FISHERIES, NDXP, World, made_up_id
 
 
 class FailingLedger(MemoryLedger):
@@ -22,6 +22,7 @@ class FailingLedger(MemoryLedger):
         super().__init__()
         self.commit_fault = None
         self.queued_fault = None
+        self.damaged = set()
         self.reads = 0
         self.committing = asyncio.Event()
         self.may_commit = asyncio.Event()
@@ -38,7 +39,14 @@ class FailingLedger(MemoryLedger):
         self.reads += 1
         if self.queued_fault is not None:
             raise self.queued_fault
-        return await super().queued(inbox, lane, limit, skip)
+        return [self._damage(parcel) for parcel in await super().queued(inbox, lane, limit, skip)]
+
+    async def parcel(self, env, to):
+        found = await super().parcel(env, to)
+        return None if found is None else self._damage(found)
+
+    def _damage(self, parcel):
+        return replace(parcel, sealed=bytes(40)) if parcel.delivery.env in self.damaged else parcel
 
 
 @pytest.fixture
@@ -66,6 +74,18 @@ async def until(condition, seconds=5.0):
             await asyncio.sleep(0.002)
 
 
+async def fail_while_two_wait(bus, store, callers, ask):
+    """Fail the commit of the first caller, while the second one waits for the next."""
+    store.may_commit.clear()
+    store.committing.clear()
+    callers.create_task(ask(bus))
+    await store.committing.wait()
+    callers.create_task(ask(bus))
+    store.commit_fault = RuntimeError("no such thing was foreseen")
+    store.may_commit.set()
+    await asyncio.Event().wait()
+
+
 async def test_a_gateway_whose_sequencer_fails_ends_and_answers_whoever_waits(world, store, clock):
     answers = []
 
@@ -74,18 +94,14 @@ async def test_a_gateway_whose_sequencer_fails_ends_and_answers_whoever_waits(wo
             await bus.ingress.submit(world.envelope(), peer="test")
         answers.append("unavailable")
 
+    async def live(callers):
+        async with run(world, store, clock) as bus:
+            bus.refusals.count("signature", "192.0.2.1")
+            await fail_while_two_wait(bus, store, callers, ask)
+
     async with asyncio.timeout(5), asyncio.TaskGroup() as callers:
         with pytest.raises(BaseExceptionGroup) as ended:
-            async with run(world, store, clock) as bus:
-                bus.refusals.count("signature", "192.0.2.1")
-                store.may_commit.clear()
-                store.committing.clear()
-                callers.create_task(ask(bus))
-                await store.committing.wait()
-                callers.create_task(ask(bus))
-                store.commit_fault = RuntimeError("no such thing was foreseen")
-                store.may_commit.set()
-                await asyncio.Event().wait()
+            await live(callers)
     assert ended.group_contains(RuntimeError, match="no such thing")
     assert answers == ["unavailable", "unavailable"]
 
@@ -123,3 +139,108 @@ async def test_a_ledger_that_cannot_be_read_for_a_moment_stops_no_delivery(world
         store.queued_fault = None
         await until(lambda: bridge.handed)
         await attached.detach(orderly=True)
+
+
+async def states(bus, wire):
+    return [(held.state, held.code) for held in await bus.courier.inboxes.deliveries(wire.hash)]
+
+
+async def test_a_body_that_does_not_open_is_parked_and_its_neighbours_are_delivered(world, store, clock):
+    broken, sound = world.envelope(number=1), world.envelope(number=2)
+    store.damaged.add(broken.hash)
+    async with run(world, store, clock) as bus:
+        for wire in (broken, sound):
+            await bus.ingress.submit(wire, peer="test")
+        bridge = Tray()
+        attached = bus.courier.attach(NDXP, bridge)
+        attached.credit(8, 1 << 20)
+        await until(lambda: bridge.handed)
+        assert [handed.env for handed in bridge.handed] == [sound.hash]
+        assert await states(bus, broken) == [("parked", "body_lost")]
+        await attached.detach(orderly=True)
+
+
+async def test_a_reply_whose_body_does_not_open_is_not_taken_for_given(world, store, clock):
+    request = world.envelope()
+    reply = world.reply(request)
+    store.damaged.add(reply.hash)
+    async with run(world, store, clock) as bus:
+        with bus.courier.expect_reply(FISHERIES, made_up_id(1)) as waiter:
+            await bus.ingress.submit(request, peer="test")
+            await bus.ingress.submit(reply, peer="test")
+            assert await waiter.wait(1) is None
+        assert await states(bus, reply) == [("parked", "body_lost")]
+
+
+async def test_a_gateway_with_another_key_file_of_bodies_does_not_start(world, store, clock, monkeypatch):
+    async with run(world, store, clock) as bus:
+        await bus.ingress.submit(world.envelope(), peer="test")
+    monkeypatch.setattr("lgsp.testing.bus.SECRET", bytes([1]) * 32)
+    with pytest.raises(BaseExceptionGroup) as refused:
+        async with run(world, store, clock):
+            pytest.fail("it started")
+    assert refused.group_contains(Unusable, match="key_file_broken")
+
+
+def cut_off_the_last_entry(tables):
+    tables.entries.pop()
+    tables.leaves.pop()
+
+
+def put_another_entry_under_the_checkpoint(tables):
+    tables.leaves[0] = bytes(32)
+
+
+def change_an_entry_after_the_checkpoint(tables):
+    tables.entries[-1] = tables.entries[-1].replace(b"msg.accepted", b"msg.rejected")
+
+
+def forge_the_checkpoint(tables):
+    kept = tables.rows.checkpoints
+    for size, note in kept.items():
+        kept[size] = note.replace("lgsp.example.vn", "lgsp.example.xn")
+
+
+@pytest.mark.parametrize(
+    ("tamper", "words"),
+    [
+        (cut_off_the_last_entry, "its checkpoint was signed over"),
+        (put_another_entry_under_the_checkpoint, "are not those of the signed checkpoint"),
+        (change_an_entry_after_the_checkpoint, "is not the one that was written"),
+        (forge_the_checkpoint, "the kept checkpoint"),
+    ],
+)
+async def test_a_gateway_does_not_start_on_a_log_that_was_changed(world, store, clock, tamper, words):
+    async with run(world, store, clock) as bus:
+        await bus.auditor.keep()
+        await bus.ingress.submit(world.envelope(), peer="test")
+        if tamper is not change_an_entry_after_the_checkpoint:
+            await bus.auditor.keep()
+        store.commit_fault = Refusal("unavailable")  # so the last entry stays without a checkpoint
+    store.commit_fault = None
+    tamper(store._tables)
+    with pytest.raises(BaseExceptionGroup) as refused:
+        async with run(world, store, clock):
+            pytest.fail("it started")
+    assert refused.group_contains(Unusable, match=f"log_broken.*{words}")
+
+
+async def test_a_gateway_starts_again_on_the_log_it_left(world, store, clock):
+    async with run(world, store, clock) as bus:
+        await bus.ingress.submit(world.envelope(), peer="test")
+    async with run(world, store, clock) as bus:
+        assert await bus.auditor.checkpoint() == await bus.ledger.checkpoint()
+
+
+async def test_refusals_summed_while_the_ledger_is_away_are_written_when_it_is_back(world, store, clock):
+    async with run(world, store, clock) as bus:
+        size = await bus.ledger.size()
+        bus.refusals.count("signature", "192.0.2.1")
+        store.commit_fault = Refusal("unavailable")
+        with pytest.raises(Refusal, match="unavailable"):
+            await bus.sweep.flush_refusals()
+        store.commit_fault = None
+        await bus.sweep.flush_refusals()
+        await bus.sweep.flush_refusals()
+        [entry] = await bus.ledger.entries(size, size + 5)
+    assert b'"ev":"edge.refused"' in entry

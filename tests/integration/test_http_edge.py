@@ -150,6 +150,14 @@ async def test_a_caller_that_waits_gets_the_reply_in_the_same_answer(edge, world
     assert envelope.from_structured(answer.members["reply"]["envelope"]) == reply
     assert json.loads(answer.members["reply"]["receipt"]["item"])["env"] == reply.hash
     assert json.loads(answer.members["receipt"]["item"])["env"] == request.hash
+    await until_final(edge, reply.hash)
+
+
+async def until_final(edge, env):
+    """Wait until the reply counts as given: that is noted after its answer is written."""
+    async with asyncio.timeout(5):
+        while not [held for held in await edge.bus.courier.inboxes.deliveries(env) if held.final]:
+            await asyncio.sleep(0.005)
 
 
 async def test_a_reply_that_does_not_come_in_time_comes_through_the_inbox(edge, world):
