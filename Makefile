@@ -2,7 +2,7 @@
 COMPILE = uv pip compile pyproject.toml --quiet --group build --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header $(LOCK_ARGS)
 
-.PHONY: help demo test test-long lint lock clean
+.PHONY: help demo test test-long lint docs lock clean
 
 help: ## this list | danh sách này
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\) | \(.*\)/\1|\2|\3/p' Makefile \
@@ -23,6 +23,10 @@ test-long: ## minutes of chaos, fuzzing and volume | các phép thử dài: sự
 lint: ## lint, types and import contracts alone | chỉ kiểm tra mã nguồn, kiểu và tầng
 	@.ci/setup dev
 	@.ci/test lint
+
+docs: ## write docs/refusals.md and docs/vi/refusals.md anew from the catalogue | ghi lại docs/refusals.md và docs/vi/refusals.md theo danh mục
+	@.ci/setup dev
+	@.venv/bin/python .ci/refusals.py
 
 # Versions that already stand in the locks are kept: LOCK_ARGS=--upgrade moves all, LOCK_ARGS="--upgrade-package NAME" one.
 lock: ## write the lock files anew from pyproject.toml (needs uv) | ghi lại tệp khoá phiên bản từ pyproject.toml (cần uv)

@@ -27,6 +27,8 @@ from lgsp.errors import Refusal, Unusable
 
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
+SOCKET_PATH_BYTES: Final = 107
+"""What `sun_path` of unix(7) holds, without its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,19 @@ class DataFolder:
     def system(self, urn: str) -> Path:
         """Return the folder of a system given by URN: `systems/H01.12-vnfishbase`."""
         return self.root / "systems" / names.short_system(urn).replace("/", "-")
+
+
+@contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """Give a name of a socket's file that fits where the kernel takes 107 bytes, for as long as the block runs (Linux: by way of /proc)."""
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class Auditor:
 
     def _opened(self, note: str) -> Checkpoint:
         try:
-            return open_checkpoint(note, NoteKey(name=self.origin, kind=LOG_KEY, public=self._public()))
+            return open_checkpoint(note, NoteKey(name=self.origin, kind=LOG_KEY, public=self.key.public.x))
         except NoteInvalid as error:
             raise _broken(f"the kept checkpoint: {error}") from None
 
@@ -88,10 +88,7 @@ class Auditor:
 
     def _sign(self, size: int, root: bytes) -> str:
         body = checkpoint_body(Checkpoint(origin=self.origin, size=size, root=root))
-        return notes.sign_note(body, self.origin, self.key.sign, self._public())
-
-    def _public(self) -> bytes:
-        return self.key.handle.public_key().public_bytes_raw()  # type: ignore[union-attr]
+        return notes.sign_note(body, self.origin, self.key.sign, self.key.public.x)
 
     async def keep(self) -> None:
         """Store the present checkpoint when the log has grown since the last stored one."""

@@ -29,7 +29,7 @@ from lgsp.machine import SystemClock
 STEPS: Final[tuple[tuple[str, str], ...]] = (
     ("sizes", "kích thước"),
     ("form and base64url", "dạng và base64url"),
-    ("protected header", "tiêu đề được ký"),
+    ("protected header", "phần đầu được bảo vệ"),
     ("kind of object", "loại đối tượng"),
     ("key is registered, in force and of the right role", "khóa đã đăng ký, còn hiệu lực, đúng vai trò"),
     ("algorithm is the key's", "thuật toán đúng với khóa"),

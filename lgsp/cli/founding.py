@@ -191,8 +191,7 @@ def _settings(founding: Founding, registrar: PrivateKey) -> str:
 
 def trust_of(bus: str, origin: str, registrar: PrivateKey, log: PrivateKey) -> Trust:
     """Return what outsiders pin of a bus with these keys."""
-    public = log.handle.public_key().public_bytes_raw()  # type: ignore[union-attr]
-    return Trust(bus=bus, registrar=registrar.public, log=NoteKey(name=origin, kind=LOG_KEY, public=public))
+    return Trust(bus=bus, registrar=registrar.public, log=NoteKey(name=origin, kind=LOG_KEY, public=log.public.x))
 
 
 async def _publish_first(

@@ -71,17 +71,21 @@ async def _publish_there(folder: DataFolder, sealed: Sealed, reason: str) -> int
         "documents": {urn: document.decode() for urn, document in sealed.documents.items()},
         "reason": reason,
     }
-    connector = aiohttp.UnixConnector(path=str(folder.admin_socket))
     try:
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=TIME_LIMIT) as session,
-            session.post("http://gateway/admin/directory", json=call) as answer,
-        ):
-            return int(_accepted(answer.ok, await answer.json(content_type=None))["version"])
+        with datafolder.short_path(folder.admin_socket) as name:
+            return await _posted(name, call)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise Unusable(
             "unavailable", f"the gateway does not answer on {folder.admin_socket}: {type(error).__name__}"
         ) from None
+
+
+async def _posted(socket: str, call: dict[str, Any]) -> int:
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=socket), timeout=TIME_LIMIT) as session,
+        session.post("http://gateway/admin/directory", json=call) as answer,
+    ):
+        return int(_accepted(answer.ok, await answer.json(content_type=None))["version"])
 
 
 def _accepted(ok: bool, members: dict[str, Any]) -> dict[str, Any]:  # noqa: FBT001 - the answer's own word

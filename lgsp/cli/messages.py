@@ -26,7 +26,7 @@ def send(  # noqa: PLR0913 - one parameter for each attribute that may be stated
     context: typer.Context,
     *,
     type_: Annotated[str, typer.Argument(metavar="TYPE", help="Message type | loại thông điệp")],
-    audience: Annotated[str, typer.Argument(metavar="TO", help="System (H01.21/police), agency or topic | nơi nhận")],
+    audience: Annotated[str, typer.Argument(metavar="TO", help="System (H01.21/police), agency or topic | bên nhận")],
     body: Annotated[Path, typer.Argument(metavar="FILE", help="The body, JSON; - is standard input | nội dung JSON")],
     system: System,
     schema: Annotated[

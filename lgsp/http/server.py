@@ -17,6 +17,7 @@ from typing import Final
 
 from aiohttp import web
 
+from lgsp import datafolder
 from lgsp.bus.supervisor import Bus
 from lgsp.errors import Defect, Unusable
 from lgsp.http.admin import create_admin_app
@@ -139,7 +140,8 @@ def _bound_file(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(OWNER_ONLY)
     try:
-        sock.bind(str(path))
+        with datafolder.short_path(path) as name:
+            sock.bind(name)
     except OSError as error:
         sock.close()
         raise Unusable("listen_refused", f"{path}: {error.strerror or error}") from None

@@ -348,7 +348,10 @@ class Client:
                 await self._sender.outcome(frames.became(frame))
             case "refused":
                 self._sender.refused(frame)
-                self._receiver.refused(str(frame.get("env", "")))
+                if frames.may_repeat_ack(frame):
+                    self._receiver.refused(frames.text(frame, "env"))
+                else:
+                    self._receiver.not_taken(str(frame.get("env", "")))
         self._look_quiet()
 
     def _committed(self, committed: Committed) -> None:
@@ -432,6 +435,7 @@ class Client:
             async with asyncio.timeout(seconds):
                 await self._quiet.wait()
         self._sender.backlog.stop()
+        self._receiver.stop()
 
     def _look_quiet(self) -> None:
         """Note, while the client is ending, that nothing is on its way any more, or has no way to go."""

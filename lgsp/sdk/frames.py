@@ -190,6 +190,11 @@ def problem(frame: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def may_repeat_ack(frame: dict[str, Any]) -> bool:
+    """Tell whether a refusal is of something about a delivery that the bus will take another time."""
+    return "ref" not in frame and "env" in frame and problem(frame).get("retryable") is True
+
+
 def seconds(frame: dict[str, Any], name: str, *, most: float) -> float:
     """Return a duration between 0 and `most`, 0 when it is absent."""
     value = frame.get(name)

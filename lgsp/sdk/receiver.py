@@ -31,6 +31,9 @@ HOLD_MOST: Final = 600.0
 """Seconds in hand after which it is not extended any more: the row decides again (protocol section 5)."""
 DIRECTORY_PAUSE: Final = 5.0
 """Seconds after which a delivery is asked for again whose directory could not be fetched."""
+AGAIN_FIRST: Final = 0.5
+AGAIN_LONGEST: Final = 30.0
+"""Seconds after which acks go out again that the bus could not write down; the pause doubles until it takes one."""
 
 
 class Receiver:
@@ -57,6 +60,9 @@ class Receiver:
         self._in_hand: dict[str, Message] = {}
         self._expected: dict[str, list[asyncio.Future[Message]]] = {}
         self._unsettled: set[str] = set()
+        self._refused: set[str] = set()
+        self._repeating: asyncio.TimerHandle | None = None
+        self._pause = AGAIN_FIRST
         self._credit: Gathering[int] = Gathering(self._give_credit)
         self._confirmed: Gathering[str] = Gathering(self._mark_settled)
 
@@ -64,6 +70,7 @@ class Receiver:
 
     def opened(self) -> None:
         """Repeat the acks that the bus has not confirmed, then allow deliveries."""
+        self.stop()
         for env, statement in marks.unsettled(self._box.reader):
             self.acked(env, statement)
         for message in self._in_hand.values():
@@ -78,12 +85,33 @@ class Receiver:
 
     def confirmed(self, env: str) -> None:
         """The bus has the ack."""
+        self._pause = AGAIN_FIRST
         self._unsettled.discard(env)
         self._confirmed.add(env)
 
-    def refused(self, env: str) -> None:
-        """The bus does not take the ack; it is repeated on the next stream, and nobody waits for it on this one."""
+    def not_taken(self, env: str) -> None:
+        """Wait no more on this stream for an ack that the bus does not take; it is repeated on the next one."""
         self._unsettled.discard(env)
+
+    def refused(self, env: str) -> None:
+        """Have an ack sent again that the bus could not take just now: the delivery would wait for the end of its lease."""
+        self._refused.add(env)
+        if self._repeating is None:
+            self._repeating = asyncio.get_running_loop().call_later(self._pause, self._repeat)
+            self._pause = min(self._pause * 2, AGAIN_LONGEST)
+
+    def _repeat(self) -> None:
+        refused = self._refused
+        self.stop()
+        for env, statement in marks.unsettled(self._box.reader):
+            if env in refused:
+                self.acked(env, statement)
+
+    def stop(self) -> None:
+        """Repeat no ack that was refused; all go out when the next stream opens."""
+        if self._repeating is not None:
+            self._repeating.cancel()
+        self._repeating, self._refused = None, set()
 
     @property
     def quiet(self) -> bool:

@@ -8,16 +8,20 @@ import subprocess
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import structlog
 
+from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.root import run
+from lgsp.config import Settings
+from lgsp.domain import strictjson
 
 FISHERY = """
 [[agency]]
@@ -283,3 +287,30 @@ def _pieces(text: str) -> tuple[str, ...]:
 def search_for() -> Callable[[Iterable[str], Iterable[str]], Search]:
     """Return the function that makes a search for numbers and names."""
     return Search.of
+
+
+# --- the story of the demo, for tests that disturb it -------------------------------------------------------------------------------------
+
+
+class Dark:
+    """A stage that nobody looks at."""
+
+    def act(self, name): ...
+    def stay(self, url): ...
+    def progress(self, step, done, total): ...
+
+
+@pytest.fixture
+def dark() -> Dark:
+    return Dark()
+
+
+@pytest.fixture
+def entries_of() -> Callable[[Path], Awaitable[list[dict[str, Any]]]]:
+    """Return the function that reads every entry of the log in a data folder."""
+
+    async def entries(data: Path) -> list[dict[str, Any]]:
+        async with open_kept(Settings.load(data)) as kept:
+            return [strictjson.parse_object(entry) for entry in await kept.store.entries(0, await kept.store.size())]
+
+    return entries

@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from lgsp.domain import admission, base64url, jws, keys, records, statements
+from lgsp.domain import admission, algorithms, base64url, jws, keys, records, statements
 from lgsp.domain.envelope import Wire, format_time
 from lgsp.domain.exchange import Exchange
 from lgsp.errors import Refusal
@@ -109,13 +109,13 @@ def test_r09_keys_overlap_from_the_start_of_the_new_to_the_end_of_the_old(versio
 
 
 LOW_ORDER = [
-    keys.ED25519_PRIME - 1,
+    algorithms.ED25519_PRIME - 1,
     0,
     1,
     55188659117513257062467267217118295137698188065244968500265048394206261417927,
     2707385501144840649318225287225658788936804267575313519463743609750303402022,
 ]
-NOT_CANONICAL = [keys.ED25519_PRIME, keys.ED25519_PRIME + 1, keys.ED25519_PRIME + 3, 2**255 - 1]
+NOT_CANONICAL = [algorithms.ED25519_PRIME, algorithms.ED25519_PRIME + 1, algorithms.ED25519_PRIME + 3, 2**255 - 1]
 
 
 @pytest.mark.parametrize("sign", [0, 1 << 255])

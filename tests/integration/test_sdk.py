@@ -12,8 +12,10 @@ import pytest
 import structlog
 
 from lgsp.backends.memory import MemoryLedger
+from lgsp.errors import Refusal
 from lgsp.http.server import serve
 from lgsp.machine import SystemClock
+from lgsp.ports.ledger import Move
 from lgsp.sdk import Client, OutcomeUnknown, Refused, Reject, Retry, Surroundings, Unreachable
 from lgsp.sdk.stream import Pace
 from lgsp.testing.clock import ManualClock
@@ -84,6 +86,25 @@ async def test_a_request_is_answered_by_the_bridge_of_the_national_system(town, 
         assert reply.body == {"result": "match"}
         assert reply.source == POPULATION
         assert (await fisheries.outcome(reply.manifest.text("causationid"))).state == "acked"
+
+
+async def test_an_ack_that_cannot_be_written_down_goes_out_again_over_the_same_stream(town, fisheries, monkeypatch):
+    commit, refused = town.bus.ledger.commit, []
+
+    async def full(operations, sign):
+        """Fail the first ack, as a disk does that is full for a moment."""
+        if not refused and any(isinstance(each, Move) and each.state == "acked" for each in operations):
+            refused.append("unavailable")
+            raise Refusal("unavailable")
+        return await commit(operations, sign)
+
+    monkeypatch.setattr(town.bus.ledger, "commit", full)
+    with structlog.testing.capture_logs() as events:
+        async with Client.open(town.settings("ndxp")) as ndxp, answering(ndxp, match), asyncio.timeout(10):
+            sent = await fisheries.send(VERIFY, **VERIFICATION)
+            assert (await fisheries.outcome(sent.id)).state == "acked"
+    assert {event["code"] for event in logged(events, "client.refused")} == set(refused) == {"unavailable"}
+    assert len(logged(events, "client.connected")) == 1
 
 
 async def test_a_rerun_under_a_key_sends_nothing_new_and_gives_the_same_reply_after_a_restart(town):

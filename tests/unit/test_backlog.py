@@ -21,6 +21,7 @@ class Outbox:
 
     def __init__(self, size=0):
         self.rows = [outgoing(seq) for seq in range(1, size + 1)]
+        self.last = size
         self.wire = []
         self.backlog = Backlog(load=self.load, transmit=lambda row: self.wire.append(row.seq))
 
@@ -28,12 +29,13 @@ class Outbox:
         return [row for row in self.rows if row.seq > after][:limit]
 
     def add(self, count=1):
-        new = [outgoing(len(self.rows) + 1 + index) for index in range(count)]
+        new = [outgoing(self.last + 1 + index) for index in range(count)]  # a number is never used again, as in the box
+        self.last += count
         self.rows += new
         self.backlog.added(new)
 
     def answer(self, seq):
-        self.rows = [row for row in self.rows if row.seq != seq] + []
+        self.rows = [row for row in self.rows if row.seq != seq]
         return self.backlog.answered(seq)
 
 

@@ -1,7 +1,7 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from lgsp.domain import base64url, keys
+from lgsp.domain import algorithms, base64url, keys
 from lgsp.errors import Refusal
 from lgsp.testing.world import signer_named
 
@@ -38,7 +38,7 @@ def small_p256_point() -> tuple[int, int]:
 
 
 def off_edwards_curve() -> int:
-    return next(y for y in range(2, 100) if not keys._on_edwards_curve(y))
+    return next(y for y in range(2, 100) if not algorithms._on_edwards_curve(y))
 
 
 def test_a_thumbprint_is_that_of_rfc_7638():
@@ -69,15 +69,15 @@ REFUSED_KEYS = {
     "x padded": {"kty": "OKP", "crv": "Ed25519", "x": GOOD_X + "="},
     "x too short": {"kty": "OKP", "crv": "Ed25519", "x": base64url.encode(bytes(31))},
     "x too long": {"kty": "OKP", "crv": "Ed25519", "x": base64url.encode(bytes(33))},
-    "not canonical: p": okp(keys.ED25519_PRIME),
-    "not canonical: p + 1": okp(keys.ED25519_PRIME + 1),
+    "not canonical: p": okp(algorithms.ED25519_PRIME),
+    "not canonical: p + 1": okp(algorithms.ED25519_PRIME + 1),
     "not canonical: 2^255 - 1": okp(2**255 - 1),
     "not canonical with the sign bit": okp(2**256 - 1),
     "low order: 0": okp(0),
     "low order: 0 with the sign bit": okp(1 << 255),
     "low order: 1, the identity": okp(1),
     "low order: 1 with the sign bit": okp(1 | 1 << 255),
-    "low order: -1": okp(keys.ED25519_PRIME - 1),
+    "low order: -1": okp(algorithms.ED25519_PRIME - 1),
     "off the Edwards curve": okp(off_edwards_curve()),
     "P-256 without y": {"kty": "EC", "crv": "P-256", "x": GOOD_X},
     "P-256 y a number": point(X, Y) | {"y": 5},
@@ -96,10 +96,10 @@ def test_a_key_that_may_not_be_registered_is_refused(name):
     assert caught.value.code == "key_refused"
 
 
-@pytest.mark.parametrize("y", sorted(keys.LOW_ORDER_Y))
+@pytest.mark.parametrize("y", sorted(algorithms.LOW_ORDER_Y))
 def test_the_table_of_low_order_points_holds_points_whose_order_divides_eight(y):
     """8·P is the identity: doubling three times by the y-coordinate alone."""
-    p = keys.ED25519_PRIME
+    p = algorithms.ED25519_PRIME
     d = -121665 * pow(121666, -1, p) % p
     for _ in range(3):
         x_squared = (y * y - 1) * pow(d * y * y + 1, -1, p) % p
@@ -151,7 +151,7 @@ def test_a_private_key_shows_nothing_of_itself(signer):
 def test_a_signature_under_es256_has_64_bytes_however_small_r_and_s_are():
     for number in range(40):
         signature = ES256.sign(number.to_bytes(2, "big"))
-        assert len(signature) == keys.SIGNATURE_BYTES
+        assert len(signature) == 64
         assert ES256.public.verifies(signature, number.to_bytes(2, "big"))
 
 
@@ -160,3 +160,14 @@ def test_a_private_key_on_another_curve_is_refused(curve):
     with pytest.raises(Refusal) as caught:
         keys.private_key(ec.derive_private_key(9_110_026, curve))
     assert caught.value.code == "key_refused"
+
+
+@pytest.mark.parametrize("name", algorithms.ALGORITHMS)
+def test_every_row_of_the_table_really_signs_and_really_checks(name):
+    key = keys.ed25519_from_seed(bytes(range(32))) if name == "Ed25519" else keys.p256_from_scalar(7)
+    assert key.alg == name
+    signature = key.sign(b"data")
+    assert len(signature) == algorithms.ALGORITHMS[name].signature_bytes
+    assert key.public.verifies(signature, b"data")
+    assert not key.public.verifies(signature, b"other")
+    assert not key.public.verifies(bytes(64), b"data")

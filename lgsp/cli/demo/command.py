@@ -83,6 +83,8 @@ async def _run(plan: Plan, stage: Stage, *, serve: bool) -> Outcome:
     assert telling is not None
     interruption = Interruption(act=telling.cancel)
     for number in SIGNALS:
+        if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+            continue  # started by nohup: it is to outlive its terminal
         asyncio.get_running_loop().add_signal_handler(number, interruption.arrive)
     with stage.lit():
         return await tell(plan, stage, stay=interruption.wait if serve else None)

@@ -48,8 +48,13 @@ class Program:
             ended.cancel()
             self._waiting.pop(name, None)
         if not found.done():
-            raise Unusable("unavailable", f"{self.name} ended: {self.output}")
+            raise self.ended()
         return found.result()
+
+    def ended(self) -> Unusable:
+        """Return the refusal of a program that ended by itself, with its last words: the file with all of them may be gone soon."""
+        said = self.output.read_text(encoding="utf-8", errors="replace").splitlines() if self.output.exists() else []
+        return Unusable("unavailable", f"{self.name} ended: {said[-1] if said else self.output}")
 
     async def read(self) -> None:
         """Keep what the program prints and hand its events on, until it ends."""
@@ -156,9 +161,11 @@ class Programs:
         del self.running[name]
         return code
 
-    def dead(self) -> list[str]:
-        """Return the programs that have ended by themselves."""
-        return [name for name, program in self.running.items() if program.process.returncode is not None]
+    def check(self) -> None:
+        """Refuse as `unavailable` when a program has ended by itself."""
+        for program in self.running.values():
+            if program.process.returncode is not None:
+                raise program.ended()
 
 
 async def _spawned(command: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +42,11 @@ SYSTEMS: Final[Mapping[str, str]] = {
 ADAPTERS: Final = ("police", "ndxp", "one_stop")
 """The systems that run before the fisheries begin."""
 FISHERIES: Final = "vnfishbase"
+
+
+PORTS: Final = range(20_000, 32_000)
+"""Below those that a system takes for outgoing connections (Linux: from 32768 on): one of these could hold the port while no gateway does."""
+PORTS_TRIED: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +96,13 @@ class Province:
 
 
 def _free_port() -> int:
-    """Return a port that was free a moment ago: systems must know it before the gateway listens, and again when it has started anew."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that is free now: systems must know it before the gateway listens, and again when it has started anew."""
+    for _ in range(PORTS_TRIED):
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Unusable("unavailable", f"no free port among {PORTS_TRIED} from {PORTS.start} to {PORTS.stop - 1}")
 
 
 def _make_system(folder: DataFolder, short: str, url: str, settings: Mapping[str, int]) -> None:

@@ -91,7 +91,7 @@ class Offender:
         """Try the five and return what came back."""
         wire = granted.envelope(SOMEBODY)
         # Its reply is awaited, so that every run of the same seed has as many exchanges.
-        first = await self._post(wire, prefer=f"wait={SECONDS}")
+        first = await self.post(wire, prefer=f"wait={SECONDS}")
         twin = granted.envelope({**SOMEBODY, "birthDate": "1986"}, id=_id_of(wire))
         tries = [
             ("no grant", "không có quyền", "no_grant", stranger.envelope(SOMEBODY)),
@@ -116,9 +116,10 @@ class Offender:
         return found
 
     async def _refused(self, tried: str, tried_vi: str, expected: str, wire: Wire) -> Shown:
-        return _shown(tried, tried_vi, expected, *await self._post(wire))
+        return _shown(tried, tried_vi, expected, *await self.post(wire))
 
-    async def _post(self, wire: Wire, **preferred: str) -> tuple[int, dict[str, Any]]:
+    async def post(self, wire: Wire, **preferred: str) -> tuple[int, dict[str, Any]]:
+        """Submit an envelope and return status and answer; `preferred` goes out as headers."""
         headers = {
             "lgsp-env": wire.compact.decode(),
             "Content-Type": "application/json",

@@ -59,6 +59,27 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
+REASONS: Final[dict[str, tuple[str, str]]] = {
+    "number_missing": (
+        "neither police nor commune knows the owner's number",
+        "cả công an và xã đều không có số định danh",
+    ),
+    "answers_differ": ("police and commune name different owners", "công an và xã trả lời khác nhau"),
+    "owner_deceased": ("the owner has died", "chủ tàu đã mất"),
+    "name_differs": ("the name is not the one registered", "họ tên không khớp"),
+    "birth_date_differs": ("the birth date is not the one registered", "ngày sinh không khớp"),
+    "person_differs": ("name and birth date are another person's", "họ tên và ngày sinh của người khác"),
+    "number_unknown": ("nobody has this number", "số định danh không tồn tại"),
+    "number_ambiguous": ("several persons have this old number", "số cũ trùng nhiều người"),
+    "number_malformed": ("the number was written down wrongly", "số định danh ghi sai dạng"),
+    "birth_date_missing": ("no birth date is on file", "thiếu ngày sinh"),
+    "birth_date_unreadable": ("the birth date cannot be read", "ngày sinh không đọc được"),
+    "no_answer": ("no answer came", "không có trả lời"),
+    "refused": ("the question was refused", "câu hỏi bị từ chối"),
+}
+"""What the fisheries' reasons mean to a person; a reason that is not here is shown by its code."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Stage:
     """Shows progress on standard error, so that standard output holds the result alone."""
@@ -111,9 +132,12 @@ class Stage:
         table.add_row(self.word("linked"), f"{counts['linked']:,}")
         table.add_row(self.word("quarantined"), f"{counts['quarantined']:,}")
         for reason, count in sorted(counts["by_reason"].items(), key=lambda pair: -pair[1]):
-            table.add_row(f"  {reason}", f"{count:,}")
+            table.add_row(f"  {self._reason(reason)}", f"{count:,}")
         table.add_row(self.word("seconds"), f"{outcome.sync_seconds:.1f} s")
         return table
+
+    def _reason(self, code: str) -> str:
+        return REASONS.get(code, (code, code))[0 if self.language == "en" else 1]
 
     def _latency(self, idle: Latency, busy: Latency) -> Table:
         table = Table(title=self.word("latency"), title_justify="left")

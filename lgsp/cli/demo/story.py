@@ -185,8 +185,7 @@ class Story:
         try:
             async with asyncio.timeout(seconds):
                 while not reached():
-                    for name in self.programs.dead():
-                        raise Unusable("unavailable", f"{name} ended: {self.programs.running[name].output}")
+                    self.programs.check()
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
             raise Unusable("unavailable", f"not within {seconds:.0f} s: {what}") from None
