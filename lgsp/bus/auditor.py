@@ -19,6 +19,8 @@ from lgsp.ports.ledger import KeepCheckpoint, Ledger, Note
 
 READ_AT_ONCE: Final = 8_192
 ENTRIES_AT_ONCE: Final = 1_000
+LOG_BAD: Final = 3
+"""What a command that met a bad log ends with."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,10 +47,10 @@ class Auditor:
         if note:
             kept = self._opened(note)
             if size < kept.size:
-                raise Unusable("log_broken", f"the log has {size} entries, its checkpoint was signed over {kept.size}")
+                raise _broken(f"the log has {size} entries, its checkpoint was signed over {kept.size}")
             await self._advance(kept.size)
             if self._frontier.root() != kept.root:
-                raise Unusable("log_broken", f"the first {kept.size} entries are not those of the signed checkpoint")
+                raise _broken(f"the first {kept.size} entries are not those of the signed checkpoint")
             self._kept = kept.size
         await self._rehash(self._kept, size)
 
@@ -56,7 +58,7 @@ class Auditor:
         try:
             return open_checkpoint(note, NoteKey(name=self.origin, kind=LOG_KEY, public=self.key.public.x))
         except NoteInvalid as error:
-            raise Unusable("log_broken", f"the kept checkpoint: {error}") from None
+            raise _broken(f"the kept checkpoint: {error}") from None
 
     async def _rehash(self, start: int, size: int) -> None:
         for low in range(start, size, READ_AT_ONCE):
@@ -64,7 +66,7 @@ class Auditor:
             entries, leaves = await self.ledger.entries(low, high), await self.ledger.leaves(low, high)
             for index, (entry, leaf) in enumerate(zip(entries, leaves, strict=True), start=low):
                 if merkle.leaf_hash(entry) != leaf:
-                    raise Unusable("log_broken", f"entry {index} is not the one that was written")
+                    raise _broken(f"entry {index} is not the one that was written")
 
     async def checkpoint(self) -> str:
         """Return the signed checkpoint over all committed entries (C2SP signed note)."""
@@ -121,3 +123,7 @@ class Auditor:
         if not allowed:
             raise Refusal("forbidden", "entries are read by auditors")
         return await self.ledger.entries(start, start + min(limit, ENTRIES_AT_ONCE))
+
+
+def _broken(detail: str) -> Unusable:
+    return Unusable("log_broken", detail, exit_code=LOG_BAD)

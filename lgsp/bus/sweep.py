@@ -89,10 +89,14 @@ class Sweep:
 
     async def flush_refusals(self) -> None:
         """Write the summed entries of the minute; while the ledger is away they are kept."""
-        self._unwritten += self.refusals.drain()
-        if self._unwritten:
-            await self.sequencer.submit(*(Note(entry=entry) for entry in self._unwritten))
-            self._unwritten.clear()
+        drafts, self._unwritten = self._unwritten + self.refusals.drain(), []
+        if not drafts:
+            return
+        try:
+            await self.sequencer.submit(*(Note(entry=entry) for entry in drafts))
+        except Refusal:
+            self._unwritten = drafts + self._unwritten
+            raise
 
     async def take_back(self) -> None:
         """Queue again what was leased when the gateway last died: for a gateway that starts alone on its ledger."""

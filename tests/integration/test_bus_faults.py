@@ -244,3 +244,12 @@ async def test_refusals_summed_while_the_ledger_is_away_are_written_when_it_is_b
         await bus.sweep.flush_refusals()
         [entry] = await bus.ledger.entries(size, size + 5)
     assert b'"ev":"edge.refused"' in entry
+
+
+async def test_refusals_are_summed_once_though_sweep_and_drain_write_at_once(world, store, clock):
+    async with run(world, store, clock) as bus:
+        await bus.sequencer.settle()
+        size = await bus.ledger.size()
+        bus.refusals.count("signature", "192.0.2.1")
+        await asyncio.gather(bus.sweep.flush_refusals(), bus.sweep.flush_refusals())
+        assert len(await bus.ledger.entries(size, size + 5)) == 1
