@@ -19,6 +19,8 @@ from lgsp.ports.ledger import KeepCheckpoint, Ledger, Note
 
 READ_AT_ONCE: Final = 8_192
 ENTRIES_AT_ONCE: Final = 1_000
+CHUNK: Final = 1_024
+"""Leaves under one remembered subtree, a power of two: a proof reads one chunk of leaves, however long the log is."""
 LOG_BAD: Final = 3
 """What a command that met a bad log ends with."""
 
@@ -34,6 +36,10 @@ class Auditor:
     sequencer: Sequencer
     clock: Clock
     _frontier: Frontier = field(default_factory=Frontier)
+    _chunks: list[bytes] = field(default_factory=list)
+    """Roots of the complete chunks: 32 bytes of memory for 1,024 entries."""
+    _open: list[bytes] = field(default_factory=list)
+    """Leaves of the chunk that is not complete."""
     _last: tuple[int, str] = (-1, "")
     _kept: int = 0
     """The size under the last stored checkpoint."""
@@ -83,8 +89,15 @@ class Auditor:
             start = self._frontier.size
             leaves = await self.ledger.leaves(start, min(size, start + READ_AT_ONCE))
             if self._frontier.size == start:  # else another call has appended them in the meantime
-                for leaf in leaves:
-                    self._frontier.append(leaf)
+                self._append(leaves)
+
+    def _append(self, leaves: list[bytes]) -> None:
+        for leaf in leaves:
+            self._frontier.append(leaf)
+            self._open.append(leaf)
+            if len(self._open) == CHUNK:
+                self._chunks.append(merkle.root(self._open))
+                self._open.clear()
 
     def _sign(self, size: int, root: bytes) -> str:
         body = checkpoint_body(Checkpoint(origin=self.origin, size=size, root=root))
@@ -101,11 +114,18 @@ class Auditor:
     async def proof(self, index: int) -> str:
         """Return the inclusion proof of an entry under the present checkpoint (c2sp.org/tlog-proof@v1); refuse as `not_found`."""
         note = await self.checkpoint()
-        size = self._last[0]
-        if not 0 <= index < size:
+        while (
+            self._frontier.size != self._last[0]
+        ):  # another call is appending leaves: path and checkpoint must be of one size
+            note = await self.checkpoint()
+        if not 0 <= index < self._frontier.size:
             raise Refusal("not_found", "the log has no such index")
-        leaves = await self.ledger.leaves(0, size)
-        return format_proof(index, merkle.inclusion_path(leaves, index), note)
+        chunk, place = divmod(index, CHUNK)
+        rest = list(self._open)
+        roots = [*self._chunks, merkle.root(rest)] if rest else list(self._chunks)
+        leaves = rest if chunk == len(self._chunks) else await self.ledger.leaves(chunk * CHUNK, (chunk + 1) * CHUNK)
+        path = merkle.inclusion_path(leaves, place) + merkle.inclusion_path(roots, chunk)
+        return format_proof(index, path, note)
 
     async def entries(self, caller: Caller, start: int, limit: int) -> list[bytes]:
         """Return entry bytes to an auditor; refuse (`forbidden`) anyone else. Each reading, and each attempt, is an entry of its own."""

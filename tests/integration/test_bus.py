@@ -13,9 +13,11 @@ from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.sql.sqlite import SqliteLedger
 from lgsp.bus.ingress import EnvelopeRefused
 from lgsp.domain import checkpoint, merkle, notes, statements
+from lgsp.domain.entries import draft
 from lgsp.domain.limits import LIMITS
 from lgsp.domain.retry import RetryPolicy
 from lgsp.errors import Refusal
+from lgsp.ports.ledger import Note
 from lgsp.testing.bus import Tray, ack_of, publish, running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
@@ -520,6 +522,17 @@ async def test_a_checkpoint_that_was_given_out_is_kept(bus, world):
     note = await bus.auditor.checkpoint()
     await bus.auditor.keep()
     assert await bus.ledger.checkpoint() == note
+
+
+@pytest.mark.parametrize("size", [1_024, 1_025, 2_100])
+async def test_a_proof_verifies_wherever_in_a_long_log_its_entry_stands(bus, world, clock, size):
+    held = await bus.ledger.size()
+    entry = draft("admin.started", at=clock.now(), bus=bus.gateway)
+    await bus.sequencer.submit(*(Note(entry=entry) for _ in range(size - held)))
+    key = notes.NoteKey(name=LOG, kind=notes.LOG_KEY, public=world.signers["log"].public.x)
+    for index in sorted({0, 1, 1_022, 1_023, min(1_024, size - 1), min(2_048, size - 1), size - 1}):
+        [found] = await bus.ledger.entries(index, index + 1)
+        assert checkpoint.verify_proof(await bus.auditor.proof(index), found, key).size == size
 
 
 async def test_no_number_of_a_person_is_in_the_log(bus, world):
