@@ -34,11 +34,14 @@ class Registry:
     async def reload(self) -> Directory:
         """Take over the stored head after verifying it under the pin; tell the listeners when it is new."""
         head = await self.store.head()
-        if head is None or head.version == self.current.version:
+        if head is None or head.version <= self.current.version:
             return self.current
         directory = open_directory(head.statement, head.records, self.registrar, bus=self.bus)
-        self.documents = await self.store.documents()
-        self.contracts = Contracts({urn: self.documents[urn] for urn in directory.schemas})
+        documents = await self.store.documents()
+        if head.version <= self.current.version:  # another reload was quicker: the directory never goes back
+            return self.current
+        self.documents = documents
+        self.contracts = Contracts({urn: documents[urn] for urn in directory.schemas})
         self.current = directory
         for listener in list(self._listeners):
             listener(directory)

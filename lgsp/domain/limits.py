@@ -16,8 +16,6 @@ class Limits:
     """A receipt, ack, auth or directory statement in compact form."""
     body_bytes: int = 64 * 1024
     """A body, unless its service states more."""
-    depth: int = 32
-    """Nesting of manifest and body."""
     batch: int = 256
     """Items under one receipt or ack signature."""
     clock_ahead: timedelta = timedelta(seconds=60)
@@ -32,10 +30,6 @@ class Limits:
     """How long a receiver holds a delivery; at most 10 minutes."""
     lease_max: timedelta = timedelta(minutes=10)
     """How long a lease can be extended to."""
-    kept_after: timedelta = timedelta(days=30)
-    """How long an exchange is kept after its expiry and reply time."""
-    queued_within: timedelta = timedelta(seconds=5)
-    """After which the sweep queues what was accepted and not queued."""
     refusals_per_minute: int = 20
     """Identical refusals of one sender that get an entry of their own in a minute."""
     frame_bytes: int = 256 * 1024
