@@ -38,7 +38,7 @@ class Limits:
     """What may wait unsent on one stream before it is closed as a slow reader."""
     max_inflight: int = 512
     """Unanswered `send` frames on one stream."""
-    judged_at_once: int = 16
+    judged_at_once: int = 32
     """Envelopes of one stream that are judged or committed at the same time: the others wait, so that no stream holds up another's lookups."""
     credit: int = 1_024
     """Deliveries that one stream may hold at most, whatever credit it gives."""

@@ -38,10 +38,12 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
         return _receipt_response(await _submit(request, wire))
     with bus.courier.expect_reply(*asked.exchange_key) as waiter:
         receipted = await _submit(request, wire)
+        if receipted.duplicate:
+            # Nothing is waited for: whoever copied the bytes must not collect the answer, which is in the asker's inbox.
+            return _receipt_response(receipted)
         loop = asyncio.get_running_loop()
         started = loop.time()
-        # A repeated request waits for nothing: whoever copied its bytes must not collect the answer, which is in the asker's inbox.
-        reply = None if receipted.duplicate else await waiter.wait(wait)
+        reply = await waiter.wait(wait)
         request.app[METRICS].observe("reply", loop.time() - started)
     if reply is None:
         return _receipt_response(receipted, applied=True)

@@ -28,9 +28,6 @@ from lgsp.sdk.settings import SystemSettings
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
-WINDOW: Final = 2
-"""Messages in hand for each that is handled at the same time: few enough that an urgent one finds no long queue before it, since the bus
-draws by lanes and a window does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +81,8 @@ async def run_adapter(
     At the end messages in work get `drain` seconds, and so do envelopes and acks on their way.
     """
     found = plan(manifest_path, settings_path)
-    window = WINDOW * found.manifest.concurrency
+    # No more in hand than are handled at the same time: the bus draws by lanes, a queue of the adapter's own would not.
+    window = found.manifest.concurrency
     with _signals(stop or asyncio.Event()) as stopping:
         async with Client.open(
             found.settings, connect_within=None, drain=drain, window=window, around=around

@@ -210,6 +210,14 @@ async def test_an_envelope_that_is_no_request_is_not_waited_for(edge, world):
     assert time.monotonic() - started < 5
 
 
+async def test_a_repeated_request_is_not_waited_for(edge, world):
+    wire = world.envelope()
+    first = await edge.post(wire)
+    again = await edge.post(wire, Prefer="wait=10")
+    assert (again.status, again.members["receipt"]) == (202, first.members["receipt"])
+    assert "Preference-Applied" not in again.headers
+
+
 async def test_a_forged_request_waits_for_nothing(edge, world):
     wire = world.envelope()
     answer = await edge.post(replace(wire, compact=wire.compact[:-4] + b"AAAA"), Prefer="wait=30")
