@@ -16,8 +16,6 @@ class Limits:
     """A receipt, ack, auth or directory statement in compact form."""
     body_bytes: int = 64 * 1024
     """A body, unless its service states more."""
-    batch: int = 256
-    """Items under one receipt or ack signature."""
     clock_ahead: timedelta = timedelta(seconds=60)
     """How far a `recordedtime` may lie after the bus clock."""
     auth_life: timedelta = timedelta(seconds=60)
