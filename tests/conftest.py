@@ -1,12 +1,13 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
+from typing import Any
 
 import aio_pika
 import pytest
 
 from adapters.made_up.fleet import Vessel, fleet
-from lgsp.backends.rabbitmq import Pace, RabbitTransport
+from lgsp.backends.rabbitmq import RabbitTransport
 from lgsp.ports.inboxes import Inboxes
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.rabbitmq import PrivateServer, private_server
@@ -44,13 +45,15 @@ def carrying(rabbitmq: PrivateServer) -> Carrying:
     buses = count(1)
 
     @asynccontextmanager
-    async def run(inboxes: Inboxes, *, pace: Pace = Pace(), **options: int) -> AsyncIterator[RabbitTransport]:
-        bus = f"urn:lgsp:bus:test-{next(buses)}"
-        transport = RabbitTransport(rabbitmq.url, inboxes, bus=bus, clock=ManualClock(), pace=pace, **options)
+    async def run(inboxes: Inboxes, **options: Any) -> AsyncIterator[RabbitTransport]:
+        given = {"bus": f"urn:lgsp:bus:test-{next(buses)}", "clock": ManualClock(), **options}
+        transport = RabbitTransport(rabbitmq.url, inboxes, **given)
         async with transport.running():
             await transport.connected(30)
-            yield transport
-        await _delete(rabbitmq.url, transport.queues())
+            try:
+                yield transport
+            finally:
+                await _delete(rabbitmq.url, transport.queues())
 
     return run
 

@@ -54,12 +54,15 @@ class Topology:
     inbox_bytes: int
     spawn: Spawn
     _ready: dict[str, asyncio.Future[bool]] = field(default_factory=dict)
+    _differing: set[str] = field(default_factory=set)
+    """Queues that stand on the broker with other limits than ours."""
 
     def forget(self, name: str | None = None) -> None:
         """Trust a queue no longer, or none after the connection changed: it is declared and tried again before its next use."""
         forgotten = list(self._ready) if name is None else [name]
         for each in forgotten:
             self._ready.pop(each, None)
+            self._differing.discard(each)
 
     def names(self) -> list[str]:
         """Return the queues that are known to answer, or are being tried."""
@@ -118,6 +121,8 @@ class Topology:
 
     async def _declare(self, channel: AbstractChannel, name: str) -> int:
         """Declare a queue and return how many messages are ready in it; one with other limits is left as it is, and told of."""
+        if name in self._differing:
+            return await self._declare_passively(name)
         try:
             with broker_calls():
                 queue = await channel.declare_queue(
@@ -126,6 +131,7 @@ class Topology:
         except BrokerAwayError as error:
             if not isinstance(error.__cause__, ChannelPreconditionFailed):
                 raise
+            self._differing.add(name)
             get_logger().warning("broker.queue_differs", queue=name)
             return await self._declare_passively(name)
         return queue.declaration_result.message_count or 0
