@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from lgsp.domain import contracts, jws, records, strictjson
+from lgsp.domain import contracts, jws, records, strictjson, validation
 from lgsp.errors import Refusal
 from lgsp.testing.world import (
     BODY,
@@ -86,9 +86,24 @@ def test_a_member_name_of_the_sender_s_own_invention_is_not_repeated(name):
     assert name not in str(caught.value.problem())
 
 
-def test_a_schema_that_is_not_held_is_a_key_error():
-    with pytest.raises(KeyError):
-        HELD.check("urn:lgsp:schema:no:such:1.0.0", {})
+UNUSABLE = {
+    "no document": {},
+    "no JSON": {URN: b"{"},
+    "no schema": {URN: document(type="thing")},
+    "a reference to what is not held": {URN: document(**{"$ref": "urn:lgsp:schema:no:such:1.0.0"})},
+    "a rule that came after it": {URN: document(pattern="(?=a)a")},
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_schema_that_the_bus_cannot_use_is_refused_as_the_bus_s_own_trouble(name):
+    with pytest.raises(Refusal) as caught:
+        contracts.Contracts(UNUSABLE[name]).check(URN, {})
+    assert (caught.value.code, caught.value.entry.retryable) == ("schema_unusable", True)
+
+
+def test_a_document_that_is_broken_leaves_the_others_in_use():
+    contracts.Contracts({**DOCUMENTS, URN: b"{"}).check(VERIFY_SCHEMA, dict(BODY))
 
 
 HOSTILE = {
@@ -125,14 +140,14 @@ VALUES = st.recursive(
 @given(st.lists(VALUES, max_size=5))
 def test_elements_that_must_differ_are_compared_as_the_library_does(values):
     schema = {"uniqueItems": True}
-    assert contracts.Validator(schema).is_valid(values) is Draft202012Validator(schema).is_valid(values)
+    assert validation.Validator(schema).is_valid(values) is Draft202012Validator(schema).is_valid(values)
 
 
 def test_unique_items_asks_lists_alone_and_only_where_it_is_wanted():
-    assert contracts.Validator({"uniqueItems": True}).is_valid("aa")
-    assert contracts.Validator({"uniqueItems": False}).is_valid([1, 1])
-    assert not contracts.Validator({"uniqueItems": True}).is_valid([1, 1.0])
-    assert contracts.Validator({"uniqueItems": True}).is_valid([1, True])
+    assert validation.Validator({"uniqueItems": True}).is_valid("aa")
+    assert validation.Validator({"uniqueItems": False}).is_valid([1, 1])
+    assert not validation.Validator({"uniqueItems": True}).is_valid([1, 1.0])
+    assert validation.Validator({"uniqueItems": True}).is_valid([1, True])
 
 
 def test_a_document_is_checked_before_it_is_published():
