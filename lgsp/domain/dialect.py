@@ -147,7 +147,7 @@ class _Walk:
             patterns.matcher(expression)
         except patterns.NotLinear:
             raise self._refused(
-                "a pattern needs look-around or back references, or means different things to different engines"
+                "a pattern needs look-around or back references, is too large, or means different things to different engines"
             ) from None
 
     def _refused(self, words: str) -> Refusal:

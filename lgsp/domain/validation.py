@@ -5,7 +5,6 @@ The fast one decides. The slow one shares its patterns and its arithmetic, and i
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
@@ -23,6 +22,8 @@ from lgsp.errors import Refusal
 
 PROBLEMS_WEIGHED: Final = 32
 """How many problems of a body are compared for the most telling one; a hostile body has one for each of its bytes."""
+VALUES_WEIGHED: Final = 10_000
+"""A refused body of more values gets no words: the slow validator takes some ten microseconds for each."""
 SAFE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 UNEVALUATED: Final = frozenset({"unevaluatedItems", "unevaluatedProperties"})
 """Keywords for which the slow validator takes time that grows with the square of a body: there it is not asked."""
@@ -51,7 +52,7 @@ class Contract:
             raise self._refusal(body)
 
     def takes(self, body: object) -> bool:
-        """Tell whether the body keeps to the schema; what is no JSON value does not."""
+        """Tell whether the body keeps to the schema; one that the validator cannot read does not."""
         try:
             return self._fast.is_valid(body)
         except ValueError:  # a lone surrogate, or no JSON type: strict reading lets neither through
@@ -64,7 +65,7 @@ class Contract:
     def described(self, error: ValidationError) -> tuple[str, str]:
         """Return a problem as (JSON pointer, words), with no name or value of the sender's own."""
         pointer = "".join(f"/{self._token(token)}" for token in error.absolute_path)
-        if error.validator is None:
+        if error.validator in {None, "properties"}:  # the schema of the place is `false`
             return pointer, "must not be there"
         words = f"breaks '{error.validator}'"
         if error.validator == "required" and isinstance(error.instance, dict):
@@ -74,7 +75,7 @@ class Contract:
 
     def _refusal(self, body: object) -> Refusal:
         worst = None
-        if not UNEVALUATED & self._extent.keywords:
+        if not UNEVALUATED & self._extent.keywords and _values(body) <= VALUES_WEIGHED:
             worst = best_match(islice(self.problems(body), PROBLEMS_WEIGHED))
         if worst is None:
             return Refusal("schema", "breaks its schema")
@@ -109,6 +110,35 @@ def _fast(urn: str, schemas: Mapping[str, dialect.Schema]) -> jsonschema_rs.Draf
         raise Refusal("directory_invalid", f"schema {urn}: the fast validator cannot compile it") from None
 
 
+def _values(body: object) -> int:
+    """Count the values in a body."""
+    inner = body.values() if isinstance(body, dict) else body if isinstance(body, list) else ()
+    return 1 + sum(map(_values, inner))
+
+
+def _any_of(validator: Any, branches: list[object], value: object, _schema: object) -> Found:  # noqa: ANN401 - the library's own
+    context = _failures(validator, branches, value)
+    if len(context) == len(branches):
+        yield ValidationError("no branch takes it", context=[error for errors in context.values() for error in errors])
+
+
+def _one_of(validator: Any, branches: list[object], value: object, _schema: object) -> Found:  # noqa: ANN401 - the library's own
+    context = _failures(validator, branches, value)
+    if len(context) == len(branches):
+        yield ValidationError("no branch takes it", context=[error for errors in context.values() for error in errors])
+    elif len(context) < len(branches) - 1:
+        yield ValidationError("more than one branch takes it")
+
+
+def _failures(validator: Any, branches: list[object], value: object) -> dict[int, list[ValidationError]]:  # noqa: ANN401 - the library's own
+    """Return the first problems of each branch that does not take the value; the library gathers all, one for each byte of a hostile body."""
+    found = {
+        position: list(islice(validator.descend(value, branch, schema_path=position), PROBLEMS_WEIGHED))
+        for position, branch in enumerate(branches)
+    }
+    return {position: errors for position, errors in found.items() if errors}
+
+
 def _unique_items(validator: Any, wanted: object, value: object, _schema: object) -> Found:  # noqa: ANN401 - the library's own
     """Check `uniqueItems` in linear time; the library compares each element with each, which a sender can make take minutes."""
     if wanted and validator.is_type(value, "array"):
@@ -128,7 +158,7 @@ def _comparable(value: object) -> object:
 
 def _multiple_of(validator: Any, divisor: float, value: Any, _schema: object) -> Found:  # noqa: ANN401 - the library's own
     """Check `multipleOf` exactly on the numbers as written; the library divides floats, for which 19.99 is no multiple of 0.01."""
-    if validator.is_type(value, "number") and not (math.isfinite(value) and _exact(value) % _exact(divisor) == 0):
+    if validator.is_type(value, "number") and _exact(value) % _exact(divisor):
         yield ValidationError("no multiple")
 
 
@@ -139,6 +169,16 @@ def _exact(number: int | float) -> Fraction:  # noqa: PYI041 - each is read in i
 def _pattern(validator: Any, pattern: str, value: Any, _schema: object) -> Found:  # noqa: ANN401 - the library's own
     if validator.is_type(value, "string") and not patterns.matcher(pattern)(value):
         yield ValidationError("does not match")
+
+
+def _properties(validator: Any, properties: Mapping[str, object], value: Any, _schema: object) -> Found:  # noqa: ANN401 - the library's own
+    """Check `properties`; where the schema of a member is `false` the library forgets which member it was."""
+    if validator.is_type(value, "object"):
+        for name, schema in properties.items():
+            if name in value and schema is False:
+                yield ValidationError("must not be there", path=[name])
+            elif name in value:
+                yield from validator.descend(value[name], schema, path=name, schema_path=name)
 
 
 def _pattern_properties(validator: Any, by_pattern: Mapping[str, object], value: Any, _schema: object) -> Found:  # noqa: ANN401 - the library's own
@@ -168,10 +208,13 @@ def _undeclared(names: Iterable[str], schema: Mapping[str, Any]) -> Iterator[str
 Validator: Final = validators.extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
     {
+        "anyOf": _any_of,
         "additionalProperties": _additional_properties,
         "multipleOf": _multiple_of,
+        "oneOf": _one_of,
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
+        "properties": _properties,
         "uniqueItems": _unique_items,
     },
 )
