@@ -743,7 +743,7 @@ async def test_a_caller_that_sends_too_many_is_told_when_to_come_back(edge, worl
     monkeypatch.setattr(edge.bus.ingress.rates, "rate", 0.1)
     answers = [await edge.post(world.envelope(number=number)) for number in (1, 2, 3)]
     assert [answer.status for answer in answers] == [202, 202, 429]
-    problem = await answers[2].json()
+    problem = answers[2].members
     assert problem["code"] == "rate_limited"
     assert answers[2].headers["Retry-After"] == str(problem["retry_after"])
     assert 0 < problem["retry_after"] <= 10
