@@ -19,6 +19,7 @@ from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.health import Health
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.moves import Moves
+from lgsp.bus.parking import Parking
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
@@ -144,6 +145,7 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
         ingress=ingress,
         courier=courier,
         auditor=auditor,
+        parking=_parking(parts, base, courier),
         health=Health(ledger=parts.store, registry=base.registry, ingress=ingress),
         steward=_steward(parts, base),
         refusals=base.refusals,
@@ -210,6 +212,20 @@ def _auditor(parts: Parts, base: _Base) -> Auditor:
         key=parts.log_key,
         ledger=parts.store,
         sequencer=base.sequencer,
+        clock=parts.clock,
+    )
+
+
+def _parking(parts: Parts, base: _Base, courier: Courier) -> Parking:
+    return Parking(
+        gateway=parts.gateway,
+        ledger=parts.store,
+        inboxes=parts.store,
+        transport=parts.transport,
+        sequencer=base.sequencer,
+        courier=courier,
+        body_keys=base.body_keys,
+        moves=base.moves,
         clock=parts.clock,
     )
 

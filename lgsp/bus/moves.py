@@ -18,6 +18,9 @@ REASON_FORM: Final = re.compile(r"(?!.*[0-9]{9})[a-z][a-z0-9_.-]{0,63}")
 POINTER_FORM: Final = re.compile(r"(?!.*[0-9]{9})(?:/[A-Za-z0-9_*-]{1,64}){0,16}")
 """What a receiver gives as its reason, and where it found it. Nine digits in a row may be a person's number: these texts go into the log."""
 
+DROPPED: Final = "dropped"
+"""The code of a delivery that a person ended."""
+
 
 def begun_at(lease: str) -> datetime:
     """Return when a lease began: its name is a UUIDv7, whose first 48 bits are milliseconds since 1970 (RFC 9562)."""
@@ -110,6 +113,18 @@ class Moves:
             held_lease=held.lease,
             entry=entry,
         )
+
+    def replay(self, held: Delivery, *, queued: bool, by: str, reason: str, now: datetime) -> Step:
+        """Let a parked delivery go out again as if for the first time; `queued` where the ledger's rows are the queue."""
+        after = replace(_at_rest(held, "queued" if queued else "accepted"), attempts=0)
+        entry = self._entry("msg.replayed", held, now, by=by, reason=reason)
+        return _step(held, after, expect=frozenset({"parked"}), entry=entry)
+
+    def drop(self, held: Delivery, *, by: str, reason: str, now: datetime) -> Step:
+        """End a parked delivery for good, before its time."""
+        after = _at_rest(held, "expired", code=DROPPED)
+        entry = self._entry("msg.expired", held, now, code=DROPPED, by=by, reason=reason)
+        return _step(held, after, expect=frozenset({"parked"}), entry=entry)
 
     def _entry(self, event: str, held: Delivery, now: datetime, **members: str | int) -> Draft:
         return draft(event, at=now, bus=self.gateway, env=held.env, id=held.id, to=held.to, **members)

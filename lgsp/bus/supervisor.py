@@ -13,6 +13,7 @@ from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.health import Health
 from lgsp.bus.ingress import Ingress
+from lgsp.bus.parking import Parking
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
@@ -59,6 +60,7 @@ class Bus:
     ingress: Ingress
     courier: Courier
     auditor: Auditor
+    parking: Parking
     health: Health
     steward: Steward
     refusals: EdgeRefusals

@@ -15,7 +15,7 @@ MOVES: Final[dict[State, frozenset[State]]] = {
     "queued": frozenset({"leased", "acked", "rejected", "expired"}),
     "leased": frozenset({"acked", "rejected", "queued", "waiting", "parked", "expired", "leased"}),
     "waiting": frozenset({"queued", "acked", "rejected", "expired"}),
-    "parked": frozenset({"queued", "acked", "rejected", "expired"}),
+    "parked": frozenset({"accepted", "queued", "acked", "rejected", "expired"}),
     "acked": frozenset(),
     "rejected": frozenset(),
     "expired": frozenset(),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from lgsp.domain.exchange import Delivery
+from lgsp.domain.exchange import Delivery, State
 from lgsp.domain.records import Lane
 
 
@@ -45,6 +45,9 @@ class Inboxes(Protocol):
 
     async def leased(self) -> list[Delivery]:
         """Return every leased delivery: what a gateway that starts alone takes back."""
+
+    async def in_state(self, state: State, limit: int) -> list[Delivery]:
+        """Return the first `limit` deliveries in one open state, in the order of acceptance."""
 
     async def outcomes(self, source: str, limit: int) -> list[Delivery]:
         """Return what `source` sent, is settled or parked, and was not yet seen by it; in the order of acceptance."""

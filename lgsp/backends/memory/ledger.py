@@ -8,7 +8,7 @@ from datetime import datetime
 
 from lgsp.backends.memory.tables import Place, Tables
 from lgsp.backends.memory.transaction import Transaction, cut
-from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, next_due
+from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State, next_due
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Parcel
@@ -94,6 +94,10 @@ class MemoryLedger:
     async def leased(self) -> list[Delivery]:
         """Return every leased delivery, in the order of acceptance."""
         return [delivery for delivery in self._in_order(self._tables.open) if delivery.state == "leased"]
+
+    async def in_state(self, state: State, limit: int) -> list[Delivery]:
+        """Return the first `limit` deliveries in one open state, in the order of acceptance."""
+        return [delivery for delivery in self._in_order(self._tables.open) if delivery.state == state][: max(limit, 0)]
 
     async def outcomes(self, source: str, limit: int) -> list[Delivery]:
         """Return what `source` sent, has an outcome, and was not yet seen by it, in the order of acceptance."""

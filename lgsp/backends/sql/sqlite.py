@@ -20,7 +20,7 @@ from lgsp.backends.sql import files, queries
 from lgsp.backends.sql import statements as sql
 from lgsp.backends.sql.rows import milliseconds
 from lgsp.backends.sql.transaction import Transaction
-from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
+from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
 from lgsp.domain.records import Lane
 from lgsp.errors import Refusal
 from lgsp.ports.directory import SignedRecords
@@ -141,6 +141,10 @@ class SqliteLedger:
     async def leased(self) -> list[Delivery]:
         """Return every leased delivery, in the order of acceptance."""
         return await self._read_aside(queries.deliveries, sql.LEASED, {})
+
+    async def in_state(self, state: State, limit: int) -> list[Delivery]:
+        """Return the first `limit` deliveries in one open state, in the order of acceptance."""
+        return await self._read_aside(queries.deliveries, sql.IN_STATE, {"state": state, "limit": max(limit, 0)})
 
     async def outcomes(self, source: str, limit: int) -> list[Delivery]:
         """Return what `source` sent, has an outcome, and was not yet seen by it, in the order of acceptance."""

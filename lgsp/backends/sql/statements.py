@@ -142,6 +142,7 @@ QUEUED: Final = _sql(
 )
 DUE: Final = _sql(_first(_DELIVERIES.where(delivery.c.wakes_at <= _p("now")).order_by(*_IN_ORDER)))
 LEASED: Final = _sql(_DELIVERIES.where(_OPEN, _state("leased")).order_by(*_IN_ORDER))
+IN_STATE: Final = _sql(_first(_DELIVERIES.where(_OPEN, delivery.c.state == _p("state")).order_by(*_IN_ORDER)))
 OUTCOMES: Final = _sql(
     _first(
         _DELIVERIES.where(delivery.c.source == _p("source"), delivery.c.unseen == sa.literal_column("1")).order_by(
