@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from lgsp.domain.entries import Draft, draft
 from lgsp.domain.exchange import OPEN, Delivery, State
+from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
@@ -20,6 +21,9 @@ POINTER_FORM: Final = re.compile(r"(?!.*[0-9]{9})(?:/[A-Za-z0-9_*-]{1,64}){0,16}
 
 DROPPED: Final = "dropped"
 """The code of a delivery that a person ended."""
+
+UNHELD: Final[frozenset[State]] = frozenset({"accepted", "queued"})
+"""States of a delivery that is to go out and that nobody holds."""
 
 
 def begun_at(lease: str) -> datetime:
@@ -41,13 +45,24 @@ class Moves:
     """Makes steps in the name of one gateway."""
 
     gateway: str
+    embedded: bool
+    """Whether what is committed as queued is queued; with a broker it is accepted until the broker has confirmed it."""
     retry: RetryPolicy = RETRY
+    limits: Limits = LIMITS
+
+    def unplaced(self, now: datetime) -> tuple[State, datetime | None]:
+        """Return the state of a delivery that is to go out, and when the sweep looks after it if nobody has placed it by then."""
+        return ("queued", None) if self.embedded else ("accepted", now + self.limits.republish)
+
+    def queue(self, held: Delivery) -> Step:
+        """Note that the broker has confirmed a delivery."""
+        return _step(held, _at_rest(held, "queued", code=held.code), expect=frozenset({"accepted"}))
 
     def lease(self, held: Delivery, *, lease: str, until: datetime, now: datetime) -> Step:
-        """Lease a queued delivery for a hand-over."""
+        """Lease a delivery for a hand-over; with a broker it may arrive before it is noted as queued."""
         entry = self._entry("msg.delivered", held, now, attempt=held.attempts + 1)
         after = replace(held, state="leased", lease=lease, lease_until=until, due_at=None)
-        return _step(held, after, expect=frozenset({"queued"}), entry=entry)
+        return _step(held, after, expect=UNHELD, entry=entry)
 
     def extend(self, held: Delivery, *, until: datetime) -> Step:
         """Let a lease last longer."""
@@ -98,9 +113,15 @@ class Moves:
         """Note that a leased reply went out in a waiting call's answer: it is settled when its lease ends."""
         return _step(held, replace(held, final=True), expect=frozenset({"leased"}), held_lease=held.lease)
 
-    def requeue(self, held: Delivery) -> Step:
-        """Queue a delivery again without counting an attempt: its lease or pause is over, or its receiver went away."""
-        after = replace(_at_rest(held, "queued", code=held.code))
+    def set_aside(self, held: Delivery, *, code: str, now: datetime) -> Step:
+        """Park a delivery that is in nobody's hand until a person decides."""
+        entry = self._entry("msg.parked", held, now, code=code, attempt=held.attempts)
+        return _step(held, _at_rest(held, "parked", code=code), expect=UNHELD, entry=entry)
+
+    def requeue(self, held: Delivery, *, now: datetime) -> Step:
+        """Let a delivery go out again without counting an attempt: its lease or pause is over, its receiver or its carrier went away."""
+        state, due = self.unplaced(now)
+        after = replace(_at_rest(held, state, code=held.code), due_at=due)
         return _step(held, after, expect=frozenset({held.state}), held_lease=held.lease)
 
     def expire(self, held: Delivery, *, now: datetime, code: str = "expired") -> Step:
@@ -109,14 +130,15 @@ class Moves:
         return _step(
             held,
             _at_rest(held, "expired", code=code),
-            expect=frozenset({held.state}),
+            expect=UNHELD if held.state in UNHELD else frozenset({held.state}),
             held_lease=held.lease,
             entry=entry,
         )
 
-    def replay(self, held: Delivery, *, queued: bool, by: str, reason: str, now: datetime) -> Step:
-        """Let a parked delivery go out again as if for the first time; `queued` where the ledger's rows are the queue."""
-        after = replace(_at_rest(held, "queued" if queued else "accepted"), attempts=0)
+    def replay(self, held: Delivery, *, by: str, reason: str, now: datetime) -> Step:
+        """Let a parked delivery go out again as if for the first time."""
+        state, due = self.unplaced(now)
+        after = replace(_at_rest(held, state), attempts=0, due_at=due)
         entry = self._entry("msg.replayed", held, now, by=by, reason=reason)
         return _step(held, after, expect=frozenset({"parked"}), entry=entry)
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lgsp.bus.body_keys import BodyKeys
-from lgsp.bus.courier import Courier
 from lgsp.bus.moves import Moves, Step
+from lgsp.bus.progress import Progress
+from lgsp.bus.publisher import Publisher
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain import statements, strictjson
 from lgsp.domain.entries import check_reason, draft
@@ -23,7 +24,6 @@ from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock
 from lgsp.ports.inboxes import Inboxes
 from lgsp.ports.ledger import Ledger, Note
-from lgsp.ports.transport import Transport
 
 LISTED_MAX: Final = 10_000
 """Parked deliveries that are looked through for a list."""
@@ -85,9 +85,9 @@ class Parking:
     gateway: str
     ledger: Ledger
     inboxes: Inboxes
-    transport: Transport
+    publisher: Publisher
+    progress: Progress
     sequencer: Sequencer
-    courier: Courier
     body_keys: BodyKeys
     moves: Moves
     clock: Clock
@@ -180,7 +180,7 @@ class Parking:
         if held.expires <= now:
             raise Refusal("expired", "nobody may receive it any more")
         await self._wire(held)
-        return self.moves.replay(held, queued=self.transport.embedded, by=by, reason=reason, now=now)
+        return self.moves.replay(held, by=by, reason=reason, now=now)
 
     async def _dropping(self, held: Delivery, by: str, reason: str) -> Step:
         return self.moves.drop(held, by=by, reason=reason, now=self.clock.now())
@@ -188,12 +188,12 @@ class Parking:
     async def _change(self, places: Sequence[Place], step_of: StepOf) -> list[Refusal | None]:
         found: list[Step | Refusal] = [await self._step(place, step_of) for place in places]
         steps = [each for each in found if isinstance(each, Step)]
-        done = iter(await self.courier.commit(steps))
+        done = iter(await self.progress.commit(steps))
         results = [each if isinstance(each, Refusal) else _told(next(done)) for each in found]
         moved = [
             each.after for each, told in zip(found, results, strict=True) if isinstance(each, Step) and told is None
         ]
-        self.transport.wake([delivery for delivery in moved if delivery.state == "queued"])
+        await self.publisher.place([delivery for delivery in moved if delivery.state != "expired"])
         return results
 
     async def _step(self, place: Place, step_of: StepOf) -> Step | Refusal:

@@ -52,7 +52,7 @@ async def park(edge, number=1):
     wire = edge.world.envelope(number=number)
     await edge.bus.ingress.submit(wire, peer="test")
     [handed] = await edge.bus.courier.pull(NDXP, limit=1, wait=0)
-    await edge.bus.courier.put_back(NDXP, env=handed.env, lease=handed.lease, code="broken", retry_after=None)
+    await edge.bus.settlement.put_back(NDXP, env=handed.env, lease=handed.lease, code="broken", retry_after=None)
     return wire
 
 

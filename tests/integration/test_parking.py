@@ -66,7 +66,7 @@ async def park(bus, wire, code="broken"):
     """Submit an envelope and let its receiver put it back until it is parked."""
     await bus.ingress.submit(wire, peer="test")
     [handed] = await bus.courier.pull(NDXP, limit=1, wait=0)
-    await bus.courier.put_back(NDXP, env=handed.env, lease=handed.lease, code=code, retry_after=None)
+    await bus.settlement.put_back(NDXP, env=handed.env, lease=handed.lease, code=code, retry_after=None)
     return wire.hash
 
 
@@ -119,7 +119,7 @@ async def test_a_replayed_delivery_goes_out_again_with_its_original_bytes_and_no
         assert await bus.parking.replay([(env, NDXP)], **BY) == [None]
         await until(lambda: tray.handed)
         assert (tray.handed[0].wire, tray.handed[0].attempt) == (wire, 1)
-        await bus.courier.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, env)[0])
+        await bus.settlement.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, env)[0])
     assert (await state(bus, env))[0] == "acked"
 
 
@@ -141,7 +141,7 @@ async def test_a_dropped_delivery_ends_and_its_sender_learns_it(bus, world):
     assert (last["ev"], last["code"], last["by"], last["reason"]) == (
         "msg.expired", "dropped", OFFICER, "the receiver is mended",
     )  # fmt: skip
-    assert [held.state for held in await bus.courier.outcomes(FISHERIES, limit=5)] == ["expired"]
+    assert [held.state for held in await bus.progress.outcomes(FISHERIES, limit=5)] == ["expired"]
     assert await bus.parking.inboxes.parcel(env, NDXP) is None
 
 
@@ -208,7 +208,8 @@ async def test_nothing_is_replayed_whose_body_does_not_open(bus, world, monkeypa
 async def test_where_a_broker_carries_a_replayed_delivery_waits_to_be_published(bus, world):
     env = await park(bus, world.envelope())
     [held] = await bus.parking.inboxes.deliveries(env)
-    step = bus.parking.moves.replay(held, queued=False, by="local", reason="x", now=bus.clock.now())
+    moves = replace(bus.parking.moves, embedded=False)
+    step = moves.replay(held, by="local", reason="x", now=bus.clock.now())
     assert (step.after.state, step.after.attempts) == ("accepted", 0)
 
 
@@ -253,7 +254,7 @@ async def test_the_story_of_an_envelope_is_told_from_request_to_reply_with_its_e
     [handed] = await bus.courier.pull(NDXP, limit=1, wait=0)
     reply = world.reply(request)
     await bus.ingress.submit(reply, peer="test")
-    await bus.courier.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, handed.env)[0])
+    await bus.settlement.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, handed.env)[0])
     for asked in (env, reply.hash):
         story = await bus.parking.lineage(asked)
         assert [exchange.env for exchange, _ in story.chain] == [env, reply.hash]
@@ -270,7 +271,7 @@ async def test_the_story_of_an_envelope_is_told_from_request_to_reply_with_its_e
 async def test_a_late_ack_of_the_first_hand_over_ends_a_replayed_delivery(bus, world):
     env = await park(bus, world.envelope())
     await bus.parking.replay([(env, NDXP)], **BY)
-    await bus.courier.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, env)[0])
+    await bus.settlement.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, env)[0])
     assert (await state(bus, env))[0] == "acked"
     [refusal] = await bus.parking.replay([(env, NDXP)], **BY)
     assert (refusal.code, refusal.detail) == ("not_parked", "it is acked")
