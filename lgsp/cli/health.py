@@ -1,4 +1,4 @@
-"""`lgsp health`: one question to a gateway, for those who start programs and watch them: is it ready, as seen from here?
+"""`lgsp health`: ask one gateway whether it is ready, for those who start programs and watch them.
 
 The address and whom to believe come from the command line, or from the settings of a system on this machine. Nothing is changed, no key is
 used; what a data folder holds is `doctor`'s.
