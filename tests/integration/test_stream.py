@@ -175,7 +175,7 @@ async def test_a_nacked_delivery_comes_again_as_the_next_attempt(world):
 
 async def until_waiting(edge, wire):
     async def is_waiting():
-        return (await edge.bus.courier.inboxes.delivery(wire.hash, NDXP)).state == "waiting"
+        return ((await edge.bus.courier.inboxes.held(NDXP, [wire.hash])).get(wire.hash)).state == "waiting"
 
     await until(is_waiting)
 
@@ -189,7 +189,9 @@ async def test_a_lease_is_extended_while_its_holder_works(edge, world):
         await stream.put(op="extend", env=wire.hash, lease=delivered["lease"])
 
         async def is_extended():
-            return (await edge.bus.courier.inboxes.delivery(wire.hash, NDXP)).lease_until > world.now + LIMITS.lease
+            return (
+                (await edge.bus.courier.inboxes.held(NDXP, [wire.hash])).get(wire.hash)
+            ).lease_until > world.now + LIMITS.lease
 
         await until(is_extended)
 
@@ -240,7 +242,7 @@ async def test_an_outcome_is_told_on_every_new_stream_until_it_is_seen(edge, wor
 
 async def until_unseen(edge, count):
     async def is_so():
-        return len(await edge.bus.courier.outcomes(FISHERIES, limit=100)) == count
+        return len(await edge.bus.progress.outcomes(FISHERIES, limit=100)) == count
 
     await until(is_so)
 
