@@ -43,6 +43,7 @@ from lgsp.sdk.receiver import Receiver
 from lgsp.sdk.sender import Sender
 from lgsp.sdk.settings import SystemSettings
 from lgsp.sdk.stream import Pace, Stream
+from lgsp.sdk.tls import trusting
 from lgsp.sdk.trust import Trust
 
 T = TypeVar("T")
@@ -149,9 +150,10 @@ class Client:
         around = around or Surroundings()
         signer = read_private(settings.key)
         composer = Composer(system=settings.system, signer=signer, clock=around.clock, entropy=around.entropy)
+        tls = trusting(settings.ca)
         box = Box.open(settings.box, sign=composer.acks)
         try:
-            async with aiohttp.ClientSession() as http:
+            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as http:
                 client = cls(settings, box=box, composer=composer, http=http, window=window, around=around)
                 async with client._running(drain):
                     if connect_within is not None:
