@@ -33,6 +33,7 @@ class Letter:
     compact: bytes
     body: bytes
     until: datetime
+    """When it is delivered no more and its answer awaited no longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +190,7 @@ def _outcomes(reader: sqlite3.Connection, where: str, *values: str) -> list[Outc
 
 
 def forget(writing: Writing, before: datetime) -> None:
-    """Drop what expired before a moment and is no longer on its way."""
+    """Drop what was over before a moment, any answer included, and is no longer on its way."""
     moment = (before.timestamp(),)
     gone = "SELECT env FROM lgsp_outbox WHERE until < ? AND state <> 'queued'"
     writing.connection.execute(f"DELETE FROM lgsp_outcomes WHERE env IN ({gone})", moment)  # noqa: S608 - the text above

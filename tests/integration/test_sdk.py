@@ -20,7 +20,7 @@ from lgsp.sdk import Client, OutcomeUnknown, Refused, Reject, Retry, Surrounding
 from lgsp.sdk.stream import Pace
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.systems import running_town
-from lgsp.testing.world import BODY, POPULATION, VERIFY, VERIFY_SCHEMA, signer_named
+from lgsp.testing.world import BODY, POPULATION, VERIFY, VERIFY_SCHEMA, World, signer_named
 
 QUICK = Surroundings(pace=Pace(first=0.01, longest=0.05))
 
@@ -398,3 +398,18 @@ async def test_many_messages_are_each_answered_once(town, fisheries):
         replies = await asyncio.gather(*(fisheries.request(VERIFY, key=str(n), **VERIFICATION) for n in range(300)))
         assert len({reply.env for reply in replies}) == 300
         assert fisheries.read("SELECT count(*) FROM lgsp_outcomes WHERE state = 'acked'") == [(300,)]
+
+
+async def test_a_request_is_remembered_for_as_long_as_its_reply_may_take(tmp_path):
+    clock = ManualClock(SystemClock().now())
+    world = World.make(now=clock.now(), changes={VERIFY: {"reply_within": 90 * 86_400}})
+    async with running_town(tmp_path, MemoryLedger(), world=world, clock=clock) as town:
+        settings, around = town.settings("fisheries"), replace(QUICK, clock=clock)
+        async with Client.open(settings, around=around) as client:
+            sent = await client.send(VERIFY, key="slow", **VERIFICATION)
+        clock.advance(60 * 86_400)
+        async with Client.open(settings, around=around) as client:
+            assert (await client.send(VERIFY, key="slow", **VERIFICATION)).id == sent.id
+        clock.advance(70 * 86_400)
+        async with Client.open(settings, around=around) as client:
+            assert client.read("SELECT count(*) FROM lgsp_outbox") == [(0,)]
