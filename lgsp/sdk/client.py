@@ -49,6 +49,7 @@ from lgsp.sdk.trust import Trust
 T = TypeVar("T")
 KEPT: Final = timedelta(days=31)
 """How long rows outlive the expiry of their envelope: as long as the bus keeps the exchange, and a day."""
+FORGETS_EVERY: Final = 6 * 3600.0
 LEASES_LOOKED_AT: Final = 30.0
 DIRECTORY_PAUSE: Final = 2.0
 
@@ -62,6 +63,8 @@ class Surroundings:
     chance: Callable[[], float] = random.random
     """Numbers in 0..1 that spread the moments of connecting again."""
     pace: Pace = field(default_factory=Pace)
+    forget_every: float = FORGETS_EVERY
+    """Seconds after which the box is rid of what is long over, and again after as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,7 @@ class Client:
         self.settings = settings
         self._box = box
         self._clock = around.clock
+        self._forget_every = around.forget_every
         self._broken: BaseException | None = None
         self._problem = ""
         self._ready = asyncio.Event()
@@ -381,6 +385,7 @@ class Client:
             tasks.create_task(self._stream.run())
             tasks.create_task(self._follow())
             tasks.create_task(self._keep_leases())
+            tasks.create_task(self._keep_forgetting())
 
     def _forget(self, writing: Writing) -> None:
         before = self._clock.now() - KEPT
@@ -406,6 +411,12 @@ class Client:
         while True:
             await asyncio.sleep(LEASES_LOOKED_AT)
             self._receiver.extend()
+
+    async def _keep_forgetting(self) -> None:
+        """Keep the box of a program that runs for months from growing for as long."""
+        while True:
+            await asyncio.sleep(self._forget_every)
+            self._box.post(self._forget)
 
     def _stopped(self, running: asyncio.Task[None]) -> None:
         """Wake everybody who waits when the client cannot go on."""

@@ -413,3 +413,12 @@ async def test_a_request_is_remembered_for_as_long_as_its_reply_may_take(tmp_pat
         clock.advance(70 * 86_400)
         async with Client.open(settings, around=around) as client:
             assert client.read("SELECT count(*) FROM lgsp_outbox") == [(0,)]
+
+
+async def test_a_client_that_runs_for_months_forgets_what_is_long_over(town):
+    clock = ManualClock(SystemClock().now())
+    around = replace(QUICK, clock=clock, forget_every=0.01)
+    async with Client.open(town.settings("fisheries"), around=around) as client:
+        await client.send(VERIFY, **VERIFICATION)
+        clock.advance(60 * 86_400)
+        await until(lambda: client.read("SELECT count(*) FROM lgsp_outbox") == [(0,)])
