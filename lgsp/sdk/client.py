@@ -286,7 +286,7 @@ class Client:
             for outcome in outbox.unnoticed(self._box.reader):
                 if (outcome.env, outcome.to) not in shown:
                     shown.add((outcome.env, outcome.to))
-                    yield Failure(outcome=outcome, act=self._acting)
+                    yield Failure(outcome=outcome, act=lambda outcome: self._acting(outcome, shown))
             await self._sender.failed.wait()
         raise self._broken
 
@@ -299,10 +299,11 @@ class Client:
         self._receiver.shelve(message)
 
     @asynccontextmanager
-    async def _acting(self, outcome: Outcome) -> AsyncIterator[Work]:
+    async def _acting(self, outcome: Outcome, shown: set[tuple[str, str]]) -> AsyncIterator[Work]:
         work = Work(compose=self._compose)
         yield work
         await self._box.write(lambda writing: _acted(writing, outcome, work))
+        shown.discard((outcome.env, outcome.to))  # what was parked may be replayed, and come to another end
 
     # --- the program's own tables ---------------------------------------------------------------------------------------------------
 

@@ -16,11 +16,11 @@ from lgsp.errors import Refusal
 from lgsp.http.server import serve
 from lgsp.machine import SystemClock
 from lgsp.ports.ledger import Move
-from lgsp.sdk import Client, OutcomeUnknown, Refused, Reject, Retry, Surroundings, Unreachable
+from lgsp.sdk import Client, OutcomeUnknown, Refused, Reject, Retry, Surroundings, Unreachable, outbox
 from lgsp.sdk.stream import Pace
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.systems import running_town
-from lgsp.testing.world import BODY, POPULATION, VERIFY, VERIFY_SCHEMA, World, signer_named
+from lgsp.testing.world import BODY, NDXP, POPULATION, VERIFY, VERIFY_SCHEMA, World, signer_named
 
 QUICK = Surroundings(pace=Pace(first=0.01, longest=0.05))
 
@@ -422,3 +422,21 @@ async def test_a_client_that_runs_for_months_forgets_what_is_long_over(town):
         await client.send(VERIFY, **VERIFICATION)
         clock.advance(60 * 86_400)
         await until(lambda: client.read("SELECT count(*) FROM lgsp_outbox") == [(0,)])
+
+
+async def test_a_second_bad_end_of_an_envelope_is_shown_too(town, fisheries):
+    """An operator replays what was parked, and the receiver refuses it."""
+    sent = await fisheries.send(VERIFY, **VERIFICATION)
+
+    def became(state):
+        found = outbox.Outcome(id=sent.id, key=None, type=VERIFY, env=sent.env, to=NDXP, state=state)
+        fisheries._sender._store_outcomes([found])
+
+    failures, shown = fisheries.failures(), []
+    for state in ("parked", "rejected"):
+        became(state)
+        async with asyncio.timeout(5):
+            failure = await anext(failures)
+        async with failure.effect():
+            shown.append(failure.outcome.state)
+    assert shown == ["parked", "rejected"]
