@@ -262,7 +262,7 @@ class Client:
         """Raise what is known to have gone wrong with an envelope; whoever is told this way need not be told again."""
         found = outbox.outcome_of(self._box.reader, identifier)
         if found is not None and found.state != "acked":
-            self._box.post(lambda writing: outbox.notice(writing, found.env, found.to))
+            self._box.post(lambda writing: outbox.notice(writing, found))
             raise Refused(found.code or found.state, pointer=found.pointer)
 
     def _unknown(self, sent: Sent) -> Unreachable | OutcomeUnknown:
@@ -484,5 +484,5 @@ def _done(writing: Writing, work: Work) -> None:
 
 
 def _acted(writing: Writing, outcome: Outcome, work: Work) -> None:
-    outbox.notice(writing, outcome.env, outcome.to)
+    outbox.notice(writing, outcome)
     _done(writing, work)

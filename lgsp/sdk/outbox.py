@@ -108,9 +108,12 @@ def _tell(writing: Writing, outcome: Outcome) -> None:
     )
 
 
-def notice(writing: Writing, env: str, to: str) -> None:
-    """Remember that the adapter has acted on an outcome."""
-    writing.connection.execute("UPDATE lgsp_outcomes SET noticed = 1 WHERE env = ? AND receiver = ?", (env, to))
+def notice(writing: Writing, outcome: Outcome) -> None:
+    """Remember that the adapter has acted on an outcome; another one that came meanwhile is still to be shown."""
+    writing.connection.execute(
+        "UPDATE lgsp_outcomes SET noticed = 1 WHERE env = ? AND receiver = ? AND state = ?",
+        (outcome.env, outcome.to, outcome.state),
+    )
 
 
 def queued_after(reader: sqlite3.Connection, seq: int, limit: int) -> list[Outgoing]:

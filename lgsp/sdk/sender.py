@@ -209,7 +209,7 @@ class Sender:
             return
         error = Refused(outcome.code or outcome.state, pointer=outcome.pointer)
         if self._fail_expected(outcome.id, error) or told:
-            self._box.post(lambda writing: outbox.notice(writing, outcome.env, outcome.to))
+            self._box.post(lambda writing: outbox.notice(writing, outcome))
         else:
             self.failed.set()
 

@@ -440,3 +440,20 @@ async def test_a_second_bad_end_of_an_envelope_is_shown_too(town, fisheries):
         async with failure.effect():
             shown.append(failure.outcome.state)
     assert shown == ["parked", "rejected"]
+
+
+async def test_a_bad_end_that_comes_while_the_one_before_is_acted_on_is_shown_next(town, fisheries):
+    sent = await fisheries.send(VERIFY, **VERIFICATION)
+
+    def became(state):
+        found = outbox.Outcome(id=sent.id, key=None, type=VERIFY, env=sent.env, to=NDXP, state=state)
+        return fisheries._box.write(lambda writing: outbox.settled(writing, [found]))
+
+    await became("parked")
+    failures = fisheries.failures()
+    failure = await anext(failures)
+    async with failure.effect():
+        await became("expired")
+    fisheries._sender.failed.set()
+    async with asyncio.timeout(5):
+        assert (await anext(failures)).outcome.state == "expired"
