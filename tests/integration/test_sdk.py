@@ -17,6 +17,7 @@ from lgsp.http.server import serve
 from lgsp.machine import SystemClock
 from lgsp.ports.ledger import Move
 from lgsp.sdk import Client, OutcomeUnknown, Refused, Reject, Retry, Surroundings, Unreachable, outbox
+from lgsp.sdk.composition import encoded
 from lgsp.sdk.stream import Pace
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.systems import running_town
@@ -457,3 +458,23 @@ async def test_a_bad_end_that_comes_while_the_one_before_is_acted_on_is_shown_ne
     fisheries._sender.failed.set()
     async with asyncio.timeout(5):
         assert (await anext(failures)).outcome.state == "expired"
+
+
+async def test_a_body_as_large_as_its_service_allows_reaches_its_receiver(tmp_path):
+    now = SystemClock().now()
+    world = World.make(now=now, changes={VERIFY: {"max_body": 16 * 1024 * 1024}})
+    body = encoded(BODY).ljust(16 * 1024 * 1024)
+    large, small = world.envelope(body=body, number=1), world.envelope(number=2)
+    async with (
+        running_town(tmp_path, MemoryLedger(), world=world) as town,
+        Client.open(town.settings("ndxp"), around=QUICK) as ndxp,
+        asyncio.timeout(60),
+    ):
+        for wire in (large, small):
+            await town.bus.ingress.submit(wire, peer="")
+        inbox, found = ndxp.inbox(), set()
+        while found != {large.hash, small.hash}:
+            message = await anext(inbox)
+            async with message.effect():
+                found.add(message.env)
+        assert ndxp.read("SELECT count(*) FROM lgsp_inbox") == [(2,)]
