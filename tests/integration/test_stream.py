@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import aiohttp
 import pytest
+import structlog
 
 from lgsp.backends.memory import MemoryLedger
 from lgsp.bus.ingress import Ingress
@@ -18,6 +19,7 @@ from lgsp.domain import envelope, statements
 from lgsp.domain.limits import LIMITS
 from lgsp.domain.retry import RetryPolicy
 from lgsp.errors import Refusal, catalogue
+from lgsp.http.leavings import PATIENCE
 from lgsp.http.settings import HTTP_LIMITS
 from lgsp.testing.bus import ack_of, publish
 from lgsp.testing.clock import ManualClock
@@ -634,6 +636,44 @@ async def test_an_orderly_end_returns_what_was_held_at_once_and_uncounted(edge, 
         frames = [await again.receive("deliver") for _ in wires]
         assert {hash_of(frame) for frame in frames} == {wire.hash for wire in wires}
         assert {frame["attempt"] for frame in frames} == {1}
+
+
+async def test_a_message_that_is_left_politely_time_after_time_is_parked_and_its_neighbour_is_not(world):
+    """A program that fails on one message and then closes its stream in order."""
+    async with opened(world, retry=RetryPolicy(attempts=2)) as edge:
+        poison, neighbour = await accepted(edge, world, 2)
+
+        async def states():
+            held = [await edge.bus.courier.inboxes.delivery(wire.hash, NDXP) for wire in (poison, neighbour)]
+            return [one.state for one in held]
+
+        for _ in range(PATIENCE + 4):
+            async with edge.stream("ndxp") as stream:
+                await stream.give(credit=2)
+                await edge.bus.sweep.once()
+                if await states() != ["parked", "acked"]:
+                    delivered = hash_of(await stream.receive("deliver"))
+                    if delivered == neighbour.hash:
+                        [ack] = ack_of(world, "ndxp", NDXP, neighbour.hash)
+                        await stream.ack(ack)
+                        await stream.receive("settled")
+            await until(lambda: len(edge.running.streams) == 0)
+            edge.bus.clock.advance(3)
+        assert await states() == ["parked", "acked"]
+        assert (await edge.bus.courier.inboxes.delivery(poison.hash, NDXP)).attempts == 2
+
+
+async def test_a_stream_that_settles_what_it_was_not_given_says_nothing_odd_of_what_it_leaves(edge, world):
+    [wire] = await accepted(edge, world, 1)
+    [ack] = ack_of(world, "ndxp", NDXP, wire.hash)
+    with structlog.testing.capture_logs() as events:
+        async with edge.stream("ndxp") as stream:
+            for _ in range(2):
+                await stream.ack(ack)
+                await stream.receive("settled")
+        await until(lambda: len(edge.running.streams) == 0)
+    [closed] = [event for event in events if event["event"] == "stream.closed"]
+    assert closed["outstanding"] == 0
 
 
 async def test_after_a_broken_connection_deliveries_come_one_at_a_time(edge, world):
