@@ -1,4 +1,4 @@
-"""What receivers left unsettled when they closed their streams in order, and how often: a program that fails on one message may end politely each time.
+"""What receivers left unsettled when they closed their streams in order, and how often.
 
 An orderly end says nothing against the deliveries in flight, and so it is for a program that is stopped and started again. One that leaves the
 same delivery time after time has failed on it, whatever its manners; what follows is the courier's.
@@ -24,7 +24,7 @@ class Leavings:
 
     def left(self, system: str, envs: Iterable[str]) -> bool:
         """Note an orderly end that left these deliveries and tell whether one of them was left too often."""
-        return any([self._left_once((system, env)) >= PATIENCE for env in envs])  # each is noted, whatever the first says
+        return max((self._left_once((system, env)) for env in envs), default=0) >= PATIENCE
 
     def settled(self, system: str, env: str) -> None:
         """Forget a delivery that its receiver dealt with."""

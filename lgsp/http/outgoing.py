@@ -26,7 +26,7 @@ class Outgoing:
     def __init__(
         self, transport: asyncio.Transport, writer: AbstractStreamWriter, *, most: int, overflow: Callable[[], None]
     ) -> None:
-        """Write to `transport`, paced by `writer`; call `overflow` when more than `most` bytes wait beside the largest frame."""
+        """Write to `transport`, paced by `writer`; call `overflow` when more than `most` bytes wait beside one larger frame."""
         self._transport = transport
         self._writer = writer
         self._most = most
@@ -34,7 +34,7 @@ class Outgoing:
         self._waiting: deque[bytes] = deque()
         self._unsent = 0
         self._largest = 0
-        """Bytes of the largest frame put since all had been sent: a large body alone is no sign of a slow reader."""
+        """Bytes of the largest frame above `most` since all had been sent: a large body alone is no sign of a slow reader."""
         self._bell = asyncio.Event()
         self._sent = asyncio.Event()
         self._finished = False
@@ -45,7 +45,8 @@ class Outgoing:
             return
         framed = _framed(text.encode())
         self._waiting.append(framed)
-        self._largest = max(self._largest, len(framed))
+        if len(framed) > self._most:
+            self._largest = max(self._largest, len(framed))
         self._unsent += len(framed)
         self._bell.set()
         self._sent.clear()
