@@ -14,7 +14,7 @@ from typing import Any, Final
 from lgsp.bus.inbox import Handover
 from lgsp.domain import base64url, names, statements, strictjson
 from lgsp.domain.envelope import CODE_FORM, HASH_FORM, Wire, format_time
-from lgsp.domain.exchange import Delivery
+from lgsp.domain.exchange import OUTCOMES, Delivery
 from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 
@@ -58,10 +58,11 @@ class Extension:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """An outcome that the sender has made its own."""
+    """An outcome that the sender has made its own, in the state that it was shown; None where the sender does not say."""
 
     env: str
     to: str
+    state: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,10 @@ def read_sighting(frame: dict[str, Any]) -> Sighting:
     to = frame.get("to")
     if not isinstance(to, str) or not names.is_system(to):
         raise Refusal("bad_request", "a receiver is a system's URN", pointer="/to")
-    return Sighting(env=_env(frame), to=to)
+    state = frame.get("state")
+    if state is not None and not (isinstance(state, str) and state in OUTCOMES):
+        raise Refusal("bad_request", "an outcome is acked, rejected, parked or expired", pointer="/state")
+    return Sighting(env=_env(frame), to=to, state=state)
 
 
 def _env(frame: dict[str, Any]) -> str:

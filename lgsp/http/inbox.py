@@ -17,6 +17,7 @@ from lgsp.errors import Refusal
 from lgsp.http import frames
 from lgsp.http.problems import language_of
 from lgsp.http.requests import integer, is_gone, query_of, read_members, system_of
+from lgsp.http.telling import is_current
 from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS
 
 DEFAULT_ITEMS: Final = 10
@@ -127,7 +128,8 @@ async def _settle_extension(courier: Courier, system: str, value: object) -> Res
 
 async def _settle_sighting(courier: Courier, system: str, value: object) -> Result:
     sighting = frames.read_sighting(_object(value))
-    await courier.seen(system, env=sighting.env, to=sighting.to)
+    if await is_current(courier, system, sighting):
+        await courier.seen(system, env=sighting.env, to=sighting.to)
     return {"env": sighting.env, "to": sighting.to}
 
 

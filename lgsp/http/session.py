@@ -75,7 +75,13 @@ class Session:
         self._outstanding: set[str] = set()
         """Env hashes of what was handed over and is neither settled nor put back."""
         self._problem = ""
-        self._telling = Telling(around.bus.courier, caller.urn, self._tell_outcome, page=around.settings.outcome_items)
+        self._telling = Telling(
+            around.bus.courier,
+            caller.urn,
+            self._tell_outcome,
+            page=around.settings.outcome_items,
+            look_again=around.settings.outcomes_again_seconds,
+        )
         self._takes: dict[str, Callable[[dict[str, Any]], None]] = {
             "send": self._take_send,
             "credit": self._take_credit,
@@ -354,5 +360,5 @@ class Session:
         return ""
 
     async def _see(self, sighting: frames.Sighting) -> str:
-        await self._telling.see(sighting.env, sighting.to)
+        await self._telling.see(sighting)
         return ""

@@ -85,7 +85,9 @@ class Composer:
             "dataschema": stated["schema"],
             "dataclassification": stated.get("classification"),
         } | {name: stated.get(name) for name in COPIED}
-        return self._signed(attributes, stated["body"], key=stated.get("key"), until=now + life + _reply_within(directory, type_))
+        return self._signed(
+            attributes, stated["body"], key=stated.get("key"), until=now + life + _reply_within(directory, type_)
+        )
 
     def reply(
         self,

@@ -278,6 +278,61 @@ async def test_what_happens_while_much_is_unseen_is_told_later(world):
                 await stream.put(op="seen", env=outcome["env"], to=NDXP)
 
 
+async def park(edge, world):
+    """Have a delivery parked, and return it."""
+    [wire] = await accepted(edge, world, 1)
+    async with edge.stream("ndxp") as stream:
+        await stream.give(credit=1)
+        delivered = await stream.receive("deliver")
+        await stream.put(op="nack", env=wire.hash, lease=delivered["lease"], code="busy")
+
+        async def is_parked():
+            return (await edge.bus.courier.inboxes.delivery(wire.hash, NDXP)).state == "parked"
+
+        await until(is_parked)
+    return wire
+
+
+@pytest.mark.parametrize("way", ["stream", "call"])
+async def test_an_outcome_that_changed_after_it_was_shown_is_still_to_be_seen(world, way):
+    async with opened(world, retry=RetryPolicy(attempts=1)) as edge:
+        wire = await park(edge, world)
+        seen = {"env": wire.hash, "to": NDXP, "state": "parked"}
+        async with edge.stream("fisheries") as stream:
+            assert (await stream.receive("outcome"))["state"] == "parked"
+            [ack] = ack_of(world, "ndxp", NDXP, wire.hash)  # a late one
+            assert (await edge.post_acks("ndxp", acks=[ack.wire()])).status == 200
+            if way == "stream":
+                await stream.put(op="seen", **seen)
+                assert (await stream.receive("outcome"))["state"] == "acked"
+            else:
+                assert (await edge.post_acks("fisheries", seen=[seen])).status == 200
+            await stream.answers()
+        assert [held.state for held in await edge.bus.courier.outcomes(FISHERIES, limit=5)] == ["acked"]
+        async with edge.stream("fisheries") as stream:
+            await stream.receive("outcome")
+            await stream.put(op="seen", **seen | {"state": "acked"})
+            await until_unseen(edge, 0)
+
+
+async def test_what_a_system_sees_over_one_stream_makes_room_on_its_other_one(world):
+    settings = replace(HTTP_LIMITS, outcome_items=1, outcomes_again_seconds=0.05)
+    async with opened(world, settings=settings) as edge:
+        wires = await accepted(edge, world, 6)
+        async with edge.stream("fisheries") as seeing, edge.stream("fisheries") as silent:
+            await silent.receive("checkpoint")
+            await settle(edge, world, wires)
+            for _ in wires:
+                outcome = await seeing.receive("outcome")
+                await seeing.put(op="seen", env=outcome["env"], to=NDXP, state=outcome["state"])
+            await until_unseen(edge, 0)
+            late = world.envelope(number=7)
+            await edge.post(late)
+            await settle(edge, world, [late])
+            while (await silent.receive("outcome"))["env"] != late.hash:
+                pass
+
+
 async def test_what_a_system_never_sent_it_cannot_see(edge, world):
     [wire] = await accepted(edge, world, 1)
     async with edge.stream("police") as stream:
@@ -473,6 +528,11 @@ STRUCTURED = {"protected": "a", "payload": "b", "signature": "c", "data": ""}
         ({"op": "nack", "env": "x"}, {"env": ""}, "bad_request"),
         ({"op": "extend", "env": "sha-256:" + "A" * 43, "lease": 1}, {"env": "sha-256:" + "A" * 43}, "bad_request"),
         ({"op": "seen", "env": "sha-256:" + "A" * 43, "to": "x"}, {"env": "sha-256:" + "A" * 43}, "bad_request"),
+        (
+            {"op": "seen", "env": "sha-256:" + "A" * 43, "to": NDXP, "state": []},
+            {"env": "sha-256:" + "A" * 43},
+            "bad_request",
+        ),
     ],
 )
 async def test_a_frame_with_a_member_not_of_its_form_is_refused_and_the_stream_goes_on(edge, frame, about, code):
