@@ -38,6 +38,10 @@ class Limits:
     """Unanswered `send` frames on one stream."""
     judged_at_once: int = 32
     """Envelopes of one stream that are judged or committed at the same time: the others wait, so that no stream holds up another's lookups."""
+    inbox_bytes: int = 256 * 1024 * 1024
+    """What may be open in one inbox; what would be more is refused (`inbox_full`)."""
+    republish: timedelta = timedelta(seconds=5)
+    """How long a delivery may be accepted and not queued before the sweep publishes it, whoever accepted it."""
     credit: int = 1_024
     """Deliveries that one stream may hold at most, whatever credit it gives."""
 

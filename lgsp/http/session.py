@@ -76,7 +76,7 @@ class Session:
         """Env hashes of what was handed over and is neither settled nor put back."""
         self._problem = ""
         self._telling = Telling(
-            around.bus.courier,
+            around.bus.progress,
             caller.urn,
             self._tell_outcome,
             page=around.settings.outcome_items,
@@ -147,6 +147,7 @@ class Session:
         ]
         try:
             reason = await self._ended
+            self._attachment.close()
             reading.cancel()
             await self._say_goodbye(reason)
         finally:
@@ -342,21 +343,21 @@ class Session:
     async def _acknowledge(self, statement: Statement) -> str:
         clock = asyncio.get_running_loop().time
         started = clock()
-        env = await self._bus.courier.acknowledge(self.system, statement)
+        env = await self._bus.settlement.acknowledge(self.system, statement)
         self._around.metrics.observe("settle", clock() - started)
         self._outstanding.discard(env)
         self._around.leavings.settled(self.system, env)
         return frames.settled(env)
 
     async def _put_back(self, nack: frames.Nack) -> str:
-        await self._bus.courier.put_back(
+        await self._bus.settlement.put_back(
             self.system, env=nack.env, lease=nack.lease, code=nack.code, retry_after=nack.retry_after
         )
         self._outstanding.discard(nack.env)
         return ""
 
     async def _extend(self, asked: frames.Extension) -> str:
-        await self._bus.courier.extend(self.system, env=asked.env, lease=asked.lease)
+        await self._bus.settlement.extend(self.system, env=asked.env, lease=asked.lease)
         return ""
 
     async def _see(self, sighting: frames.Sighting) -> str:

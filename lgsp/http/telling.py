@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from lgsp.bus.courier import Courier
+from lgsp.bus.progress import Progress
 from lgsp.domain.exchange import Delivery, State
 from lgsp.errors import Refusal
 from lgsp.http.frames import Sighting
@@ -20,9 +20,9 @@ class Telling:
     """The outcomes one stream was told and has not seen; the rest is paged in as it sees them."""
 
     def __init__(
-        self, courier: Courier, system: str, tell: Callable[[Delivery], None], *, page: int, look_again: float
+        self, progress: Progress, system: str, tell: Callable[[Delivery], None], *, page: int, look_again: float
     ) -> None:
-        self._courier = courier
+        self._progress = progress
         self._system = system
         self._tell = tell
         self._page = page
@@ -42,13 +42,10 @@ class Telling:
 
     async def see(self, sighting: Sighting) -> None:
         """Note that an outcome was seen; refuse as `not_found` what the system never sent. One that has changed since is still to be seen."""
+        await self._progress.seen(self._system, env=sighting.env, to=sighting.to, state=sighting.state)
         place = sighting.env, sighting.to
-        told = self._told.get(place)
-        is_shown = sighting.state in {None, told} if told else await is_current(self._courier, self._system, sighting)
-        if not is_shown:
-            return
-        await self._courier.seen(self._system, env=sighting.env, to=sighting.to)
-        self._told.pop(place, None)
+        if sighting.state in {"", self._told.get(place)}:
+            self._told.pop(place, None)
         if self._missed and len(self._told) < self._page:
             self._room.set()
 
@@ -76,7 +73,7 @@ class Telling:
         """Ask for one page beyond what was told already, for that comes first again; forget what was seen meanwhile."""
         limit = len(self._told) + self._page
         self._missed = False
-        found = await self._courier.outcomes(self._system, limit=limit)
+        found = await self._progress.outcomes(self._system, limit=limit)
         self._missed = self._missed or len(found) == limit
         unseen = {_place(delivery) for delivery in found}
         self._told = {place: state for place, state in self._told.items() if place in unseen}
@@ -92,11 +89,3 @@ class Telling:
 
 def _place(delivery: Delivery) -> tuple[str, str]:
     return delivery.env, delivery.to
-
-
-async def is_current(courier: Courier, system: str, sighting: Sighting) -> bool:
-    """Tell whether an outcome still stands as it was shown; refuse as `not_found` what the system has no part in."""
-    if sighting.state is None:
-        return True
-    _, deliveries = await courier.history(system, sighting.env)
-    return any((each.to, each.state) == (sighting.to, sighting.state) for each in deliveries)

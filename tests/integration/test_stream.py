@@ -175,9 +175,14 @@ async def test_a_nacked_delivery_comes_again_as_the_next_attempt(world):
             assert again["lease"] != first["lease"]
 
 
+async def row_of(edge, wire):
+    """Return the delivery of an envelope to the bridge."""
+    return (await edge.bus.courier.inboxes.held(NDXP, [wire.hash]))[wire.hash]
+
+
 async def until_waiting(edge, wire):
     async def is_waiting():
-        return (await edge.bus.courier.inboxes.delivery(wire.hash, NDXP)).state == "waiting"
+        return ((await edge.bus.courier.inboxes.held(NDXP, [wire.hash])).get(wire.hash)).state == "waiting"
 
     await until(is_waiting)
 
@@ -191,7 +196,9 @@ async def test_a_lease_is_extended_while_its_holder_works(edge, world):
         await stream.put(op="extend", env=wire.hash, lease=delivered["lease"])
 
         async def is_extended():
-            return (await edge.bus.courier.inboxes.delivery(wire.hash, NDXP)).lease_until > world.now + LIMITS.lease
+            return (
+                (await edge.bus.courier.inboxes.held(NDXP, [wire.hash])).get(wire.hash)
+            ).lease_until > world.now + LIMITS.lease
 
         await until(is_extended)
 
@@ -242,7 +249,7 @@ async def test_an_outcome_is_told_on_every_new_stream_until_it_is_seen(edge, wor
 
 async def until_unseen(edge, count):
     async def is_so():
-        return len(await edge.bus.courier.outcomes(FISHERIES, limit=100)) == count
+        return len(await edge.bus.progress.outcomes(FISHERIES, limit=100)) == count
 
     await until(is_so)
 
@@ -287,7 +294,7 @@ async def park(edge, world):
         await stream.put(op="nack", env=wire.hash, lease=delivered["lease"], code="busy")
 
         async def is_parked():
-            return (await edge.bus.courier.inboxes.delivery(wire.hash, NDXP)).state == "parked"
+            return (await row_of(edge, wire)).state == "parked"
 
         await until(is_parked)
     return wire
@@ -308,7 +315,7 @@ async def test_an_outcome_that_changed_after_it_was_shown_is_still_to_be_seen(wo
             else:
                 assert (await edge.post_acks("fisheries", seen=[seen])).status == 200
             await stream.answers()
-        assert [held.state for held in await edge.bus.courier.outcomes(FISHERIES, limit=5)] == ["acked"]
+        assert [held.state for held in await edge.bus.progress.outcomes(FISHERIES, limit=5)] == ["acked"]
         async with edge.stream("fisheries") as stream:
             await stream.receive("outcome")
             await stream.put(op="seen", **seen | {"state": "acked"})
@@ -704,8 +711,7 @@ async def test_a_message_that_is_left_politely_time_after_time_is_parked_and_its
         poison, neighbour = await accepted(edge, world, 2)
 
         async def states():
-            held = [await edge.bus.courier.inboxes.delivery(wire.hash, NDXP) for wire in (poison, neighbour)]
-            return [one.state for one in held]
+            return [(await row_of(edge, wire)).state for wire in (poison, neighbour)]
 
         for _ in range(PATIENCE + 4):
             async with edge.stream("ndxp") as stream:
@@ -720,7 +726,7 @@ async def test_a_message_that_is_left_politely_time_after_time_is_parked_and_its
             await until(lambda: len(edge.running.streams) == 0)
             edge.bus.clock.advance(3)
         assert await states() == ["parked", "acked"]
-        assert (await edge.bus.courier.inboxes.delivery(poison.hash, NDXP)).attempts == 2
+        assert (await row_of(edge, poison)).attempts == 2
 
 
 async def test_a_stream_that_settles_what_it_was_not_given_says_nothing_odd_of_what_it_leaves(edge, world):
