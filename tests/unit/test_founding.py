@@ -8,9 +8,7 @@ from lgsp import datafolder
 from lgsp.cli.founding import Founding, found
 from lgsp.datafolder import DataFolder
 
-FOUNDING = Founding(
-    bus="urn:lgsp:bus:91", gateway="urn:lgsp:bus:91:gw:a", origin="lgsp.example.vn/91/2026", port=8_791
-)
+FOUNDING = Founding(bus="urn:lgsp:bus:91", gateway="urn:lgsp:bus:91:gw:a", origin="lgsp.example.vn/91/2026", port=8_791)
 
 
 def test_a_folder_that_another_command_completed_meanwhile_is_left_as_it_is(tmp_path, monkeypatch):
