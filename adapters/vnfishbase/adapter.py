@@ -99,7 +99,9 @@ class VNFishbase(Adapter):
 
     async def failed(self, failure: Failure) -> None:
         """Ask anew where the bus could not deliver, or give up where somebody said no."""
-        key, state = Key.parse(failure.outcome.key), failure.outcome.state
+        key = Key.parse(failure.outcome.key)
+        # What reached the bus too late was refused by nobody who knows the question: it is put again like any that was not delivered.
+        state = "expired" if failure.outcome.code == "expired" else failure.outcome.state
         async with failure.effect() as work:
             if key is not None:
                 work.run(lambda own: self._sync.fail(own, key, state))

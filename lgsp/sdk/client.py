@@ -234,6 +234,7 @@ class Client:
             except TimeoutError:
                 raise OutcomeUnknown(id) from None
             found = outbox.outcome_of(self._box.reader, id)
+        future.cancel()
         if found is None or found.state == "refused":
             raise Refused(found.code if found else "not_found", pointer=found.pointer if found else "")
         return found
@@ -256,6 +257,7 @@ class Client:
             except TimeoutError:
                 raise self._unknown(sent) from None
             found = outbox.by_id(self._box.reader, sent.id)
+        future.cancel()
         if found is None or found.state == "refused":
             self._raise_failure(sent.id)
         return found or sent

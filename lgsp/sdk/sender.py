@@ -79,11 +79,11 @@ class Sender:
     # --- those who wait -------------------------------------------------------------------------------------------------------------
 
     def await_receipt(self, identifier: str) -> asyncio.Future[None]:
-        """Return what is done once the receipt of an envelope, or its refusal, is stored."""
+        """Return what is done once the receipt of an envelope, or its refusal, is stored; who waits no longer cancels it."""
         return _waiting(self._receipt_waits, identifier)
 
     def await_outcome(self, identifier: str) -> asyncio.Future[None]:
-        """Return what is done once an outcome of an envelope is stored."""
+        """Return what is done once an outcome of an envelope is stored; who waits no longer cancels it."""
         return _waiting(self._outcome_waits, identifier)
 
     # --- receipts and refusals ------------------------------------------------------------------------------------------------------
@@ -240,7 +240,17 @@ def _seq(frame: dict[str, Any]) -> int:
 def _waiting(waits: dict[str, list[asyncio.Future[None]]], identifier: str) -> asyncio.Future[None]:
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     waits.setdefault(identifier, []).append(future)
+    future.add_done_callback(lambda ended: _leave(waits, identifier, ended))
     return future
+
+
+def _leave(waits: dict[str, list[asyncio.Future[None]]], identifier: str, ended: asyncio.Future[None]) -> None:
+    """Take out whoever waits no longer, told or not."""
+    waiting = waits.get(identifier, [])
+    if ended in waiting:
+        waiting.remove(ended)
+        if not waiting:
+            del waits[identifier]
 
 
 def _release(waits: dict[str, list[asyncio.Future[None]]], identifier: str) -> bool:

@@ -282,13 +282,20 @@ async def test_a_question_that_was_refused_is_not_repeated(province: Province, s
     assert {province.outcomes()[registration] for registration in questions_by_vessel(province)} == {"refused"}
 
 
-async def failing(province: Province, adapter: Any, state: str) -> None:
+async def test_a_question_that_the_bus_was_given_too_late_is_put_again(province: Province) -> None:
+    """The gateway was away for longer than the question may live: its refusal is no "no"."""
+    adapter = await province.start()
+    await failing(province, adapter, "refused", code="expired")
+    assert min(questions_by_vessel(province).values()) > 1
+
+
+async def failing(province: Province, adapter: Any, state: str, code: str = "") -> None:
     """Synchronise while every question comes to a bad end."""
 
     async def answer(adapter: Any, reply: Any, key: str) -> Any:
         letter = province.bench.outbox[key]
         if letter.type == VERIFY:
-            await adapter.failed(province.bench.failure(letter, state))
+            await adapter.failed(province.bench.failure(letter, state, code))
             return None
         return await Province.deliver(province, adapter, reply, key)
 
