@@ -24,10 +24,9 @@ LONGEST_LIFE: Final = timedelta(days=1)
 """Life of a request or event for which the sender states none, where its service allows more."""
 
 
-class Stated(TypedDict, total=False):
-    """What a program states about an envelope; the names are those of protocol section 2 but for the first lines."""
+class Told(TypedDict, total=False):
+    """What a program states about an event; the names are those of protocol section 2 but for the first lines."""
 
-    audience: Required[str]
     schema: Required[str]
     body: Required[object]
     """Any JSON value."""
@@ -49,6 +48,17 @@ class Stated(TypedDict, total=False):
     partitionkey: str
     sequence: str
     traceparent: str
+
+
+class Stated(Told, total=False):
+    """What a program states about an envelope: besides what an event has, to whom it goes."""
+
+    audience: Required[str]
+
+
+def published(type_: str, told: Told) -> Stated:
+    """Return what is stated about an event on the topic of its type."""
+    return {**told, "audience": names.topic_urn(type_)}
 
 
 COPIED: Final = (
