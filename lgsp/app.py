@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,12 +17,19 @@ from lgsp.bus.authentication import Authenticator
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
+from lgsp.bus.fairness import Rates, Turns
 from lgsp.bus.health import Health
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.moves import Moves
+from lgsp.bus.placing import Placing
+from lgsp.bus.progress import Progress
+from lgsp.bus.publisher import Publisher
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
+from lgsp.bus.replies import Replies
+from lgsp.bus.room import Room
 from lgsp.bus.sequencer import Sequencer
+from lgsp.bus.settlement import Settlement
 from lgsp.bus.steward import Steward
 from lgsp.bus.supervisor import Bus, Tasks
 from lgsp.bus.sweep import Sweep
@@ -122,13 +130,17 @@ class _Base:
     moves: Moves
     quotas: Quotas
     body_keys: BodyKeys
+    progress: Progress
+    publisher: Publisher
+    room: Room
 
 
 def assemble(parts: Parts, tasks: Tasks) -> Bus:
     """Wire the parts; nothing runs yet."""
     base = _base(parts)
     courier = _courier(parts, base, tasks)
-    ingress = _ingress(parts, base, courier)
+    replies = Replies(courier=courier, inboxes=parts.store, progress=base.progress, moves=base.moves)
+    ingress = _ingress(parts, base, replies)
     auditor = _auditor(parts, base)
     return Bus(
         gateway=parts.gateway,
@@ -143,6 +155,9 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
         ),
         ingress=ingress,
         courier=courier,
+        settlement=_settlement(parts, base, courier),
+        replies=replies,
+        progress=base.progress,
         auditor=auditor,
         health=Health(ledger=parts.store, registry=base.registry, ingress=ingress),
         steward=_steward(parts, base),
@@ -158,25 +173,31 @@ def _base(parts: Parts) -> _Base:
     sequencer = Sequencer(
         ledger=parts.store, signer=parts.gateway_key, gateway=parts.gateway, log=parts.log, clock=parts.clock
     )
+    registry = Registry(store=parts.store, bus=parts.bus, registrar=parts.registrar)
+    moves = Moves(gateway=parts.gateway, embedded=parts.transport.embedded, retry=parts.retry, limits=parts.limits)
+    progress = Progress(registry=registry, ledger=parts.store, inboxes=parts.store, sequencer=sequencer)
     return _Base(
         sequencer=sequencer,
-        registry=Registry(store=parts.store, bus=parts.bus, registrar=parts.registrar),
+        registry=registry,
         refusals=EdgeRefusals(gateway=parts.gateway, clock=parts.clock, limits=parts.limits),
-        moves=Moves(gateway=parts.gateway, retry=parts.retry),
+        moves=moves,
         quotas=Quotas(clock=parts.clock),
         body_keys=BodyKeys(
             wrap=parts.body_wrap, store=parts.store, sequencer=sequencer, clock=parts.clock, entropy=parts.entropy
         ),
+        progress=progress,
+        publisher=Publisher(inboxes=parts.store, transport=parts.transport, progress=progress, moves=moves),
+        room=Room(inboxes=parts.store, limits=parts.limits),
     )
 
 
 def _courier(parts: Parts, base: _Base, tasks: Tasks) -> Courier:
     return Courier(
         registry=base.registry,
-        ledger=parts.store,
         inboxes=parts.store,
         transport=parts.transport,
-        sequencer=base.sequencer,
+        publisher=base.publisher,
+        progress=base.progress,
         body_keys=base.body_keys,
         moves=base.moves,
         clock=parts.clock,
@@ -186,20 +207,42 @@ def _courier(parts: Parts, base: _Base, tasks: Tasks) -> Courier:
     )
 
 
-def _ingress(parts: Parts, base: _Base, courier: Courier) -> Ingress:
+def _settlement(parts: Parts, base: _Base, courier: Courier) -> Settlement:
+    return Settlement(
+        registry=base.registry,
+        inboxes=parts.store,
+        progress=base.progress,
+        courier=courier,
+        moves=base.moves,
+        clock=parts.clock,
+        limits=parts.limits,
+    )
+
+
+def _ingress(parts: Parts, base: _Base, replies: Replies) -> Ingress:
     return Ingress(
         gateway=parts.gateway,
         registry=base.registry,
         ledger=parts.store,
         sequencer=base.sequencer,
-        courier=courier,
+        placing=Placing(
+            inboxes=parts.store,
+            publisher=base.publisher,
+            progress=base.progress,
+            replies=replies,
+            moves=base.moves,
+            room=base.room,
+            clock=parts.clock,
+        ),
         quotas=base.quotas,
+        rates=Rates(rate=parts.limits.rate, burst=parts.limits.burst, now=time.monotonic),
+        turns=Turns(places=parts.limits.judged_at_once),
         refusals=base.refusals,
         body_keys=base.body_keys,
+        moves=base.moves,
         subject_key=parts.subject_key,
         clock=parts.clock,
         entropy=parts.entropy,
-        queued_at_once=parts.transport.embedded,
     )
 
 
@@ -230,9 +273,12 @@ def _sweep(parts: Parts, base: _Base, courier: Courier, auditor: Auditor) -> Swe
     return Sweep(
         inboxes=parts.store,
         transport=parts.transport,
+        publisher=base.publisher,
+        progress=base.progress,
         sequencer=base.sequencer,
         courier=courier,
         auditor=auditor,
+        room=base.room,
         refusals=base.refusals,
         moves=base.moves,
         clock=parts.clock,

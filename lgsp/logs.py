@@ -23,6 +23,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "stream.closed": frozenset({"system", "reason", "outstanding"}),
     "delivery.parked": frozenset({"env", "to", "code"}),
     "delivery.cautious": frozenset({"inbox", "outstanding"}),
+    "delivery.carrier_lost": frozenset({"inbox", "lane", "count"}),
     "sweep.moved": frozenset({"expired", "requeued", "published"}),
     "commit.failed": frozenset({"operations", "exc_info"}),
     "read.failed": frozenset({"exc_info"}),

@@ -1,24 +1,18 @@
 """The transport without a broker: the ledger's own rows are the queues, so nothing is carried and nothing can be lost on the way.
 
-Which parcels are held is known to this process alone. A gateway that starts alone has nothing held; several gateways need a broker.
+What is held lies between a `take` and the lease of its row, and is known to this process alone; the row decides between processes.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from lgsp.domain.exchange import Delivery
+from lgsp.domain.lanes import LANES, Turns
 from lgsp.domain.records import Lane
-from lgsp.errors import Refusal
 from lgsp.ports.inboxes import Inboxes, Parcel
-
-LANES: Final[tuple[Lane, ...]] = ("request", "event", "bulk")
-TURNS: Final[tuple[Lane, ...]] = (
-    "request", "request", "event", "request", "request", "event", "request", "request", "event", "request", "request", "bulk",
-)  # fmt: skip
-"""Whose turn it is, one after the other: 8 for requests, 3 for events, 1 for bulk, spread evenly."""
+from lgsp.ports.transport import Placed
 
 
 class EmbeddedTransport:
@@ -27,7 +21,7 @@ class EmbeddedTransport:
     def __init__(self, inboxes: Inboxes) -> None:
         self._inboxes = inboxes
         self._held: defaultdict[str, set[str]] = defaultdict(set)
-        self._turn: Counter[str] = Counter()
+        self._turns: defaultdict[str, Turns] = defaultdict(Turns)
         self._watchers: defaultdict[str, dict[object, Callable[[], None]]] = defaultdict(dict)
 
     @property
@@ -35,15 +29,16 @@ class EmbeddedTransport:
         """Whether the queue is the ledger's own rows: it is."""
         return True
 
-    async def publish(self, parcels: Sequence[Parcel]) -> None:
+    async def publish(self, parcels: Sequence[Parcel]) -> list[Placed]:
         """Tell the receivers; the rows are durable already."""
         self.wake([parcel.delivery for parcel in parcels])
+        return ["queued" for _ in parcels]
 
     async def take(self, inbox: str, limit: int) -> list[Parcel]:
         """Return up to `limit` parcels that nobody holds, drawn from the lanes by turns; what a lane leaves unused goes to the others."""
         taken: list[Parcel] = []
         try:
-            shares = self._shares(inbox, limit)
+            shares = self._turns[inbox].shares(limit)
             full = [lane for lane in LANES if not shares[lane]]
             for lane in LANES:
                 found = await self._draw(inbox, lane, shares[lane], taken)
@@ -55,13 +50,6 @@ class EmbeddedTransport:
             self._held[inbox].difference_update(parcel.delivery.env for parcel in taken)
             raise
         return taken
-
-    def _shares(self, inbox: str, limit: int) -> Counter[Lane]:
-        """Return how many of the next turns are whose."""
-        start = self._turn[inbox]
-        turns = max(limit, 0)
-        self._turn[inbox] = (start + turns) % len(TURNS)
-        return Counter(TURNS[(start + turn) % len(TURNS)] for turn in range(turns))
 
     async def _draw(self, inbox: str, lane: Lane, limit: int, taken: list[Parcel]) -> int:
         """Hold up to `limit` more parcels of a lane and return how many."""
@@ -75,16 +63,14 @@ class EmbeddedTransport:
         taken.extend(fresh)
         return len(fresh)
 
-    async def release(self, env: str, inbox: str) -> None:
-        """Let go of a parcel; if its row is queued (again), those who watch the inbox are told."""
-        self._held[inbox].discard(env)
-        try:
-            delivery = await self._inboxes.delivery(env, inbox)
-        except Refusal:
-            # The rows are away: whoever watches looks again, and finds them back or is refused there.
-            self._ring(inbox)
-            return
-        if delivery is not None and delivery.state == "queued":
+    async def drop(self, inbox: str, envs: Sequence[str]) -> None:
+        """Let go of parcels; their rows are not queued any more, so they do not come again."""
+        self._held[inbox].difference_update(envs)
+
+    async def put_back(self, inbox: str, envs: Sequence[str]) -> None:
+        """Let go of parcels whose rows are queued, and tell those who watch the inbox."""
+        self._held[inbox].difference_update(envs)
+        if envs:
             self._ring(inbox)
 
     def wake(self, deliveries: Sequence[Delivery]) -> None:
@@ -106,3 +92,8 @@ class EmbeddedTransport:
             self._watchers[inbox].pop(watch, None)
 
         return end
+
+    async def carried(self, inbox: str) -> int | None:
+        """Return how many rows are queued and not held."""
+        depth = (await self._inboxes.depths()).get((inbox, "queued"))
+        return max((depth.count if depth else 0) - len(self._held[inbox]), 0)

@@ -20,6 +20,8 @@ class Handover:
 
     wire: Wire
     env: str
+    to: str
+    """The system whose inbox it came from."""
     receipt: str
     lease: str
     lease_until: datetime
@@ -48,11 +50,19 @@ class Attached:
     receiver: Receiver
     deliveries: int = 0
     size: int = 0
+    closed: bool = False
 
     def give(self, deliveries: int, size: int) -> None:
         """Add credit, up to the most that one stream may hold."""
+        if self.closed:
+            return
         self.deliveries = min(self.deliveries + max(deliveries, 0), LIMITS.credit)
         self.size = min(self.size + max(size, 0), LIMITS.credit * LIMITS.body_bytes)
+
+    def close(self) -> None:
+        """Take all credit away: whatever is handed over from now on would reach nobody."""
+        self.closed = True
+        self.deliveries = self.size = 0
 
     @property
     def ready(self) -> bool:
@@ -88,6 +98,13 @@ class Inbox:
         """Wake whoever hands out of this inbox: there may be room again."""
         for bell in (self.bell, *self.pulls):
             bell.set()
+
+    def land(self, env: str, lease: str) -> None:
+        """Forget a flight that ended, unless the same delivery is on its way again under another lease."""
+        flight = self.flights.get(env)
+        if flight is not None and flight.delivery.lease == lease:
+            del self.flights[env]
+        self.ring()
 
     def take_off(self, delivery: Delivery, holder: Attached | None) -> None:
         """Note a flight."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from dataclasses import dataclass
 
 from lgsp.bus.body_keys import BodyKeys
-from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
+from lgsp.bus.fairness import Rates, Turns
+from lgsp.bus.moves import Moves
+from lgsp.bus.placing import Placing
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
@@ -53,33 +57,43 @@ class Ingress:
     registry: Registry
     ledger: Ledger
     sequencer: Sequencer
-    courier: Courier
+    placing: Placing
+    moves: Moves
     quotas: Quotas
+    rates: Rates
+    turns: Turns
     refusals: EdgeRefusals
     body_keys: BodyKeys
     subject_key: bytes
     clock: Clock
     entropy: Entropy
-    queued_at_once: bool
-    """Whether a committed delivery is queued by being committed (the embedded transport)."""
     draining: bool = False
 
-    async def submit(self, wire: Wire, *, peer: str) -> Receipted:
-        """Accept an envelope and return its receipt; raise `EnvelopeRefused`, or `Refusal` as `unavailable` or `draining`."""
+    async def submit(self, wire: Wire, *, peer: str, system: str = "") -> Receipted:
+        """Accept an envelope and return its receipt; `system` is who is known to send, on a stream.
+
+        A stream that sends too fast is slowed down, a call is refused (`rate_limited`). Raises `EnvelopeRefused`, or `Refusal` as
+        `rate_limited`, `inbox_full`, `unavailable` or `draining`.
+        """
         if self.draining:
             raise Refusal("draining")
-        for _ in range(JUDGED_AT_MOST):
-            found = await self._submit_once(wire, peer)
-            if found is not None:
-                return found
+        if system and (delay := self.rates.delay(system)):
+            await asyncio.sleep(delay)
+        async with self.turns.turn(system or peer):
+            for _ in range(JUDGED_AT_MOST):
+                found = await self._submit_once(wire, peer, known=bool(system))
+                if found is not None:
+                    return found
         raise Defect("an envelope was judged again and again")
 
-    async def _submit_once(self, wire: Wire, peer: str) -> Receipted | None:
+    async def _submit_once(self, wire: Wire, peer: str, *, known: bool) -> Receipted | None:
         """Return the receipt, or None when the envelope must be judged again."""
         directory = self.registry.current
         read = admission.read(wire, directory)
         if isinstance(read, Refused):
             raise await self._refused(read, peer)
+        if not known:
+            self._bound(read.key.owner, peer)
         keys = [read.exchange_key] + ([read.request_key] if read.request_key else [])
         held = await self.ledger.exchanges(keys)
         seen = held.get(read.exchange_key)
@@ -95,7 +109,24 @@ class Ingress:
         )
         if isinstance(judged, Refused):
             raise await self._refused(judged, peer)
-        return await self._accept(judged, directory.version)
+        crowded = self.placing.crowded(judged)
+        if crowded and not judged.leave.is_event:
+            full = Refused(
+                refusal=Refusal("inbox_full"),
+                env=read.env,
+                kid=read.key.record.id,
+                manifest=read.manifest,
+                source_proven=True,
+            )
+            raise await self._refused(full, peer)
+        return await self._accept(judged, directory.version, crowded)
+
+    def _bound(self, sender: str, peer: str) -> None:
+        """Refuse (`rate_limited`) a call of a sender who makes too many; only its good signature says who it is."""
+        wait = self.rates.take(sender)
+        if wait:
+            self.refusals.count("rate_limited", peer)
+            raise Refusal("rate_limited", retry_after=math.ceil(wait))
 
     async def _again(self, read: Read, seen: Exchange, peer: str) -> Receipted:
         """Answer an envelope whose (`source`, `id`) was accepted before: with the first receipt, or `id_conflict`."""
@@ -108,9 +139,10 @@ class Ingress:
                 source_proven=True,
             )
             raise await self._refused(refused, peer)
+        await self.placing.again(seen.env)
         return Receipted(env=seen.env, receipt=seen.receipt, manifest=read.manifest, duplicate=True)
 
-    async def _accept(self, judged: Accepted, version: int) -> Receipted | None:
+    async def _accept(self, judged: Accepted, version: int, crowded: set[str]) -> Receipted | None:
         rule = judged.leave.rule
         # Counted before the commit, so that envelopes judged side by side cannot pass a quota together.
         self.quotas.count(rule)
@@ -127,14 +159,15 @@ class Ingress:
             return None
         if result.receipt is None:
             raise Defect("an accepted envelope got no receipt")
-        self.courier.accepted(judged.read.manifest, operation.deliveries)
         read = judged.read
+        await self.placing.place(operation, result.receipt.text(), read.manifest, crowded)
         return Receipted(env=read.env, receipt=result.receipt.text(), manifest=read.manifest, duplicate=False)
 
     async def _operation(self, judged: Accepted, version: int) -> Accept:
         read, leave, now = judged.read, judged.leave, self.clock.now()
         manifest = read.manifest
         day = await self.body_keys.today()
+        sealed = self.body_keys.seal(day, read.env, read.wire.body)
         links = tuple(self._link(scheme, number) for scheme, number in judged.subjects)
         exchange = Exchange(
             source=manifest.source,
@@ -155,12 +188,8 @@ class Ingress:
         )
         return Accept(
             exchange=exchange,
-            # A bridge that stands for two subscribers, or a system that subscribed twice, has one inbox and gets it once.
-            deliveries=tuple(
-                self._delivery(exchange, inbox, judged)
-                for inbox in dict.fromkeys(target.inbox for target in leave.targets)
-            ),
-            sealed=self.body_keys.seal(day, read.env, read.wire.body),
+            deliveries=self._deliveries(exchange, judged, len(read.wire.compact) + len(sealed)),
+            sealed=sealed,
             day=day,
             entry=self._entry(judged, exchange, links),
             item=_item(read.env, manifest, "accepted"),
@@ -169,23 +198,33 @@ class Ingress:
             head=version,
         )
 
-    def _delivery(self, exchange: Exchange, inbox: str, judged: Accepted) -> Delivery:
-        return Delivery(
-            env=exchange.env,
-            to=inbox,
-            source=exchange.source,
-            id=exchange.id,
-            lane=judged.leave.lane,
-            state="queued" if self.queued_at_once else "accepted",
-            attempts=0,
-            lease="",
-            lease_until=None,
-            due_at=None,
-            expires=exchange.expires,
-            code="",
-            ack="",
-            final=False,
-            order=0,
+    def _deliveries(self, exchange: Exchange, judged: Accepted, size: int) -> tuple[Delivery, ...]:
+        """Return one delivery per inbox: a bridge that stands for two subscribers, or a system that subscribed twice, gets it once."""
+        targets = judged.leave.targets
+        state, due = self.moves.unplaced(exchange.accepted_at)
+        return tuple(
+            Delivery(
+                env=exchange.env,
+                to=inbox,
+                source=exchange.source,
+                id=exchange.id,
+                lane=judged.leave.lane,
+                state=state,
+                attempts=0,
+                lease="",
+                lease_until=None,
+                due_at=due,
+                expires=exchange.expires,
+                code="",
+                ack="",
+                final=False,
+                order=0,
+                size=size,
+                subscriptions=tuple(
+                    target.subscription for target in targets if target.inbox == inbox and target.subscription
+                ),
+            )
+            for inbox in dict.fromkeys(target.inbox for target in targets)
         )
 
     def _entry(self, judged: Accepted, exchange: Exchange, links: tuple[SubjectLink, ...]) -> Draft:

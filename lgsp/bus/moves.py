@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from lgsp.domain.entries import Draft, draft
 from lgsp.domain.exchange import OPEN, Delivery, State
+from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
@@ -17,6 +18,9 @@ from lgsp.ports.ledger import Move
 REASON_FORM: Final = re.compile(r"(?!.*[0-9]{9})[a-z][a-z0-9_.-]{0,63}")
 POINTER_FORM: Final = re.compile(r"(?!.*[0-9]{9})(?:/[A-Za-z0-9_*-]{1,64}){0,16}")
 """What a receiver gives as its reason, and where it found it. Nine digits in a row may be a person's number: these texts go into the log."""
+
+UNHELD: Final[frozenset[State]] = frozenset({"accepted", "queued"})
+"""States of a delivery that is to go out and that nobody holds."""
 
 
 def begun_at(lease: str) -> datetime:
@@ -38,13 +42,24 @@ class Moves:
     """Makes steps in the name of one gateway."""
 
     gateway: str
+    embedded: bool
+    """Whether what is committed as queued is queued; with a broker it is accepted until the broker has confirmed it."""
     retry: RetryPolicy = RETRY
+    limits: Limits = LIMITS
+
+    def unplaced(self, now: datetime) -> tuple[State, datetime | None]:
+        """Return the state of a delivery that is to go out, and when the sweep looks after it if nobody has placed it by then."""
+        return ("queued", None) if self.embedded else ("accepted", now + self.limits.republish)
+
+    def queue(self, held: Delivery) -> Step:
+        """Note that the broker has confirmed a delivery."""
+        return _step(held, _at_rest(held, "queued", code=held.code), expect=frozenset({"accepted"}))
 
     def lease(self, held: Delivery, *, lease: str, until: datetime, now: datetime) -> Step:
-        """Lease a queued delivery for a hand-over."""
+        """Lease a delivery for a hand-over; with a broker it may arrive before it is noted as queued."""
         entry = self._entry("msg.delivered", held, now, attempt=held.attempts + 1)
         after = replace(held, state="leased", lease=lease, lease_until=until, due_at=None)
-        return _step(held, after, expect=frozenset({"queued"}), entry=entry)
+        return _step(held, after, expect=UNHELD, entry=entry)
 
     def extend(self, held: Delivery, *, until: datetime) -> Step:
         """Let a lease last longer."""
@@ -95,9 +110,15 @@ class Moves:
         """Note that a leased reply went out in a waiting call's answer: it is settled when its lease ends."""
         return _step(held, replace(held, final=True), expect=frozenset({"leased"}), held_lease=held.lease)
 
-    def requeue(self, held: Delivery) -> Step:
-        """Queue a delivery again without counting an attempt: its lease or pause is over, or its receiver went away."""
-        after = replace(_at_rest(held, "queued", code=held.code))
+    def set_aside(self, held: Delivery, *, code: str, now: datetime) -> Step:
+        """Park a delivery that is in nobody's hand until a person decides."""
+        entry = self._entry("msg.parked", held, now, code=code, attempt=held.attempts)
+        return _step(held, _at_rest(held, "parked", code=code), expect=UNHELD, entry=entry)
+
+    def requeue(self, held: Delivery, *, now: datetime) -> Step:
+        """Let a delivery go out again without counting an attempt: its lease or pause is over, its receiver or its carrier went away."""
+        state, due = self.unplaced(now)
+        after = replace(_at_rest(held, state, code=held.code), due_at=due)
         return _step(held, after, expect=frozenset({held.state}), held_lease=held.lease)
 
     def expire(self, held: Delivery, *, now: datetime, code: str = "expired") -> Step:
@@ -106,7 +127,7 @@ class Moves:
         return _step(
             held,
             _at_rest(held, "expired", code=code),
-            expect=frozenset({held.state}),
+            expect=UNHELD if held.state in UNHELD else frozenset({held.state}),
             held_lease=held.lease,
             entry=entry,
         )

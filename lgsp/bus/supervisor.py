@@ -13,9 +13,12 @@ from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.health import Health
 from lgsp.bus.ingress import Ingress
+from lgsp.bus.progress import Progress
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
+from lgsp.bus.replies import Replies
 from lgsp.bus.sequencer import Sequencer
+from lgsp.bus.settlement import Settlement
 from lgsp.bus.steward import Steward
 from lgsp.bus.sweep import Sweep
 from lgsp.domain.limits import Limits
@@ -58,6 +61,9 @@ class Bus:
     authenticator: Authenticator
     ingress: Ingress
     courier: Courier
+    settlement: Settlement
+    replies: Replies
+    progress: Progress
     auditor: Auditor
     health: Health
     steward: Steward

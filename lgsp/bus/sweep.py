@@ -1,18 +1,26 @@
-"""The sweep: what time alone brings about. Expiry, ended leases, retries that are due, refusals to be summed, checkpoints to be kept."""
+"""The sweep: what time alone brings about.
+
+Expiry, ended leases, retries that are due, carriers that were lost, refusals to be summed, checkpoints to be kept.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.moves import Moves, Step
+from lgsp.bus.progress import Progress
+from lgsp.bus.publisher import Publisher
+from lgsp.bus.room import Room
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import Delivery
+from lgsp.domain.lanes import LANES
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
@@ -23,6 +31,10 @@ from lgsp.ports.transport import Transport
 EVERY: Final = 1.0
 """Seconds between sweeps."""
 AT_ONCE: Final = 500
+ROOM_EVERY: Final = timedelta(seconds=5)
+"""How old the figures of open bytes may become."""
+CARRIERS_EVERY: Final = timedelta(seconds=15)
+"""How often the rows that are queued are compared with what the broker carries; two comparisons find a loss."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,14 +43,21 @@ class Sweep:
 
     inboxes: Inboxes
     transport: Transport
+    publisher: Publisher
+    progress: Progress
     sequencer: Sequencer
     courier: Courier
     auditor: Auditor
+    room: Room
     refusals: EdgeRefusals
     moves: Moves
     clock: Clock
     _unwritten: list[Draft] = field(default_factory=list)
     """Summed entries that the ledger has not taken yet."""
+    _room_read: datetime | None = None
+    _carriers_read: datetime | None = None
+    _suspects: set[str] = field(default_factory=set)
+    """Inboxes that had queued rows and no carrier at the last comparison."""
 
     async def run(self) -> None:
         """Sweep until cancelled; an engine that is away is tried again."""
@@ -52,40 +71,58 @@ class Sweep:
     async def once(self) -> None:
         """Do all that is due now."""
         now = self.clock.now()
-        due = await self.inboxes.due(now, AT_ONCE)
         steps: list[Step] = []
-        for held in due:
+        for held in await self.inboxes.due(now, AT_ONCE):
             if held.state == "leased":
                 # First, whatever its expiry: a reply that a waiting call was given is settled, and what was handed out in time may be acked.
                 await self.courier.lease_ended(held)
             elif held.expires <= now:
                 steps.append(self.moves.expire(held, now=now))
-            elif held.state == "waiting":
-                steps.append(self.moves.requeue(held))
-            else:
-                await self._publish(held)
+            else:  # it waited long enough, or its gateway died before it was placed
+                steps.append(self.moves.requeue(held, now=now))
         await self._commit(steps)
+        await self._look_at_room(now)
+        await self._look_at_carriers(now)
         if self.refusals.is_due():
             await self.flush_refusals()
         await self.auditor.keep()
 
     async def _commit(self, steps: list[Step]) -> None:
-        done = await self.courier.commit(steps)
+        done = await self.progress.commit(steps)
         took = [step.after for step, is_done in zip(steps, done, strict=True) if is_done]
-        for delivery in took:
-            if delivery.state == "expired":
-                await self.courier.forget(delivery)
-        queued = [delivery for delivery in took if delivery.state == "queued"]
-        self.transport.wake(queued)
+        going = [delivery for delivery in took if delivery.state != "expired"]
+        placed = await self.publisher.place(going)
         if took:
-            get_logger().info("sweep.moved", expired=len(took) - len(queued), requeued=len(queued), published=0)
+            get_logger().info(
+                "sweep.moved", expired=len(took) - len(going), requeued=len(going), published=placed.count("queued")
+            )
 
-    async def _publish(self, held: Delivery) -> None:
-        """Queue what was accepted and not queued: its gateway died in between."""
-        parcel = await self.inboxes.parcel(held.env, held.to)
-        if parcel is not None:
-            await self.transport.publish([parcel])
-            await self.courier.commit([self.moves.requeue(held)])
+    async def _look_at_room(self, now: datetime) -> None:
+        if self._room_read is None or not timedelta(0) <= now - self._room_read < ROOM_EVERY:
+            self._room_read = now
+            await self.room.refresh()
+
+    async def _look_at_carriers(self, now: datetime) -> None:
+        """Publish again what is queued by its rows while the broker holds nothing: a queue was lost with its messages.
+
+        A message that another gateway has in hand looks the same; a second one does no harm.
+        """
+        if self.transport.embedded:
+            return
+        if self._carriers_read is None or not timedelta(0) <= now - self._carriers_read < CARRIERS_EVERY:
+            self._carriers_read = now
+            depths = await self.inboxes.depths()
+            queued = {inbox for inbox, state in depths if state == "queued"}
+            bare = {inbox for inbox in queued if await self.transport.carried(inbox) == 0}
+            for inbox in bare & self._suspects:
+                await self._republish(inbox, now)
+            self._suspects = bare
+
+    async def _republish(self, inbox: str, now: datetime) -> None:
+        for lane in LANES:
+            found = await self.inboxes.queued(inbox, lane, AT_ONCE)
+            get_logger().warning("delivery.carrier_lost", inbox=inbox, lane=lane, count=len(found))
+            await self._commit([self.moves.requeue(parcel.delivery, now=now) for parcel in found])
 
     async def flush_refusals(self) -> None:
         """Write the summed entries of the minute; while the ledger is away they are kept."""
@@ -99,10 +136,12 @@ class Sweep:
             raise
 
     async def take_back(self) -> None:
-        """Queue again what was leased when the gateway last died: for a gateway that starts alone on its ledger."""
-        steps = [
-            self.moves.settle_final(held, now=self.clock.now()) if held.final else self.moves.requeue(held)
-            for held in await self.inboxes.leased()
-        ]
-        for start in range(0, len(steps), AT_ONCE):
-            await self.courier.commit(steps[start : start + AT_ONCE])
+        """Let go out again what was leased when the gateway last died: for a gateway that starts alone on its ledger."""
+        now = self.clock.now()
+        while held := await self.inboxes.in_state("leased", AT_ONCE):
+            done = await self.progress.commit([self._back(delivery, now) for delivery in held])
+            if not any(done):
+                return
+
+    def _back(self, held: Delivery, now: datetime) -> Step:
+        return self.moves.settle_final(held, now=now) if held.final else self.moves.requeue(held, now=now)

@@ -174,7 +174,8 @@ class _Audit:
         self.receipts += 1
 
     async def _check_ack(self, index: int, members: dict[str, Any]) -> None:
-        delivery = await self.store.delivery(str(members.get("env")), str(members.get("to")))
+        env = str(members.get("env"))
+        delivery = (await self.store.held(str(members.get("to")), [env])).get(env)
         if delivery is None or not delivery.ack:
             return
         item = self._item(index, delivery.ack, statements.ACK)

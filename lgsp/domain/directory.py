@@ -122,6 +122,11 @@ class Directory:
         topic = audience.removeprefix("urn:lgsp:topic:")
         return any(held.subscriber == receiver for held in self.subscriptions.get(topic, ()))
 
+    def is_subscribed(self, ids: Iterable[str]) -> bool:
+        """Tell whether any of these subscriptions, by the ids of their records, is in force."""
+        wanted = set(ids)
+        return any(held.id in wanted for group in self.subscriptions.values() for held in group)
+
     def _covers(self, held: records.DelegationRecord, message_type: str) -> bool:
         return held.holds_at(self.version) and held.covers(message_type)
 

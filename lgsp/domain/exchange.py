@@ -11,16 +11,20 @@ from lgsp.domain.records import Lane
 State = Literal["accepted", "queued", "leased", "waiting", "acked", "rejected", "parked", "expired"]
 
 MOVES: Final[dict[State, frozenset[State]]] = {
-    "accepted": frozenset({"queued", "expired"}),
-    "queued": frozenset({"leased", "acked", "rejected", "expired"}),
-    "leased": frozenset({"acked", "rejected", "queued", "waiting", "parked", "expired", "leased"}),
-    "waiting": frozenset({"queued", "acked", "rejected", "expired"}),
-    "parked": frozenset({"queued", "acked", "rejected", "expired"}),
+    "accepted": frozenset({"accepted", "queued", "leased", "acked", "rejected", "parked", "expired"}),
+    "queued": frozenset({"accepted", "leased", "acked", "rejected", "parked", "expired"}),
+    "leased": frozenset({"accepted", "queued", "leased", "waiting", "acked", "rejected", "parked", "expired"}),
+    "waiting": frozenset({"accepted", "queued", "acked", "rejected", "expired"}),
+    "parked": frozenset({"accepted", "queued", "acked", "rejected", "expired"}),
     "acked": frozenset(),
     "rejected": frozenset(),
     "expired": frozenset(),
 }
-"""Which state may follow which. An ack counts from any state that is not settled: a late one is still the receiver's word."""
+"""Which state may follow which. An ack counts from any state that is not settled: a late one is still the receiver's word.
+
+`accepted` is what a broker has yet to confirm: at first, and each time a delivery is to go out again. A message that arrives before that is noted
+is leased all the same.
+"""
 
 SETTLED: Final[frozenset[State]] = frozenset({"acked", "rejected", "expired"})
 """States from which nothing moves."""
@@ -93,6 +97,10 @@ class Delivery:
     """Whether it was handed out in the answer to a waiting call, and so is settled when the lease ends."""
     order: int
     """Position in the log of the entry that accepted it: the order of the inbox."""
+    size: int
+    """Bytes of the envelope: compact JWS and sealed body."""
+    subscriptions: tuple[str, ...] = ()
+    """The subscriptions that made it, by the ids of their records; empty for what is addressed to the receiver itself."""
 
 
 def may_move(old: State, new: State) -> bool:
@@ -108,11 +116,9 @@ def next_due(
     A lease outlives the expiry: what was handed over in time may still be acknowledged.
     """
     match state:
-        case "accepted":
-            return AT_ONCE
         case "leased":
             return lease_until or AT_ONCE
-        case "waiting":
+        case "accepted" | "waiting":
             return min(due_at or AT_ONCE, expires)
         case "queued" | "parked":
             return expires

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lgsp.domain import names
@@ -23,6 +23,8 @@ class Target:
 
     receiver: str
     inbox: str
+    subscription: str = ""
+    """The id of the subscription that makes it, for an event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,11 @@ class Leave:
     rule: str
     lane: Lane
     reply_until: datetime | None
+
+    @property
+    def is_event(self) -> bool:
+        """Whether it goes to subscribers, of whom none may hold up the others."""
+        return any(target.subscription for target in self.targets)
 
 
 def service_of(directory: Directory, manifest: Manifest) -> ServiceRecord:
@@ -105,9 +112,7 @@ def route(directory: Directory, audience: str, message_type: str, now: datetime)
     if audience.startswith("urn:lgsp:topic:"):
         if audience.removeprefix("urn:lgsp:topic:") != message_type:
             raise Refusal("route", "a topic takes the type it is named after", pointer="/audience")
-        return tuple(
-            _target(directory, held.subscriber, message_type) for held in directory.subscriptions.get(message_type, ())
-        )
+        return _subscribers(directory, message_type)
     agency = _living_agency(directory, names.agency_of(audience), now)
     if names.is_system(audience) and agency == names.agency_of(audience):
         return (_target_consuming(directory, audience, message_type),)
@@ -117,6 +122,16 @@ def route(directory: Directory, audience: str, message_type: str, now: datetime)
     if len(consumers) != 1:
         raise Refusal("route", "none or several systems of the agency take this type", pointer="/audience")
     return (_target(directory, consumers[0], message_type),)
+
+
+def _subscribers(directory: Directory, message_type: str) -> tuple[Target, ...]:
+    """Return a target for each subscriber that is active: who is suspended gets nothing that is sent meanwhile."""
+    held = directory.subscriptions.get(message_type, ())
+    return tuple(
+        replace(_target(directory, each.subscriber, message_type), subscription=each.id)
+        for each in held
+        if directory.systems[each.subscriber].status == "active"
+    )
 
 
 def _living_agency(directory: Directory, urn: str, now: datetime) -> str:

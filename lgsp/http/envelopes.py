@@ -36,7 +36,7 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
     asked = _request_in(bus, wire) if wait else None
     if asked is None:
         return _receipt_response(await _submit(request, wire))
-    with bus.courier.expect_reply(*asked.exchange_key) as waiter:
+    with bus.replies.expect(*asked.exchange_key) as waiter:
         receipted = await _submit(request, wire)
         if receipted.duplicate:
             # Nothing is waited for: whoever copied the bytes must not collect the answer, which is in the asker's inbox.
@@ -48,9 +48,8 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
     if reply is None:
         return _receipt_response(receipted, applied=True)
     text = f'{{"receipt":{receipted.receipt},"reply":{{"envelope":{frames.envelope(reply.wire)},"receipt":{reply.receipt}}}}}'
-    # The signer's inbox holds the reply: the asker's own, or that of the bridge which stands for it.
     applied = {"Preference-Applied": f"wait={wait}"}
-    return await inbox.hand_out(request, asked.key.owner, [reply], text, headers=applied, final=True)
+    return await inbox.hand_out(request, [reply], text, headers=applied, final=True)
 
 
 async def _wire_of(request: web.Request) -> Wire:
@@ -114,7 +113,7 @@ async def get_envelope(request: web.Request) -> web.Response:
     system = await system_of(request)
     if envelope.HASH_FORM.fullmatch(env) is None:
         raise Refusal("not_found")
-    exchange, deliveries = await request.app[BUS].courier.history(system, env)
+    exchange, deliveries = await request.app[BUS].progress.history(system, env)
     told = strictjson.compact(_exchange_members(exchange)).decode()
     rows = ",".join(_delivery_text(delivery) for delivery in deliveries)
     text = f'{told[:-1]},"receipt":{exchange.receipt or "null"},"deliveries":[{rows}]}}'

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from lgsp.bus.courier import Courier
 from lgsp.bus.inbox import Handover
+from lgsp.bus.supervisor import Bus
 from lgsp.domain import strictjson
 from lgsp.domain.envelope import format_time
 from lgsp.errors import Refusal
@@ -23,7 +23,7 @@ DEFAULT_ITEMS: Final = 10
 GROUPS: Final = ("acks", "nacks", "extend", "seen")
 
 Result = dict[str, Any]
-Settle = Callable[[Courier, str, Any], Awaitable[Result]]
+Settle = Callable[[Bus, str, Any], Awaitable[Result]]
 
 
 async def get_inbox(request: web.Request) -> web.StreamResponse:
@@ -36,12 +36,11 @@ async def get_inbox(request: web.Request) -> web.StreamResponse:
     system = await system_of(request)
     handovers = await bus.courier.pull(system, limit=limit, wait=float(wait))
     items = ",".join(map(frames.inbox_item, handovers))
-    return await hand_out(request, system, handovers, f'{{"now":"{format_time(bus.clock.now())}","items":[{items}]}}')
+    return await hand_out(request, handovers, f'{{"now":"{format_time(bus.clock.now())}","items":[{items}]}}')
 
 
 async def hand_out(
     request: web.Request,
-    system: str,
     handovers: Sequence[Handover],
     text: str,
     *,
@@ -50,16 +49,16 @@ async def hand_out(
 ) -> web.StreamResponse:
     """Write the answer that carries these leased deliveries, and give them back when the caller has hung up; `final` ones need no ack."""
     response = web.Response(text=text, content_type="application/json", headers=headers)
-    courier = request.app[BUS].courier
+    bus = request.app[BUS]
     written = await _write(request, response)
     with suppress(
         Refusal
     ):  # the ledger is away: the leases end by themselves, and what was final comes through the inbox too
         if not written:
-            await courier.give_back(system, handovers)
+            await bus.settlement.give_back(handovers)
         elif final:
             for handover in handovers:
-                await courier.answered(system, handover)
+                await bus.replies.answered(handover)
     return response
 
 
@@ -102,32 +101,32 @@ def _groups(members: dict[str, Any], most: int) -> dict[str, list[Any]]:
 
 async def _settle_one(request: web.Request, settle: Settle, system: str, value: object) -> Result:
     try:
-        return await settle(request.app[BUS].courier, system, value)
+        return await settle(request.app[BUS], system, value)
     except Refusal as refusal:
         language = language_of(request.headers.get("Accept-Language", ""))
         request.app[METRICS].count_refusal(refusal.code)
         return {"problem": refusal.problem(language) | {"request_id": request[REQUEST_ID]}}
 
 
-async def _settle_ack(courier: Courier, system: str, value: object) -> Result:
-    return {"env": await courier.acknowledge(system, frames.read_ack(value))}
+async def _settle_ack(bus: Bus, system: str, value: object) -> Result:
+    return {"env": await bus.settlement.acknowledge(system, frames.read_ack(value))}
 
 
-async def _settle_nack(courier: Courier, system: str, value: object) -> Result:
+async def _settle_nack(bus: Bus, system: str, value: object) -> Result:
     nack = frames.read_nack(_object(value))
-    await courier.put_back(system, env=nack.env, lease=nack.lease, code=nack.code, retry_after=nack.retry_after)
+    await bus.settlement.put_back(system, env=nack.env, lease=nack.lease, code=nack.code, retry_after=nack.retry_after)
     return {"env": nack.env}
 
 
-async def _settle_extension(courier: Courier, system: str, value: object) -> Result:
+async def _settle_extension(bus: Bus, system: str, value: object) -> Result:
     asked = frames.read_extension(_object(value))
-    until = await courier.extend(system, env=asked.env, lease=asked.lease)
+    until = await bus.settlement.extend(system, env=asked.env, lease=asked.lease)
     return {"env": asked.env, "lease_until": format_time(until)}
 
 
-async def _settle_sighting(courier: Courier, system: str, value: object) -> Result:
+async def _settle_sighting(bus: Bus, system: str, value: object) -> Result:
     sighting = frames.read_sighting(_object(value))
-    await courier.seen(system, env=sighting.env, to=sighting.to)
+    await bus.progress.seen(system, env=sighting.env, to=sighting.to)
     return {"env": sighting.env, "to": sighting.to}
 
 

@@ -26,7 +26,7 @@ async def get_outcomes(request: web.Request) -> web.Response:
         raise Refusal("bad_request", "after is an env hash")
     system = await system_of(request)
     bus, page = request.app[BUS], request.app[SETTINGS].outcome_items
-    found = await bus.courier.outcomes(system, limit=LOOKED_THROUGH if after else page)
+    found = await bus.progress.outcomes(system, limit=LOOKED_THROUGH if after else page)
     items = ",".join(map(frames.outcome_item, _following(found, after)[:page]))
     return web.Response(
         text=f'{{"now":"{format_time(bus.clock.now())}","items":[{items}]}}', content_type="application/json"

@@ -69,10 +69,9 @@ class Session:
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._running: set[asyncio.Task[None]] = set()
         self._unanswered = 0
-        self._turns = asyncio.Semaphore(around.bus.limits.judged_at_once)
         self._outstanding = 0
         self._problem = ""
-        self._telling = Telling(around.bus.courier, caller.urn, self._tell_outcome, page=around.settings.outcome_items)
+        self._telling = Telling(around.bus.progress, caller.urn, self._tell_outcome, page=around.settings.outcome_items)
         self._takes: dict[str, Callable[[dict[str, Any]], None]] = {
             "send": self._take_send,
             "credit": self._take_credit,
@@ -138,6 +137,7 @@ class Session:
         ]
         try:
             reason = await self._ended
+            self._attachment.close()
             reading.cancel()
             await self._say_goodbye(reason)
         finally:
@@ -307,8 +307,7 @@ class Session:
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
-            async with self._turns:
-                receipted = await self._bus.ingress.submit(self._wire(value), peer=self._around.peer)
+            receipted = await self._bus.ingress.submit(self._wire(value), peer=self._around.peer, system=self.system)
         except (EnvelopeRefused, Refusal):
             metrics.count_rejected()
             raise
@@ -328,20 +327,20 @@ class Session:
     async def _acknowledge(self, statement: Statement) -> str:
         clock = asyncio.get_running_loop().time
         started = clock()
-        env = await self._bus.courier.acknowledge(self.system, statement)
+        env = await self._bus.settlement.acknowledge(self.system, statement)
         self._around.metrics.observe("settle", clock() - started)
         self._outstanding -= 1
         return frames.settled(env)
 
     async def _put_back(self, nack: frames.Nack) -> str:
-        await self._bus.courier.put_back(
+        await self._bus.settlement.put_back(
             self.system, env=nack.env, lease=nack.lease, code=nack.code, retry_after=nack.retry_after
         )
         self._outstanding -= 1
         return ""
 
     async def _extend(self, asked: frames.Extension) -> str:
-        await self._bus.courier.extend(self.system, env=asked.env, lease=asked.lease)
+        await self._bus.settlement.extend(self.system, env=asked.env, lease=asked.lease)
         return ""
 
     async def _see(self, sighting: frames.Sighting) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from lgsp.bus.courier import Courier
+from lgsp.bus.progress import Progress
 from lgsp.domain.exchange import Delivery, State
 from lgsp.errors import Refusal
 
@@ -17,8 +17,8 @@ TRY_AGAIN: Final = 5.0
 class Telling:
     """The outcomes one stream was told and has not seen; the rest is paged in as it sees them."""
 
-    def __init__(self, courier: Courier, system: str, tell: Callable[[Delivery], None], *, page: int) -> None:
-        self._courier = courier
+    def __init__(self, progress: Progress, system: str, tell: Callable[[Delivery], None], *, page: int) -> None:
+        self._progress = progress
         self._system = system
         self._tell = tell
         self._page = page
@@ -37,7 +37,7 @@ class Telling:
 
     async def see(self, env: str, to: str) -> None:
         """Note that an outcome was seen; refuse as `not_found` what the system never sent."""
-        await self._courier.seen(self._system, env=env, to=to)
+        await self._progress.seen(self._system, env=env, to=to)
         self._told.pop((env, to), None)
         if self._missed and len(self._told) < self._page:
             self._room.set()
@@ -57,7 +57,7 @@ class Telling:
         """Ask for one page beyond what was told already, for that comes first again."""
         limit = len(self._told) + self._page
         self._missed = False
-        found = await self._courier.outcomes(self._system, limit=limit)
+        found = await self._progress.outcomes(self._system, limit=limit)
         self._missed = self._missed or len(found) == limit
         for delivery in found:
             self._tell_once(delivery)

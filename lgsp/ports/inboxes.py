@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from lgsp.domain.exchange import Delivery
+from lgsp.domain.exchange import Delivery, State
 from lgsp.domain.records import Lane
 
 
@@ -22,6 +22,14 @@ class Parcel:
     day: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """How much of an inbox is in one state: deliveries, and the bytes of their envelopes."""
+
+    count: int
+    size: int
+
+
 class Inboxes(Protocol):
     """The rows of deliveries."""
 
@@ -34,20 +42,20 @@ class Inboxes(Protocol):
     async def deliveries(self, env: str) -> list[Delivery]:
         """Return all deliveries of an envelope."""
 
-    async def delivery(self, env: str, to: str) -> Delivery | None:
-        """Return one delivery."""
+    async def held(self, to: str, envs: Sequence[str]) -> dict[str, Delivery]:
+        """Return the deliveries of these envelopes to one inbox, by env hash, as far as they are there."""
 
     async def due(self, now: datetime, limit: int) -> list[Delivery]:
-        """Return open deliveries whose lease, pause or expiry is over at `now`, and those accepted and not queued; oldest first.
+        """Return open deliveries whose lease, pause or expiry is over at `now`, and those accepted and not queued in time; oldest first.
 
         One that is leased is due when its lease is over, whatever its expiry (`exchange.next_due`).
         """
 
-    async def leased(self) -> list[Delivery]:
-        """Return every leased delivery: what a gateway that starts alone takes back."""
+    async def in_state(self, state: State, limit: int) -> list[Delivery]:
+        """Return the first `limit` deliveries in one open state, in the order of acceptance."""
 
     async def outcomes(self, source: str, limit: int) -> list[Delivery]:
         """Return what `source` sent, is settled or parked, and was not yet seen by it; in the order of acceptance."""
 
-    async def depths(self) -> dict[tuple[str, str], int]:
-        """Return how many deliveries are open per (inbox, state)."""
+    async def depths(self) -> dict[tuple[str, State], Depth]:
+        """Return what is open per (inbox, state)."""

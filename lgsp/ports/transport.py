@@ -1,12 +1,19 @@
-"""The transport: carries accepted deliveries to the gateway that serves the receiver. The row is the authority, the message a carrier."""
+"""The transport: carries accepted deliveries to the gateway that serves the receiver. The row is the authority, the message a carrier.
+
+Whoever takes a parcel leases its row and drops the parcel; from then on only the row says what becomes of the delivery. One that is to go out
+again is published again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from lgsp.domain.exchange import Delivery
 from lgsp.ports.inboxes import Parcel
+
+Placed = Literal["queued", "inbox_full", "unavailable"]
+"""What became of a parcel that was published; after `unavailable` it may be there all the same, and publishing it again is harmless."""
 
 
 class Transport(Protocol):
@@ -16,17 +23,26 @@ class Transport(Protocol):
     def embedded(self) -> bool:
         """Whether the queue is the ledger's own rows, so that what is committed as queued needs no publishing."""
 
-    async def publish(self, parcels: Sequence[Parcel]) -> None:
-        """Put parcels into their inboxes and return when each is durable; refuse as `inbox_full` or `unavailable`."""
+    async def publish(self, parcels: Sequence[Parcel]) -> list[Placed]:
+        """Put parcels into their inboxes and return what became of each: durable, or why not; a carrier that is away raises nothing."""
 
     async def take(self, inbox: str, limit: int) -> list[Parcel]:
-        """Return up to `limit` parcels that nobody holds, drawn from the lanes by weight; each is held until `release`."""
+        """Return up to `limit` parcels that nobody holds, drawn from the lanes by weight; each is held until it is dropped or put back.
 
-    async def release(self, env: str, inbox: str) -> None:
-        """Let go of a parcel that was taken: its row decides whether it comes again."""
+        Empty while the carrier is away.
+        """
+
+    async def drop(self, inbox: str, envs: Sequence[str]) -> None:
+        """Forget parcels that were taken: their rows have moved on. What is not held is passed over."""
+
+    async def put_back(self, inbox: str, envs: Sequence[str]) -> None:
+        """Give back parcels that were taken and not touched: they come again, before what came later."""
 
     def wake(self, deliveries: Sequence[Delivery]) -> None:
         """Tell that these deliveries have become queued."""
 
     def watch(self, inbox: str, call: Callable[[], None]) -> Callable[[], None]:
-        """Call back whenever the inbox may hold something new; return what ends the watch."""
+        """Call back whenever the inbox may hold something new; `call` neither blocks nor raises. Return what ends the watch."""
+
+    async def carried(self, inbox: str) -> int | None:
+        """Return how many parcels the inbox holds, those that are taken not counted; None while that cannot be told."""

@@ -137,6 +137,7 @@ def delivery(
         ack="",
         final=False,
         order=0,
+        size=len(held.compact),
     )
 
 

@@ -165,7 +165,7 @@ async def test_a_reply_whose_body_does_not_open_is_not_taken_for_given(world, st
     reply = world.reply(request)
     store.damaged.add(reply.hash)
     async with run(world, store, clock) as bus:
-        with bus.courier.expect_reply(FISHERIES, made_up_id(1)) as waiter:
+        with bus.replies.expect(FISHERIES, made_up_id(1)) as waiter:
             await bus.ingress.submit(request, peer="test")
             await bus.ingress.submit(reply, peer="test")
             assert await waiter.wait(1) is None

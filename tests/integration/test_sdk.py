@@ -372,13 +372,15 @@ async def test_a_message_that_takes_long_keeps_its_lease(town, fisheries):
     async with Client.open(town.settings("ndxp")) as ndxp:
         await fisheries.send(VERIFY, **VERIFICATION)
         message = await anext(ndxp.inbox())
-        before = await town.bus.courier.inboxes.delivery(message.env, ndxp.settings.system)
+        before = (await town.bus.courier.inboxes.held(ndxp.settings.system, [message.env])).get(message.env)
         message.held_since -= 130
         ndxp._receiver.extend()
         async with asyncio.timeout(10):
-            while (await town.bus.courier.inboxes.delivery(message.env, ndxp.settings.system)) == before:
+            while (
+                (await town.bus.courier.inboxes.held(ndxp.settings.system, [message.env])).get(message.env)
+            ) == before:
                 await asyncio.sleep(0.005)
-        after = await town.bus.courier.inboxes.delivery(message.env, ndxp.settings.system)
+        after = (await town.bus.courier.inboxes.held(ndxp.settings.system, [message.env])).get(message.env)
         assert (after.lease, after.lease_until > before.lease_until) == (before.lease, True)
         async with message.effect():
             pass
@@ -388,7 +390,7 @@ async def test_an_outcome_that_is_stored_is_not_told_again(town, fisheries):
     async with Client.open(town.settings("ndxp")) as ndxp, answering(ndxp, match):
         await fisheries.request(VERIFY, **VERIFICATION)
     async with asyncio.timeout(10):
-        while await town.bus.courier.outcomes(fisheries.settings.system, limit=10):
+        while await town.bus.progress.outcomes(fisheries.settings.system, limit=10):
             await asyncio.sleep(0.005)
     assert fisheries.read("SELECT state, noticed FROM lgsp_outcomes") == [("acked", 1)]
 

@@ -175,7 +175,7 @@ async def test_a_nacked_delivery_comes_again_as_the_next_attempt(world):
 
 async def until_waiting(edge, wire):
     async def is_waiting():
-        return (await edge.bus.courier.inboxes.delivery(wire.hash, NDXP)).state == "waiting"
+        return ((await edge.bus.courier.inboxes.held(NDXP, [wire.hash])).get(wire.hash)).state == "waiting"
 
     await until(is_waiting)
 
@@ -189,7 +189,9 @@ async def test_a_lease_is_extended_while_its_holder_works(edge, world):
         await stream.put(op="extend", env=wire.hash, lease=delivered["lease"])
 
         async def is_extended():
-            return (await edge.bus.courier.inboxes.delivery(wire.hash, NDXP)).lease_until > world.now + LIMITS.lease
+            return (
+                (await edge.bus.courier.inboxes.held(NDXP, [wire.hash])).get(wire.hash)
+            ).lease_until > world.now + LIMITS.lease
 
         await until(is_extended)
 
@@ -240,7 +242,7 @@ async def test_an_outcome_is_told_on_every_new_stream_until_it_is_seen(edge, wor
 
 async def until_unseen(edge, count):
     async def is_so():
-        return len(await edge.bus.courier.outcomes(FISHERIES, limit=100)) == count
+        return len(await edge.bus.progress.outcomes(FISHERIES, limit=100)) == count
 
     await until(is_so)
 
@@ -326,10 +328,10 @@ async def test_answers_come_in_any_order(edge, world, monkeypatch):
     held = asyncio.Event()
     submit = Ingress.submit
 
-    async def slow_first(self, wire, *, peer):
+    async def slow_first(self, wire, *, peer, system):
         if wire == first:
             await held.wait()
-        return await submit(self, wire, peer=peer)
+        return await submit(self, wire, peer=peer, system=system)
 
     monkeypatch.setattr(Ingress, "submit", slow_first)
     async with edge.stream("fisheries") as stream:
@@ -504,7 +506,7 @@ async def test_a_fault_of_ours_refuses_one_frame_and_keeps_the_stream(edge, worl
 async def test_more_unanswered_sends_than_agreed_end_the_stream(world, monkeypatch):
     held = asyncio.Event()
 
-    async def slow(_self, _wire, *, peer):
+    async def slow(_self, _wire, *, peer, system):
         await held.wait()
         raise Refusal("unavailable", peer and "")
 
@@ -547,9 +549,9 @@ async def test_a_suspension_does_not_wait_for_what_is_unanswered(edge, world, mo
     held = asyncio.Event()
     submit = Ingress.submit
 
-    async def slow(self, wire, *, peer):
+    async def slow(self, wire, *, peer, system):
         await held.wait()
-        return await submit(self, wire, peer=peer)
+        return await submit(self, wire, peer=peer, system=system)
 
     monkeypatch.setattr(Ingress, "submit", slow)
     after = World.make(version=2, prev=world.directory.hash, changes={FISHERIES: {"status": "suspended"}})
@@ -566,9 +568,9 @@ async def test_a_drain_answers_what_is_under_way_and_says_when_to_come_back(edge
     held = asyncio.Event()
     submit = Ingress.submit
 
-    async def slow(self, wire, *, peer):
+    async def slow(self, wire, *, peer, system):
         await held.wait()
-        return await submit(self, wire, peer=peer)
+        return await submit(self, wire, peer=peer, system=system)
 
     monkeypatch.setattr(Ingress, "submit", slow)
     async with edge.stream("fisheries") as stream:

@@ -129,9 +129,19 @@ class Deliveries(RuleBasedStateMachine):
         self.moved(self.pick(number), "expired", expect=OPEN, code="expired")
 
     @precondition(lambda self: self.model)
-    @rule(number=chosen, state=st.sampled_from(["leased", "waiting", "parked"]))
-    def requeue(self, number, state):
-        self.moved(replace(self.pick(number, state), state=state), "queued")
+    @rule(
+        number=chosen,
+        state=st.sampled_from(["accepted", "leased", "waiting", "parked"]),
+        to=st.sampled_from(["accepted", "queued"]),
+    )
+    def requeue(self, number, state, to):
+        due = NOW + timedelta(minutes=number % 7) if to == "accepted" else None
+        self.moved(replace(self.pick(number, state), state=state), to, due_at=due)
+
+    @precondition(lambda self: self.model)
+    @rule(number=chosen, state=st.sampled_from(["accepted", "queued"]))
+    def set_aside(self, number, state):
+        self.moved(replace(self.pick(number, state), state=state), "parked", code="carrier_mismatch")
 
     @precondition(lambda self: self.model)
     @rule(number=chosen, source=st.sampled_from([FISHERIES, POLICE]))
@@ -180,9 +190,13 @@ class Deliveries(RuleBasedStateMachine):
 
     def nothing_is_lost(self):
         for place, expected in self.model.items():
-            assert self.ask(lambda store, place=place: store.delivery(*place)) == expected
+            assert self.ask(lambda store, place=place: store.held(place[1], [place[0]])) == {place[0]: expected}
         depths = Counter((held.to, held.state) for held in self.model.values() if held.state not in SETTLED)
-        assert self.ask(lambda store: store.depths()) == depths
+        found = self.ask(lambda store: store.depths())
+        assert {place: depth.count for place, depth in found.items()} == depths
+        assert sum(depth.size for depth in found.values()) == sum(
+            held.size for held in self.model.values() if held.state not in SETTLED
+        )
 
     def receipts_stay(self):
         held = self.ask(lambda store: store.exchanges(list(self.accepted)))
@@ -202,7 +216,7 @@ class Deliveries(RuleBasedStateMachine):
                 assert orders == sorted(orders)
         for minutes in (0, 3, 8, 100):
             self.ask(lambda store, minutes=minutes: store.due(NOW + timedelta(minutes=minutes), 5))
-        self.ask(lambda store: store.leased())
+        self.ask(lambda store: store.in_state("leased", 100))
         self.ask(lambda store: store.outcomes(FISHERIES, 3))
         self.ask(lambda store: store.used_since(NOW))
         for env, _ in self.model:
@@ -220,7 +234,7 @@ class Deliveries(RuleBasedStateMachine):
 
 
 def test_the_moves_tried_are_the_legal_ones():
-    assert {"leased", "acked", "rejected", "expired"} == MOVES["queued"]
+    assert {"accepted", "leased", "acked", "rejected", "parked", "expired"} == MOVES["queued"]
 
 
 TestDeliveries = Deliveries.TestCase

@@ -9,7 +9,17 @@ from lgsp.testing.world import FISHERIES, NOW, World, made_up_id
 STATES = ["accepted", "queued", "leased", "waiting", "acked", "rejected", "parked", "expired"]
 LEGAL = {
     ("accepted", "queued"): "the broker has confirmed it",
+    ("accepted", "accepted"): "the sweep publishes it again",
+    ("accepted", "leased"): "it arrives before its confirmation is noted",
+    ("accepted", "acked"): "a late ack, while it is to go out again",
+    ("accepted", "rejected"): "a late rejection, while it is to go out again",
+    ("accepted", "parked"): "its carrier says something else than its row",
     ("accepted", "expired"): "nobody was there to queue it in time",
+    ("queued", "accepted"): "the broker has lost it",
+    ("queued", "parked"): "its carrier says something else than its row",
+    ("leased", "accepted"): "the connection broke: it is to be published again",
+    ("waiting", "accepted"): "due again, through a broker",
+    ("parked", "accepted"): "an operator replays it, through a broker",
     ("queued", "leased"): "a receiver takes it",
     ("queued", "acked"): "a late ack, after the lease had ended",
     ("queued", "rejected"): "a late rejection",
@@ -68,6 +78,7 @@ def test_an_exchange_is_known_by_source_and_id():
 SOON, LATER, LAST = (NOW + timedelta(minutes=minutes) for minutes in (1, 2, 3))
 DUE = [
     ("accepted", None, None, exchange.AT_ONCE),
+    ("accepted", None, SOON, SOON),
     ("queued", None, None, LAST),
     ("leased", SOON, None, SOON),
     ("leased", LAST + timedelta(minutes=1), None, LAST + timedelta(minutes=1)),

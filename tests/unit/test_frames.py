@@ -56,7 +56,9 @@ def test_a_reference_comes_back_as_it_was_sent(ref):
 
 def test_a_delivery_is_written_as_one_json_object():
     wire = World.make().envelope()
-    handover = Handover(wire=wire, env=wire.hash, receipt='{"jws":"x"}', lease='a"b', lease_until=NOW, attempt=2)
+    handover = Handover(
+        wire=wire, env=wire.hash, to=NDXP, receipt='{"jws":"x"}', lease='a"b', lease_until=NOW, attempt=2
+    )
     frame = json.loads(frames.deliver(handover, NOW))
     assert from_structured(frame.pop("envelope")) == wire
     assert frame == {

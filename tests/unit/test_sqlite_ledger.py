@@ -213,7 +213,7 @@ def test_a_foreign_database_is_left_alone(path):
 
 
 async def test_a_file_of_another_version_is_refused(path, ledger):
-    ledger._writer.execute("UPDATE meta SET value = '2'")
+    ledger._writer.execute("UPDATE meta SET value = '99'")
     await ledger.close()
     for create in (True, False):
         assert refused(path, create=create).code == "data_newer"
@@ -281,7 +281,12 @@ async def test_a_ledger_in_a_folder_that_cannot_be_written_is_told(locked_folder
 async def test_a_closed_ledger_refuses(ledger):
     await ledger.close()
     await ledger.close()
-    for work in (ledger.commit([note(1)], sign_receipts), ledger.size(), ledger.entries(0, 1), ledger.leased()):
+    for work in (
+        ledger.commit([note(1)], sign_receipts),
+        ledger.size(),
+        ledger.entries(0, 1),
+        ledger.in_state("leased", 1),
+    ):
         with pytest.raises(Refusal, match="unavailable"):
             await work
 
@@ -357,7 +362,7 @@ ALL_ROWS = {
     "PRESENT_RECORDS",
     "RECORDS",
     "DEPTHS",
-    "LEASED",
+    "IN_STATE",
     "CHECKPOINT",
     "DROP_CHECKPOINTS",
     "HEAD",
@@ -394,7 +399,7 @@ class _Anything(dict):
     [
         ("QUEUED", "delivery_queued"),
         ("DUE", "delivery_due"),
-        ("LEASED", "delivery_due"),
+        ("IN_STATE", "delivery_due"),
         ("DEPTHS", "delivery_due"),
         ("OUTCOMES", "delivery_news"),
         ("USED_SINCE", "exchange_used"),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from lgsp.backends.memory.tables import Place, Tables
 from lgsp.backends.memory.transaction import Transaction, cut
-from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, next_due
+from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State, next_due
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
-from lgsp.ports.inboxes import Parcel
+from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
 
 
@@ -83,26 +83,29 @@ class MemoryLedger:
         """Return all deliveries of an envelope, by receiver."""
         return [self._tables.rows.deliveries[place] for place in sorted(self._tables.rows.places.get(env, ()))]
 
-    async def delivery(self, env: str, to: str) -> Delivery | None:
-        """Return one delivery."""
-        return self._tables.rows.deliveries.get((env, to))
+    async def held(self, to: str, envs: Sequence[str]) -> dict[str, Delivery]:
+        """Return the deliveries of these envelopes to one inbox, by env hash."""
+        rows = self._tables.rows.deliveries
+        return {env: rows[env, to] for env in envs if (env, to) in rows}
 
     async def due(self, now: datetime, limit: int) -> list[Delivery]:
         """Return open deliveries that somebody must look at again at `now`, in the order of acceptance."""
         return [delivery for delivery in self._in_order(self._tables.open) if _is_due(delivery, now)][: max(limit, 0)]
 
-    async def leased(self) -> list[Delivery]:
-        """Return every leased delivery, in the order of acceptance."""
-        return [delivery for delivery in self._in_order(self._tables.open) if delivery.state == "leased"]
+    async def in_state(self, state: State, limit: int) -> list[Delivery]:
+        """Return the first `limit` deliveries in one open state, in the order of acceptance."""
+        return [delivery for delivery in self._in_order(self._tables.open) if delivery.state == state][: max(limit, 0)]
 
     async def outcomes(self, source: str, limit: int) -> list[Delivery]:
         """Return what `source` sent, has an outcome, and was not yet seen by it, in the order of acceptance."""
         return self._in_order(self._tables.news[source])[: max(limit, 0)]
 
-    async def depths(self) -> dict[tuple[str, str], int]:
-        """Return how many deliveries are open per (inbox, state)."""
-        rows = self._tables.rows.deliveries
-        return dict(Counter((rows[place].to, str(rows[place].state)) for place in self._tables.open))
+    async def depths(self) -> dict[tuple[str, State], Depth]:
+        """Return what is open per (inbox, state)."""
+        sizes: defaultdict[tuple[str, State], list[int]] = defaultdict(list)
+        for delivery in map(self._tables.rows.deliveries.__getitem__, self._tables.open):
+            sizes[delivery.to, delivery.state].append(delivery.size)
+        return {place: Depth(count=len(found), size=sum(found)) for place, found in sizes.items()}
 
     async def head(self) -> SignedRecords | None:
         """Return the latest version of the directory, or None before the first."""

@@ -10,10 +10,10 @@ from typing import Any
 
 from lgsp.backends.sql import statements as sql
 from lgsp.backends.sql.rows import Row, delivery_of, exchange_of, milliseconds
-from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
+from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
-from lgsp.ports.inboxes import Parcel
+from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import SubjectLink
 
 Connection = sqlite3.Connection
@@ -33,7 +33,7 @@ def row(connection: Connection, text: str, values: Row | None = None) -> tuple[A
 def exchanges(connection: Connection, keys: Sequence[ExchangeKey]) -> dict[ExchangeKey, Exchange]:
     """Return the exchanges among these keys that are held."""
     found = (row(connection, sql.EXCHANGE, {"source": source, "id": id_}) for source, id_ in keys)
-    return {each.key: each for each in (exchange_of(held) for held in found if held is not None)}
+    return {each.key: each for each in (exchange_of(present) for present in found if present is not None)}
 
 
 def exchange_by_env(connection: Connection, env: str) -> Exchange | None:
@@ -68,10 +68,10 @@ def deliveries(connection: Connection, text: str, values: Row) -> list[Delivery]
     return [delivery_of(each) for each in rows(connection, text, values)]
 
 
-def delivery(connection: Connection, env: str, to: str) -> Delivery | None:
-    """Return one delivery."""
-    found = row(connection, sql.DELIVERY, {"env": env, "inbox": to})
-    return None if found is None else delivery_of(found)
+def held(connection: Connection, to: str, envs: Sequence[str]) -> dict[str, Delivery]:
+    """Return the deliveries of these envelopes to one inbox, by env hash."""
+    found = (row(connection, sql.DELIVERY, {"env": env, "inbox": to}) for env in envs)
+    return {each.env: each for each in (delivery_of(present) for present in found if present is not None)}
 
 
 def parcel(connection: Connection, env: str, to: str) -> Parcel | None:
@@ -79,24 +79,24 @@ def parcel(connection: Connection, env: str, to: str) -> Parcel | None:
     found = row(connection, sql.PARCEL, {"env": env, "inbox": to})
     if found is None:
         return None
-    compact, receipt, sealed, day, *held = found
-    return Parcel(delivery=delivery_of(tuple(held)), compact=compact, receipt=receipt, sealed=sealed, day=day)
+    compact, receipt, sealed, day, *standing = found
+    return Parcel(delivery=delivery_of(tuple(standing)), compact=compact, receipt=receipt, sealed=sealed, day=day)
 
 
 def queued(connection: Connection, inbox: str, lane: Lane, limit: int, skip: Collection[str]) -> list[Parcel]:
     """Return the first `limit` queued deliveries of one lane that are not to be skipped."""
     found: list[Parcel] = []
     with closing(connection.execute(sql.QUEUED, {"inbox": inbox, "lane": lane})) as cursor:
-        while len(found) < limit and (held := cursor.fetchone()) is not None:
-            content = None if held[0] in skip else parcel(connection, held[0], inbox)
+        while len(found) < limit and (place := cursor.fetchone()) is not None:
+            content = None if place[0] in skip else parcel(connection, place[0], inbox)
             if content is not None:
                 found.append(content)
     return found
 
 
-def depths(connection: Connection) -> dict[tuple[str, str], int]:
-    """Return how many deliveries are open per (inbox, state)."""
-    return {(inbox, state): count for inbox, state, count in rows(connection, sql.DEPTHS)}
+def depths(connection: Connection) -> dict[tuple[str, State], Depth]:
+    """Return what is open per (inbox, state)."""
+    return {(inbox, state): Depth(count=count, size=size) for inbox, state, count, size in rows(connection, sql.DEPTHS)}
 
 
 def version(connection: Connection, number: int) -> SignedRecords | None:

@@ -102,6 +102,8 @@ def delivery_row(delivery: Delivery, position: int) -> Row:
         "lane": delivery.lane,
         "expires": milliseconds(delivery.expires),
         "position": position,
+        "size": delivery.size,
+        "subscriptions": " ".join(delivery.subscriptions),
     } | _standing(delivery, delivery.expires)
 
 
@@ -130,9 +132,25 @@ def _standing(new: Delivery | Move, expires: datetime) -> Row:
 
 def delivery_of(row: tuple[Any, ...]) -> Delivery:
     """Return the delivery of `statements.DELIVERY_COLUMNS`."""
-    env, inbox, source, id_, lane, state, attempts, lease, lease_until, due_at, expires, code, ack, final, position = (
-        row
-    )
+    (
+        env,
+        inbox,
+        source,
+        id_,
+        lane,
+        state,
+        attempts,
+        lease,
+        lease_until,
+        due_at,
+        expires,
+        code,
+        ack,
+        final,
+        position,
+        size,
+        subscriptions,
+    ) = row
     return Delivery(
         env=env,
         to=inbox,
@@ -149,4 +167,6 @@ def delivery_of(row: tuple[Any, ...]) -> Delivery:
         ack=ack,
         final=bool(final),
         order=position,
+        size=size,
+        subscriptions=tuple(subscriptions.split()),
     )

@@ -20,11 +20,11 @@ from lgsp.backends.sql import files, queries
 from lgsp.backends.sql import statements as sql
 from lgsp.backends.sql.rows import milliseconds
 from lgsp.backends.sql.transaction import Transaction
-from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
+from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
 from lgsp.domain.records import Lane
 from lgsp.errors import Refusal
 from lgsp.ports.directory import SignedRecords
-from lgsp.ports.inboxes import Parcel
+from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
 
 P = ParamSpec("P")
@@ -129,26 +129,26 @@ class SqliteLedger:
         """Return all deliveries of an envelope, by receiver."""
         return self._read(queries.deliveries, sql.DELIVERIES, {"env": env})
 
-    async def delivery(self, env: str, to: str) -> Delivery | None:
-        """Return one delivery."""
-        return self._read(queries.delivery, env, to)
+    async def held(self, to: str, envs: Sequence[str]) -> dict[str, Delivery]:
+        """Return the deliveries of these envelopes to one inbox, by env hash."""
+        return self._read(queries.held, to, envs)
 
     async def due(self, now: datetime, limit: int) -> list[Delivery]:
         """Return open deliveries that somebody must look at again at `now`, in the order of acceptance."""
         values = {"now": milliseconds(now), "limit": max(limit, 0)}
         return await self._read_aside(queries.deliveries, sql.DUE, values)
 
-    async def leased(self) -> list[Delivery]:
-        """Return every leased delivery, in the order of acceptance."""
-        return await self._read_aside(queries.deliveries, sql.LEASED, {})
+    async def in_state(self, state: State, limit: int) -> list[Delivery]:
+        """Return the first `limit` deliveries in one open state, in the order of acceptance."""
+        return await self._read_aside(queries.deliveries, sql.IN_STATE, {"state": state, "limit": max(limit, 0)})
 
     async def outcomes(self, source: str, limit: int) -> list[Delivery]:
         """Return what `source` sent, has an outcome, and was not yet seen by it, in the order of acceptance."""
         values = {"source": source, "limit": max(limit, 0)}
         return await self._read_aside(queries.deliveries, sql.OUTCOMES, values)
 
-    async def depths(self) -> dict[tuple[str, str], int]:
-        """Return how many deliveries are open per (inbox, state)."""
+    async def depths(self) -> dict[tuple[str, State], Depth]:
+        """Return what is open per (inbox, state)."""
         return await self._read_aside(queries.depths)
 
     async def head(self) -> SignedRecords | None:

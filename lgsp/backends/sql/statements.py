@@ -85,7 +85,7 @@ _THIS_DELIVERY: Final = sa.and_(delivery.c.env == _p("env"), delivery.c.inbox ==
 DELIVERY_COLUMNS: Final = (
     delivery.c.env, delivery.c.inbox, delivery.c.source, delivery.c.id, delivery.c.lane, delivery.c.state, delivery.c.attempts,
     delivery.c.lease, delivery.c.lease_until, delivery.c.due_at, delivery.c.expires, delivery.c.code, delivery.c.ack, delivery.c.final,
-    delivery.c.position,
+    delivery.c.position, delivery.c.size, delivery.c.subscriptions,
 )  # fmt: skip
 """In the order in which `rows.delivery_of` reads them."""
 
@@ -141,7 +141,7 @@ QUEUED: Final = _sql(
     .order_by(delivery.c.position)
 )
 DUE: Final = _sql(_first(_DELIVERIES.where(delivery.c.wakes_at <= _p("now")).order_by(*_IN_ORDER)))
-LEASED: Final = _sql(_DELIVERIES.where(_OPEN, _state("leased")).order_by(*_IN_ORDER))
+IN_STATE: Final = _sql(_first(_DELIVERIES.where(_OPEN, delivery.c.state == _p("state")).order_by(*_IN_ORDER)))
 OUTCOMES: Final = _sql(
     _first(
         _DELIVERIES.where(delivery.c.source == _p("source"), delivery.c.unseen == sa.literal_column("1")).order_by(
@@ -150,7 +150,7 @@ OUTCOMES: Final = _sql(
     )
 )
 DEPTHS: Final = _sql(
-    sa.select(delivery.c.inbox, delivery.c.state, sa.func.count())
+    sa.select(delivery.c.inbox, delivery.c.state, sa.func.count(), sa.func.sum(delivery.c.size))
     .where(_OPEN)
     .group_by(delivery.c.inbox, delivery.c.state)
 )

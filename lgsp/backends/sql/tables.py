@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Stored in `meta`; a file of another version is refused."""
 
 METADATA: Final = sa.MetaData()
@@ -98,6 +98,8 @@ delivery = sa.Table(
     _text("ack"),
     _integer("final"),
     _integer("position"),
+    _integer("size"),
+    _text("subscriptions"),
     _integer("wakes_at", nullable=True),
     _integer("unseen"),
     sa.UniqueConstraint("env", "inbox", name="delivery_key"),

@@ -49,7 +49,7 @@ class DurabilityContract:
         ledger = await reopen()
         assert numbers(before) == [1, 3]
         assert await ledger.queued(NDXP, "request", 10) == before
-        assert numbers(await ledger.leased()) == [4]
+        assert numbers(await ledger.in_state("leased", 10)) == [4]
         assert numbers(await ledger.outcomes(FISHERIES, 10)) == [2]
         await commit(ledger, Seen(env=held[1].env, to=NDXP, source=FISHERIES))
         ledger = await reopen()

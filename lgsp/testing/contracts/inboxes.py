@@ -42,9 +42,14 @@ class InboxesContract:
     async def test_an_empty_inbox_holds_nothing(self, ledger: Store) -> None:
         assert await ledger.queued(NDXP, "request", 10) == []
         assert await ledger.parcel("sha-256:none", NDXP) is None
-        assert await ledger.delivery("sha-256:none", NDXP) is None
+        assert (await ledger.held(NDXP, ["sha-256:none"])).get("sha-256:none") is None
         assert await ledger.deliveries("sha-256:none") == []
-        assert await ledger.due(NOW, 10) == await ledger.leased() == await ledger.outcomes(FISHERIES, 10) == []
+        assert (
+            await ledger.due(NOW, 10)
+            == await ledger.in_state("leased", 10)
+            == await ledger.outcomes(FISHERIES, 10)
+            == []
+        )
         assert await ledger.depths() == {}
 
     # Queued
@@ -138,7 +143,7 @@ class InboxesContract:
     async def test_leased_deliveries_are_all_found(self, ledger: Store) -> None:
         held = await fill(ledger, 4)
         await commit(ledger, lease(held[2]), lease(held[0]), move(held[1], "waiting", due_at=SOON))
-        found = await ledger.leased()
+        found = await ledger.in_state("leased", 10)
         assert numbers(found) == [1, 3]
         assert [delivery.lease for delivery in found] == ["lease-1", "lease-1"]
 
@@ -171,10 +176,12 @@ class InboxesContract:
         held = await fill(ledger, 5)
         await commit(ledger, accept(6, to=[POLICE, ONE_STOP]))
         await commit(ledger, lease(held[0]), move(held[1], "acked"), move(held[2], "parked"))
-        assert await ledger.depths() == {
+        found = await ledger.depths()
+        assert {place: depth.count for place, depth in found.items()} == {
             (NDXP, "queued"): 2,
             (NDXP, "leased"): 1,
             (NDXP, "parked"): 1,
             (POLICE, "queued"): 1,
             (ONE_STOP, "queued"): 1,
         }
+        assert found[NDXP, "queued"].size == held[3].size + held[4].size

@@ -34,7 +34,7 @@ class LedgerMovesContract:
         await commit(ledger, samples.note(1))
         held = await accepted(ledger, accept(1))
         assert held.order == 1
-        assert await ledger.delivery(held.env, NDXP) == held
+        assert (await ledger.held(NDXP, [held.env])).get(held.env) == held
         assert await ledger.deliveries(held.env) == [held]
 
     async def test_each_receiver_has_a_delivery_of_its_own(self, ledger: Store) -> None:
@@ -57,7 +57,7 @@ class LedgerMovesContract:
         }
         [result] = await commit(ledger, move(held, "leased", event="msg.delivered", **members))
         assert result == Done(index=1)
-        assert await ledger.delivery(held.env, NDXP) == replace(held, state="leased", **members)
+        assert (await ledger.held(NDXP, [held.env])).get(held.env) == replace(held, state="leased", **members)
         [entry] = await ledger.entries(1, 2)
         assert strictjson.parse_object(entry)["ev"] == "msg.delivered"
 
@@ -65,7 +65,7 @@ class LedgerMovesContract:
         held = await accepted(ledger, accept(1))
         leased = replace(held, state="leased")
         await commit(ledger, lease(held), move(leased, "queued"))
-        assert await ledger.delivery(held.env, NDXP) == held
+        assert (await ledger.held(NDXP, [held.env])).get(held.env) == held
 
     async def test_a_move_without_an_entry_has_no_index(self, ledger: Store) -> None:
         held = await accepted(ledger, accept(1))
@@ -76,7 +76,7 @@ class LedgerMovesContract:
         held = await accepted(ledger, accept(1))
         odd = NOW + timedelta(microseconds=1999)
         await commit(ledger, move(held, "leased", lease_until=odd, due_at=odd))
-        found = await ledger.delivery(held.env, NDXP)
+        found = (await ledger.held(NDXP, [held.env])).get(held.env)
         assert found is not None
         assert found.lease_until == found.due_at == NOW + timedelta(milliseconds=1)
 
@@ -85,7 +85,7 @@ class LedgerMovesContract:
         held = await accepted(ledger, accept(1, state=state))
         others = frozenset(STATES) - {state}
         assert await commit(ledger, move(held, "queued", expect=others, event="msg.replayed", code="x")) == ["moved"]
-        assert await ledger.delivery(held.env, NDXP) == held
+        assert (await ledger.held(NDXP, [held.env])).get(held.env) == held
         assert await ledger.size() == 1
 
     async def test_a_move_of_what_is_not_there_is_lost(self, ledger: Store) -> None:
@@ -105,7 +105,7 @@ class LedgerMovesContract:
         held = await accepted(ledger, accept(1))
         results = await commit(ledger, lease(held, "one"), lease(held, "two"))
         assert results == [Done(index=1), "moved"]
-        found = await ledger.delivery(held.env, NDXP)
+        found = (await ledger.held(NDXP, [held.env])).get(held.env)
         assert found is not None
         assert found.lease == "one"
 
@@ -116,7 +116,7 @@ class LedgerMovesContract:
         late = move(held, "rejected", expect=unsettled, event="msg.nacked", ack="second")
         assert await commit(ledger, ack, late) == [Done(index=1), "moved"]
         assert await commit(ledger, late) == ["moved"]
-        found = await ledger.delivery(held.env, NDXP)
+        found = (await ledger.held(NDXP, [held.env])).get(held.env)
         assert found is not None
         assert (found.state, found.ack) == ("acked", "first")
 
@@ -127,7 +127,7 @@ class LedgerMovesContract:
             ledger, operation, lease(operation.deliveries[0]), move(leased, "acked", event="msg.acked"), accept(2)
         )
         assert [result.index for result in results if isinstance(result, Done)] == [0, 1, 2, 3]
-        found = await ledger.delivery(operation.exchange.env, NDXP)
+        found = (await ledger.held(NDXP, [operation.exchange.env])).get(operation.exchange.env)
         assert found is not None
         assert (found.state, found.order) == ("acked", 0)
         assert await ledger.parcel(operation.exchange.env, NDXP) is None

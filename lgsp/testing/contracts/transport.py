@@ -90,28 +90,51 @@ class TransportContract:
         taken = [number for hand in hands for number in numbers(hand)]
         assert sorted(taken + numbers(await take_all(transport))) == list(range(1, 41))
 
-    async def test_a_released_parcel_comes_again_while_its_row_is_queued(
+    async def test_a_parcel_that_is_put_back_comes_again_before_what_came_later(
         self, ledger: Store, transport: Transport
     ) -> None:
-        await queue(ledger, transport, accept(1), accept(2))
-        first, _ = await take_all(transport)
-        await transport.release(first.delivery.env, NDXP)
-        assert numbers(await take_all(transport)) == [1]
+        await queue(ledger, transport, accept(1), accept(2), accept(3))
+        first, second = await take_all(transport, limit=2)
+        await transport.put_back(NDXP, [first.delivery.env, second.delivery.env])
+        assert numbers(await take_all(transport)) == [1, 2, 3]
 
-    async def test_a_released_parcel_is_forgotten_once_its_row_is_settled(
-        self, ledger: Store, transport: Transport
-    ) -> None:
+    async def test_a_dropped_parcel_is_forgotten(self, ledger: Store, transport: Transport) -> None:
         await queue(ledger, transport, accept(1))
         [taken] = await take_all(transport)
-        await commit(ledger, move(replace(taken.delivery, state="queued"), "acked"))
-        await transport.release(taken.delivery.env, NDXP)
+        await commit(ledger, lease(replace(taken.delivery, state="queued")))
+        await transport.drop(NDXP, [taken.delivery.env])
         assert await transport.take(NDXP, 10) == []
 
-    async def test_releasing_what_was_not_taken_is_harmless(self, ledger: Store, transport: Transport) -> None:
+    async def test_dropping_or_putting_back_what_was_not_taken_is_harmless(
+        self, ledger: Store, transport: Transport
+    ) -> None:
         await queue(ledger, transport, accept(1))
-        await transport.release("sha-256:none", NDXP)
-        await transport.release(accept(1).exchange.env, POLICE)
+        for let_go in (transport.drop, transport.put_back):
+            await let_go(NDXP, ["sha-256:none"])
+            await let_go(POLICE, [accept(1).exchange.env])
+            await let_go(NDXP, [])
         assert numbers(await take_all(transport)) == [1]
+
+    async def test_what_was_leased_elsewhere_does_not_come(self, ledger: Store, transport: Transport) -> None:
+        await queue(ledger, transport, accept(1), accept(2))
+        [held] = await ledger.deliveries(accept(1).exchange.env)
+        await commit(ledger, lease(held))
+        assert numbers(await take_all(transport)) == [2]
+
+    async def test_what_is_published_again_comes_once_for_each_lease(self, ledger: Store, transport: Transport) -> None:
+        await queue(ledger, transport, accept(1))
+        [taken] = await take_all(transport)
+        await transport.publish([taken])
+        await commit(ledger, lease(replace(taken.delivery, state="queued")))
+        await transport.drop(NDXP, [taken.delivery.env])
+        assert await transport.take(NDXP, 10) == []
+
+    async def test_the_carrier_tells_how_much_it_carries(self, ledger: Store, transport: Transport) -> None:
+        assert await transport.carried(NDXP) == 0
+        await queue(ledger, transport, accept(1), accept(2), accept(3))
+        assert await transport.carried(NDXP) == 3
+        await transport.take(NDXP, 2)
+        assert await transport.carried(NDXP) == 1
 
     # Lanes
 
@@ -183,15 +206,15 @@ class TransportContract:
         transport.wake(accept(1, to=[POLICE]).deliveries)
         assert len(calls) == len(set(calls))
 
-    async def test_a_release_calls_when_the_row_is_queued(self, ledger: Store, transport: Transport) -> None:
-        await queue(ledger, transport, accept(1), accept(2))
-        back, gone = await take_all(transport)
-        await commit(ledger, lease(replace(gone.delivery, state="queued")))
+    async def test_those_who_watch_are_called_when_something_is_put_back(
+        self, ledger: Store, transport: Transport
+    ) -> None:
+        await queue(ledger, transport, accept(1))
+        [taken] = await take_all(transport)
         calls: list[str] = []
         transport.watch(NDXP, lambda: calls.append("called"))
-        await transport.release(gone.delivery.env, NDXP)
-        assert calls == []
-        await transport.release(back.delivery.env, NDXP)
+        calls.clear()
+        await transport.put_back(NDXP, [taken.delivery.env])
         assert await _eventually(lambda: bool(calls))
 
 

@@ -1,0 +1,88 @@
+"""Placing: what was just accepted goes into its inboxes before its receipt is given, or the sender is told why not.
+
+What cannot be placed now stays with the sweep; a sender that repeats the envelope gets its receipt once it is placed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lgsp.bus.moves import Moves
+from lgsp.bus.progress import Progress
+from lgsp.bus.publisher import Publisher
+from lgsp.bus.replies import Replies
+from lgsp.bus.room import Room
+from lgsp.domain.admission import Accepted
+from lgsp.domain.envelope import Manifest
+from lgsp.domain.exchange import Delivery
+from lgsp.errors import Refusal
+from lgsp.ports.clock import Clock
+from lgsp.ports.inboxes import Inboxes, Parcel
+from lgsp.ports.ledger import Accept
+from lgsp.ports.transport import Placed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placing:
+    """Puts accepted envelopes into inboxes."""
+
+    inboxes: Inboxes
+    publisher: Publisher
+    progress: Progress
+    replies: Replies
+    moves: Moves
+    room: Room
+    clock: Clock
+
+    def crowded(self, judged: Accepted) -> set[str]:
+        """Return the inboxes among the targets that have no room for the envelope."""
+        wire = judged.read.wire
+        size = len(wire.compact) + len(wire.body)
+        return {target.inbox for target in judged.leave.targets if not self.room.has(target.inbox, size)}
+
+    async def place(self, operation: Accept, receipt: str, manifest: Manifest, crowded: set[str]) -> None:
+        """Place the deliveries of an accepted envelope; refuse as `inbox_full` or `unavailable` what is accepted and not placed.
+
+        An event does not wait for a subscriber without room: what that one does not get is expired at once, and told.
+        """
+        fitting = [delivery for delivery in operation.deliveries if delivery.to not in crowded]
+        await self._leave_out([delivery for delivery in operation.deliveries if delivery.to in crowded])
+        for delivery in fitting:
+            self.room.add(delivery.to, delivery.size)
+        # A call that waits leases its row before anybody is woken; a carrier that comes later finds it leased and is dropped.
+        awaited = self.replies.arrived(manifest, fitting)
+        if not self.moves.embedded:
+            parcels = [_parcel(operation, delivery, receipt) for delivery in fitting]
+            self._refuse_unplaced(fitting, await self.publisher.publish(parcels))
+        elif not awaited:
+            await self.publisher.place(fitting)
+
+    async def again(self, env: str) -> None:
+        """Place what is accepted and not placed of an envelope that comes again, as its receipt says it is; refuse as `place` does."""
+        if self.moves.embedded:
+            return
+        held = [delivery for delivery in await self.inboxes.deliveries(env) if delivery.state == "accepted"]
+        self._refuse_unplaced(held, await self.publisher.place(held))
+
+    async def _leave_out(self, deliveries: Sequence[Delivery]) -> None:
+        now = self.clock.now()
+        await self.progress.commit([self.moves.expire(each, now=now, code="inbox_full") for each in deliveries])
+
+    def _refuse_unplaced(self, deliveries: Sequence[Delivery], placed: Sequence[Placed]) -> None:
+        for delivery, word in zip(deliveries, placed, strict=True):
+            if word == "inbox_full":
+                self.room.close(delivery.to)
+        for word in placed:
+            if word != "queued":
+                raise Refusal(word)
+
+
+def _parcel(operation: Accept, delivery: Delivery, receipt: str) -> Parcel:
+    return Parcel(
+        delivery=delivery,
+        compact=operation.exchange.compact,
+        receipt=receipt,
+        sealed=operation.sealed,
+        day=operation.day,
+    )

@@ -1,0 +1,85 @@
+"""What becomes of deliveries: commits their moves, tells the senders who listen, and answers those who ask."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from lgsp.bus.moves import Step
+from lgsp.bus.registry import Registry
+from lgsp.bus.sequencer import Sequencer
+from lgsp.domain.exchange import OUTCOMES, Delivery, Exchange
+from lgsp.errors import Refusal
+from lgsp.logs import get_logger
+from lgsp.ports.inboxes import Inboxes
+from lgsp.ports.ledger import Done, Ledger, Seen
+
+Tell = Callable[[Delivery], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The states of deliveries, seen from their senders."""
+
+    registry: Registry
+    ledger: Ledger
+    inboxes: Inboxes
+    sequencer: Sequencer
+    _listeners: defaultdict[str, dict[object, Tell]] = field(default_factory=lambda: defaultdict(dict))
+
+    async def commit(self, steps: Sequence[Step]) -> list[bool]:
+        """Commit steps in one transaction, tell the senders of what came to an end, and return which took effect."""
+        if not steps:
+            return []
+        results = await self.sequencer.submit(*(step.move for step in steps))
+        done = [isinstance(result, Done) for result in results]
+        for step, is_done in zip(steps, done, strict=True):
+            if is_done and step.after.state in OUTCOMES:
+                self._tell(step.after)
+        return done
+
+    def _tell(self, delivery: Delivery) -> None:
+        if delivery.state == "parked":
+            get_logger().warning("delivery.parked", env=delivery.env, to=delivery.to, code=delivery.code)
+        for system in (delivery.source, *self.registry.current.bridges_of(delivery.source)):
+            for tell in tuple(self._listeners[system].values()):
+                tell(delivery)
+
+    def listen(self, system: str, tell: Tell) -> Callable[[], None]:
+        """Tell what becomes of what `system`, or a principal it stands for, sent; `tell` may not block. Return what ends it."""
+        key = object()
+        self._listeners[system][key] = tell
+
+        def end() -> None:
+            self._listeners[system].pop(key, None)
+
+        return end
+
+    async def outcomes(self, system: str, *, limit: int) -> list[Delivery]:
+        """Return what became of what `system`, or a principal it stands for, sent and has not yet seen; oldest first."""
+        found: list[Delivery] = []
+        for source in (system, *self.registry.current.principals_of(system)):
+            found += await self.inboxes.outcomes(source, limit)
+        return sorted(found, key=lambda delivery: delivery.order)[:limit]
+
+    async def seen(self, system: str, *, env: str, to: str) -> None:
+        """Note that the sender has seen an outcome; refuse as `not_found` what it never sent."""
+        held = (await self.inboxes.held(to, [env])).get(env)
+        if held is None or held.source not in self._speaks_for(system):
+            raise Refusal("not_found")
+        await self.sequencer.submit(Seen(env=env, to=to, source=held.source))
+
+    async def history(self, system: str, env: str) -> tuple[Exchange, list[Delivery]]:
+        """Return an exchange with all its deliveries to its sender or a receiver; refuse as `not_found` for anyone else."""
+        exchange = await self.ledger.exchange_of(env)
+        deliveries = await self.inboxes.deliveries(env)
+        party = exchange is not None and (
+            exchange.source in self._speaks_for(system) or any(delivery.to == system for delivery in deliveries)
+        )
+        if exchange is None or not party:
+            raise Refusal("not_found")
+        return exchange, deliveries
+
+    def _speaks_for(self, system: str) -> set[str]:
+        return {system, *self.registry.current.principals_of(system)}

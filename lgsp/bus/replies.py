@@ -1,0 +1,108 @@
+"""Replies for calls that wait: the first to wait for an answer gets it at once, all others find it in the asker's inbox."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, Self
+
+from lgsp.bus.courier import Courier
+from lgsp.bus.inbox import Handover
+from lgsp.bus.moves import Moves
+from lgsp.bus.progress import Progress
+from lgsp.domain.envelope import Manifest
+from lgsp.domain.exchange import Delivery, ExchangeKey
+from lgsp.ports.inboxes import Inboxes
+
+FINAL_LEASE: Final = timedelta(seconds=30)
+"""How long a waiting call has to put its answer back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replies:
+    """The calls of this gateway that wait."""
+
+    courier: Courier
+    inboxes: Inboxes
+    progress: Progress
+    moves: Moves
+    _waiters: dict[ExchangeKey, ReplyWaiter] = field(default_factory=dict)
+
+    def expect(self, asker: str, request_id: str) -> ReplyWaiter:
+        """Return a waiter for the reply to a request, to be entered before the request is submitted."""
+        return ReplyWaiter(replies=self, key=(asker, request_id))
+
+    def arrived(self, manifest: Manifest, deliveries: Sequence[Delivery]) -> bool:
+        """Give a reply that is queued to the call that waits for it, and tell whether there was one."""
+        waiter = self._waiters.get((manifest.audience, manifest.text("causationid"))) if manifest.is_reply else None
+        if waiter is None or not deliveries:
+            return False
+        waiter.arrive(deliveries[0])
+        return True
+
+    def listen(self, waiter: ReplyWaiter) -> Callable[[], None]:
+        """Let the waiter have its reply; return what ends that. Who waits first gets it: a repeated request takes nothing from it."""
+        first = self._waiters.setdefault(waiter.key, waiter)
+
+        def stop() -> None:
+            if first is waiter:
+                del self._waiters[waiter.key]
+
+        return stop
+
+    async def take(self, delivery: Delivery) -> Handover | None:
+        """Lease a reply for the call that waits for it, None when it has gone through the inbox; `answered` is called when it is written."""
+        parcel = await self.inboxes.parcel(delivery.env, delivery.to)
+        return None if parcel is None else await self.courier.hold(parcel, lasting=FINAL_LEASE)
+
+    def leave(self, delivery: Delivery) -> None:
+        """Leave a reply that nobody waits for any more to the inbox it is queued in."""
+        self.courier.transport.wake([delivery])
+
+    async def answered(self, handover: Handover) -> None:
+        """Note that a waiting call was given its reply: from now on the end of the lease settles it. Until then it would go out again."""
+        held = (await self.inboxes.held(handover.to, [handover.env])).get(handover.env)
+        if held is not None and held.state == "leased" and held.lease == handover.lease:
+            await self.progress.commit([self.moves.finish(held)])
+
+
+@dataclass(slots=True, kw_only=True)
+class ReplyWaiter:
+    """A call that waits for the reply to its request; a context manager."""
+
+    replies: Replies
+    key: ExchangeKey
+    _arrived: asyncio.Future[Delivery] | None = None
+    _taken: bool = False
+    _stop: Callable[[], None] | None = None
+
+    def __enter__(self) -> Self:
+        self._arrived = asyncio.get_running_loop().create_future()
+        self._stop = self.replies.listen(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stop is not None:
+            self._stop()
+        if self._arrived is not None and self._arrived.done() and not self._taken:
+            self.replies.leave(self._arrived.result())
+
+    def arrive(self, delivery: Delivery) -> None:
+        """Learn that the reply is queued."""
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(delivery)
+
+    async def wait(self, seconds: float) -> Handover | None:
+        """Return the reply when it comes within `seconds`, None otherwise: then it comes through the inbox."""
+        if self._arrived is None:
+            return None
+        try:
+            async with asyncio.timeout(seconds):
+                delivery = await asyncio.shield(self._arrived)
+        except TimeoutError:
+            return None
+        found = await self.replies.take(delivery)
+        self._taken = found is not None
+        return found

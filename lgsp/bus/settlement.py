@@ -1,0 +1,89 @@
+"""Settlement: what receivers say of deliveries in their hands. Signed acks end them, nacks put them back, extensions prolong the lease."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from lgsp.bus.acks import AckReader
+from lgsp.bus.courier import Courier
+from lgsp.bus.inbox import Handover
+from lgsp.bus.moves import Moves, Step, begun_at
+from lgsp.bus.progress import Progress
+from lgsp.bus.registry import Registry
+from lgsp.domain.exchange import SETTLED, Delivery
+from lgsp.domain.limits import LIMITS, Limits
+from lgsp.domain.statements import Statement
+from lgsp.errors import Refusal
+from lgsp.ports.clock import Clock
+from lgsp.ports.inboxes import Inboxes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """Takes the word of receivers, whichever gateway handed the delivery over."""
+
+    registry: Registry
+    inboxes: Inboxes
+    progress: Progress
+    courier: Courier
+    moves: Moves
+    clock: Clock
+    limits: Limits = LIMITS
+    _acks: AckReader = field(default_factory=AckReader)
+
+    async def acknowledge(self, system: str, statement: Statement) -> str:
+        """Settle a delivery to `system` by its signed ack and return the env hash; the same word twice is taken once.
+
+        Refuses as `ack_invalid` what does not verify or names no delivery of the system.
+        """
+        item = self._acks.read(self.registry.current, system, statement)
+        env: str = item["env"]
+        held = await self._delivery(system, env)
+        if held is None:
+            raise Refusal("ack_invalid", "there is no such delivery")
+        alive = False  # an old ack that comes again says nothing of what is in flight now
+        if held.state not in SETTLED:
+            step = self.moves.settle(held, statement, item, now=self.clock.now())
+            [alive] = await self.progress.commit([step])
+        self.courier.landed(held, alive=alive)
+        return env
+
+    async def put_back(self, system: str, *, env: str, lease: str, code: str, retry_after: float | None) -> None:
+        """Take a delivery back that the receiver cannot handle now, to be tried later; refuse as `lease_lost`."""
+        held = await self._leased(system, env, lease)
+        asked = None if retry_after is None else timedelta(seconds=retry_after)
+        await self._commit_held(self.moves.put_back(held, code=code, now=self.clock.now(), asked=asked))
+        self.courier.landed(held, alive=True)
+
+    async def extend(self, system: str, *, env: str, lease: str) -> datetime:
+        """Let a lease last from now on as long as a new one, at most 10 minutes in all, and return until when; refuse as `lease_lost`."""
+        held = await self._leased(system, env, lease)
+        until = min(self.clock.now() + self.limits.lease, begun_at(lease) + self.limits.lease_max)
+        await self._commit_held(self.moves.extend(held, until=until))
+        return until
+
+    async def give_back(self, handovers: Sequence[Handover]) -> None:
+        """Let deliveries go out again that reached nobody, for their caller hung up before the answer; no attempt counts."""
+        held = [(handover, await self._delivery(handover.to, handover.env)) for handover in handovers]
+        unread = [
+            delivery
+            for handover, delivery in held
+            if delivery is not None and delivery.state == "leased" and delivery.lease == handover.lease
+        ]
+        await self.courier.requeue(unread)
+
+    async def _delivery(self, system: str, env: str) -> Delivery | None:
+        return (await self.inboxes.held(system, [env])).get(env)
+
+    async def _leased(self, system: str, env: str, lease: str) -> Delivery:
+        held = await self._delivery(system, env)
+        if held is None or held.state != "leased" or held.lease != lease:
+            raise Refusal("lease_lost")
+        return held
+
+    async def _commit_held(self, step: Step) -> None:
+        [is_done] = await self.progress.commit([step])
+        if not is_done:
+            raise Refusal("lease_lost")
