@@ -21,6 +21,7 @@ from lgsp.bus.fairness import Rates, Turns
 from lgsp.bus.health import Health
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.moves import Moves
+from lgsp.bus.parking import Parking
 from lgsp.bus.placing import Placing
 from lgsp.bus.progress import Progress
 from lgsp.bus.publisher import Publisher
@@ -159,6 +160,7 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
         replies=replies,
         progress=base.progress,
         auditor=auditor,
+        parking=_parking(parts, base),
         health=Health(ledger=parts.store, registry=base.registry, ingress=ingress),
         steward=_steward(parts, base),
         refusals=base.refusals,
@@ -253,6 +255,20 @@ def _auditor(parts: Parts, base: _Base) -> Auditor:
         key=parts.log_key,
         ledger=parts.store,
         sequencer=base.sequencer,
+        clock=parts.clock,
+    )
+
+
+def _parking(parts: Parts, base: _Base) -> Parking:
+    return Parking(
+        gateway=parts.gateway,
+        ledger=parts.store,
+        inboxes=parts.store,
+        publisher=base.publisher,
+        progress=base.progress,
+        sequencer=base.sequencer,
+        body_keys=base.body_keys,
+        moves=base.moves,
         clock=parts.clock,
     )
 

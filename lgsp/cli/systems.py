@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from lgsp import keyfiles
-from lgsp.cli.files import write_text
+from lgsp.cli.files import read_text, write_text
 from lgsp.cli.key_commands import make_key
 from lgsp.cli.key_policy import read_policy
 from lgsp.cli.options import DEFAULT_DATA, Data
@@ -23,6 +23,7 @@ from lgsp.domain import names
 from lgsp.domain.keys import PrivateKey
 from lgsp.errors import Unusable
 from lgsp.machine import SystemClock, SystemEntropy
+from lgsp.sdk.tls import trusting
 
 SETTINGS: Final = """\
 # Settings of one system on the bus; paths are relative to this file.
@@ -33,11 +34,17 @@ system = {system}
 key = "key.pem"
 box = "box.sqlite"
 log = {log}
-
+{ca}
 # The registrar's public key, by which the directory is believed.
 # Khóa công khai của bộ phận quản lý danh bạ: chỉ tin danh bạ do khóa này ký.
 [registrar]
 {registrar}
+"""
+AUTHORITY: Final = "ca.pem"
+PINNED_AUTHORITY: Final = """
+# The only authority by which the gateway's TLS certificate is believed.
+# Chỉ tin chứng thư TLS của cổng do cơ quan chứng thực này cấp.
+ca = {ca}
 """
 RECORD: Final = """\
 [[key]]
@@ -79,6 +86,14 @@ def new(
         ),
     ] = None,
     alg: Annotated[str | None, typer.Option(envvar="LGSP_ALG", help="Ed25519 or ES256 | thuật toán")] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="LGSP_CA",
+            metavar="FILE",
+            help="The authority behind the gateway's certificate, PEM; copied | tệp chứng thư CA của cổng",
+        ),
+    ] = None,
 ) -> None:
     """Make key.pem, key.jwk and system.toml; print the key record to register | tạo khóa và cấu hình, in bản ghi khóa."""
     voice = voice_of(context)
@@ -87,7 +102,7 @@ def new(
     address = url or _address(data)
     folder = out or DataFolder(root=data).system(urn)
     key = make_key(read_policy(), "system", alg)
-    make_system(folder, urn, pinned, address, key)
+    make_system(folder, urn, pinned, address, key, ca=None if ca is None else _authority(ca))
     voice.give(key_record(urn, pinned.bus, key).rstrip("\n"))
     voice.tell(
         f"made {folder}; give the record above (or {folder}/key.jwk) to the registrar, then: --system {folder}/system.toml",
@@ -102,8 +117,18 @@ def _address(data: Path) -> str:
     return f"{scheme}://{host}:{http.port}"
 
 
-def make_system(folder: Path, urn: str, trust: Trust, url: str, key: PrivateKey) -> None:
-    """Make the folder of a new system, whole or not at all; refuse (`file_exists`) when it is there."""
+def _authority(path: Path) -> str:
+    """Return the text of a PEM file of certificates; refuse (`config_invalid`, `data_missing`) what is none."""
+    text = read_text(path)
+    trusting(path)
+    return text
+
+
+def make_system(folder: Path, urn: str, trust: Trust, url: str, key: PrivateKey, *, ca: str | None = None) -> None:
+    """Make the folder of a new system, whole or not at all; refuse (`file_exists`) when it is there.
+
+    `ca` is the text of a PEM file: the authority behind the gateway's certificate, where it is not one that every machine trusts.
+    """
     try:
         folder.mkdir(mode=FOLDER_MODE, parents=True)
     except FileExistsError:
@@ -113,17 +138,22 @@ def make_system(folder: Path, urn: str, trust: Trust, url: str, key: PrivateKey)
     try:
         keyfiles.write_private(folder / "key.pem", key)
         write_text(folder / "key.jwk", json.dumps({**key.public.jwk, PROOF: _proof(urn, trust.bus, key)}) + "\n")
-        write_text(folder / "system.toml", settings_text(urn, trust, url))
+        if ca is not None:
+            write_text(folder / AUTHORITY, ca)
+        write_text(folder / "system.toml", settings_text(urn, trust, url, ca=None if ca is None else AUTHORITY))
     except BaseException:
         shutil.rmtree(folder)
         raise
 
 
-def settings_text(urn: str, trust: Trust, url: str) -> str:
-    """Return the text of `system.toml`."""
+def settings_text(urn: str, trust: Trust, url: str, *, ca: str | None = None) -> str:
+    """Return the text of `system.toml`; `ca` is the file of the authority behind the gateway's certificate."""
     texts = {"url": url, "bus": trust.bus, "system": urn, "log": trust.log.name}
     registrar = "\n".join(f"{name} = {json.dumps(value)}" for name, value in _required(trust.registrar.jwk).items())
-    return SETTINGS.format(**{name: json.dumps(text) for name, text in texts.items()}, registrar=registrar)
+    authority = "" if ca is None else PINNED_AUTHORITY.format(ca=json.dumps(ca))
+    return SETTINGS.format(
+        **{name: json.dumps(text) for name, text in texts.items()}, registrar=registrar, ca=authority
+    )
 
 
 def key_record(urn: str, bus: str, key: PrivateKey) -> str:
