@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from lgsp.bus.authentication import Authenticator
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
+from lgsp.bus.fairness import Rates, Turns
 from lgsp.bus.health import Health
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.moves import Moves
@@ -165,6 +167,7 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
         sequencer=base.sequencer,
         sweep=_sweep(parts, base, courier, auditor),
         quotas=base.quotas,
+        room=base.room,
         tasks=tasks,
     )
 
@@ -235,6 +238,8 @@ def _ingress(parts: Parts, base: _Base, replies: Replies) -> Ingress:
             clock=parts.clock,
         ),
         quotas=base.quotas,
+        rates=Rates(rate=parts.limits.rate, burst=parts.limits.burst, now=time.monotonic),
+        turns=Turns(places=parts.limits.judged_at_once),
         refusals=base.refusals,
         body_keys=base.body_keys,
         moves=base.moves,

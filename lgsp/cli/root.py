@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "serve": "serving:serve",
     "demo": "demo.command:demo",
     "doctor": "doctor:doctor",
+    "health": "health:health",
     "check": "checking:check",
     "send": "messages:send",
     "inbox": "messages:inbox",

@@ -16,7 +16,7 @@ import typer
 from lgsp import keyfiles
 from lgsp.cli.directory_change import DryRun, Reason, carry_out, present_of
 from lgsp.cli.directory_file import key_row
-from lgsp.cli.files import write_text
+from lgsp.cli.files import read_text, write_text
 from lgsp.cli.key_commands import make_key
 from lgsp.cli.key_policy import read_policy
 from lgsp.cli.options import DEFAULT_DATA, Data, Proof, PublicKeyFile, Registrar
@@ -30,6 +30,7 @@ from lgsp.domain import names
 from lgsp.domain.keys import PrivateKey
 from lgsp.errors import Unusable
 from lgsp.machine import SystemClock, SystemEntropy
+from lgsp.sdk.tls import trusting
 
 SETTINGS: Final = """\
 # Settings of one system on the bus; paths are relative to this file.
@@ -40,11 +41,17 @@ system = {system}
 key = "key.pem"
 box = "box.sqlite"
 log = {log}
-
+{ca}
 # The registrar's public key, by which the directory is believed.
 # Khóa công khai của bộ phận quản lý danh bạ: chỉ tin danh bạ do khóa này ký.
 [registrar]
 {registrar}
+"""
+AUTHORITY: Final = "ca.pem"
+PINNED_AUTHORITY: Final = """
+# The only authority by which the gateway's TLS certificate is believed.
+# Chỉ tin chứng thư TLS của cổng do cơ quan chứng thực này cấp.
+ca = {ca}
 """
 RECORD: Final = """\
 [[key]]
@@ -86,6 +93,14 @@ def new(
         ),
     ] = None,
     alg: Annotated[str | None, typer.Option(envvar="LGSP_ALG", help="Ed25519 or ES256 | thuật toán")] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="LGSP_CA",
+            metavar="FILE",
+            help="The authority behind the gateway's certificate, PEM; copied | tệp chứng thư CA của cổng",
+        ),
+    ] = None,
 ) -> None:
     """Make key.pem, key.jwk and system.toml; print the key record to register | tạo khóa và cấu hình, in bản ghi khóa."""
     voice = voice_of(context)
@@ -93,7 +108,8 @@ def new(
     pinned = read_trust(trust or DataFolder(root=data).trust)
     address = url or _address(data)
     folder = out or DataFolder(root=data).system(urn)
-    held = _same_system(folder, urn, pinned, address, alg)
+    authority = None if ca is None else _authority(ca)
+    held = _same_system(folder, settings_text(urn, pinned, address, ca=authority and AUTHORITY), authority, alg)
     if held is not None:
         voice.give(key_record(urn, pinned.bus, held).rstrip("\n"))
         voice.tell(
@@ -101,7 +117,7 @@ def new(
         )
         return
     key = make_key(read_policy(), "system", alg)
-    make_system(folder, urn, pinned, address, key)
+    make_system(folder, urn, pinned, address, key, ca=authority)
     voice.give(key_record(urn, pinned.bus, key).rstrip("\n"))
     voice.tell(
         f"made {folder}; give the record above (or {folder}/key.jwk) to the registrar, then: --system {folder}/system.toml",
@@ -109,16 +125,19 @@ def new(
     )
 
 
-def _same_system(folder: Path, urn: str, trust: Trust, url: str, alg: str | None) -> PrivateKey | None:
+def _same_system(folder: Path, settings: str, authority: str | None, alg: str | None) -> PrivateKey | None:
     """Return the key of the system in a folder when it is the very one that is asked for, None when there is none."""
     if not folder.exists():
         return None
+    wanted = tomllib.loads(settings)
     try:
         held = tomllib.loads((folder / "system.toml").read_text(encoding="utf-8"))
-        wanted = tomllib.loads(settings_text(urn, trust, url))
+        pinned = (folder / AUTHORITY).read_text(encoding="utf-8") if AUTHORITY in held.values() else None
     except (OSError, ValueError):
         raise Unusable("file_exists", f"{folder}: not what lgsp system new makes") from None
-    others = [name for name, value in wanted.items() if held.get(name) != value]
+    others = [name for name in (*wanted, "ca") if held.get(name) != wanted.get(name)]
+    if not others and pinned != authority:
+        others = [AUTHORITY]
     if others:
         raise Unusable(
             "file_exists", f"{folder}: {', '.join(others)} {'is' if len(others) == 1 else 'are'} another there"
@@ -176,8 +195,18 @@ def _address(data: Path) -> str:
     return f"{scheme}://{host}:{http.port}"
 
 
-def make_system(folder: Path, urn: str, trust: Trust, url: str, key: PrivateKey) -> None:
-    """Make the folder of a new system, whole or not at all; refuse (`file_exists`) when it is there."""
+def _authority(path: Path) -> str:
+    """Return the text of a PEM file of certificates; refuse (`config_invalid`, `data_missing`) what is none."""
+    text = read_text(path)
+    trusting(path)
+    return text
+
+
+def make_system(folder: Path, urn: str, trust: Trust, url: str, key: PrivateKey, *, ca: str | None = None) -> None:
+    """Make the folder of a new system, whole or not at all; refuse (`file_exists`) when it is there.
+
+    `ca` is the text of a PEM file: the authority behind the gateway's certificate, where it is not one that every machine trusts.
+    """
     try:
         folder.mkdir(mode=FOLDER_MODE, parents=True)
     except FileExistsError:
@@ -187,17 +216,22 @@ def make_system(folder: Path, urn: str, trust: Trust, url: str, key: PrivateKey)
     try:
         keyfiles.write_private(folder / "key.pem", key)
         write_text(folder / "key.jwk", json.dumps({**key.public.jwk, PROOF: _proof(urn, trust.bus, key)}) + "\n")
-        write_text(folder / "system.toml", settings_text(urn, trust, url))
+        if ca is not None:
+            write_text(folder / AUTHORITY, ca)
+        write_text(folder / "system.toml", settings_text(urn, trust, url, ca=None if ca is None else AUTHORITY))
     except BaseException:
         shutil.rmtree(folder)
         raise
 
 
-def settings_text(urn: str, trust: Trust, url: str) -> str:
-    """Return the text of `system.toml`."""
+def settings_text(urn: str, trust: Trust, url: str, *, ca: str | None = None) -> str:
+    """Return the text of `system.toml`; `ca` is the file of the authority behind the gateway's certificate."""
     texts = {"url": url, "bus": trust.bus, "system": urn, "log": trust.log.name}
     registrar = "\n".join(f"{name} = {json.dumps(value)}" for name, value in _required(trust.registrar.jwk).items())
-    return SETTINGS.format(**{name: json.dumps(text) for name, text in texts.items()}, registrar=registrar)
+    authority = "" if ca is None else PINNED_AUTHORITY.format(ca=json.dumps(ca))
+    return SETTINGS.format(
+        **{name: json.dumps(text) for name, text in texts.items()}, registrar=registrar, ca=authority
+    )
 
 
 def key_record(urn: str, bus: str, key: PrivateKey) -> str:

@@ -23,7 +23,6 @@ from typing import Any, Final, Self, TypeVar, Unpack
 
 import aiohttp
 
-from lgsp.domain import statements
 from lgsp.domain.directory import Directory
 from lgsp.domain.envelope import Manifest
 from lgsp.errors import Refusal, catalogue
@@ -44,11 +43,13 @@ from lgsp.sdk.receiver import Receiver
 from lgsp.sdk.sender import Sender
 from lgsp.sdk.settings import SystemSettings
 from lgsp.sdk.stream import Pace, Stream
+from lgsp.sdk.tls import trusting
 from lgsp.sdk.trust import Trust
 
 T = TypeVar("T")
 KEPT: Final = timedelta(days=31)
 """How long rows outlive the expiry of their envelope: as long as the bus keeps the exchange, and a day."""
+FORGETS_EVERY: Final = 6 * 3600.0
 LEASES_LOOKED_AT: Final = 30.0
 DIRECTORY_PAUSE: Final = 2.0
 
@@ -62,6 +63,8 @@ class Surroundings:
     chance: Callable[[], float] = random.random
     """Numbers in 0..1 that spread the moments of connecting again."""
     pace: Pace = field(default_factory=Pace)
+    forget_every: float = FORGETS_EVERY
+    """Seconds after which the box is rid of what is long over, and again after as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,9 @@ class Client:
         self.settings = settings
         self._box = box
         self._clock = around.clock
+        self._forget_every = around.forget_every
         self._broken: BaseException | None = None
+        self._is_over = False
         self._problem = ""
         self._ready = asyncio.Event()
         self._reopened = asyncio.Event()
@@ -106,7 +111,7 @@ class Client:
             url=settings.url,
             system=settings.system,
             http=http,
-            authorize=lambda welcome: _authorization(composer, settings.bus, welcome),
+            authorize=lambda welcome: composer.authorization(settings.bus, nonce=welcome.nonce, at=welcome.now),
             listener=self,
             chance=around.chance,
             pace=around.pace,
@@ -149,9 +154,10 @@ class Client:
         around = around or Surroundings()
         signer = read_private(settings.key)
         composer = Composer(system=settings.system, signer=signer, clock=around.clock, entropy=around.entropy)
-        box = Box.open(settings.box, sign=lambda items: _signed_acks(composer, items))
+        tls = trusting(settings.ca)
+        box = Box.open(settings.box, sign=composer.acks)
         try:
-            async with aiohttp.ClientSession() as http:
+            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as http:
                 client = cls(settings, box=box, composer=composer, http=http, window=window, around=around)
                 async with client._running(drain):
                     if connect_within is not None:
@@ -258,7 +264,7 @@ class Client:
         """Raise what is known to have gone wrong with an envelope; whoever is told this way need not be told again."""
         found = outbox.outcome_of(self._box.reader, identifier)
         if found is not None and found.state != "acked":
-            self._box.post(lambda writing: outbox.notice(writing, found.env, found.to))
+            self._box.post(lambda writing: outbox.notice(writing, found))
             raise Refused(found.code or found.state, pointer=found.pointer)
 
     def _unknown(self, sent: Sent) -> Unreachable | OutcomeUnknown:
@@ -267,24 +273,44 @@ class Client:
 
     # --- receiving ------------------------------------------------------------------------------------------------------------------
 
-    async def inbox(self) -> AsyncIterator[Message]:
-        """Yield each message that no `request` waits for, in order of arrival; it is delivered again until its effect is done."""
-        while (message := await self._receiver.arrivals.next()) is not None:
+    async def inbox(self, *, quiet: float | None = None) -> AsyncIterator[Message]:
+        """Yield each message that no `request` waits for, in order of arrival; it is delivered again until its effect is done.
+
+        Ends when the client does, and after `quiet` seconds in which nothing came.
+        """
+        while (message := await self._arrived(quiet)) is not None:
             yield message
         if self._broken is not None:
             raise self._broken
 
-    async def failures(self) -> AsyncIterator[Failure]:
-        """Yield each envelope that came to a bad end and was not acted on, those of earlier runs first."""
+    async def _arrived(self, within: float | None) -> Message | None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                return await self._receiver.arrivals.next()
+        return None
+
+    async def failures(self, *, quiet: float | None = None) -> AsyncIterator[Failure]:
+        """Yield each envelope that came to a bad end and was not acted on, those of earlier runs first.
+
+        Ends when the client does, and after `quiet` seconds in which nothing of the kind happened.
+        """
         shown: set[tuple[str, str]] = set()
-        while self._broken is None:
+        is_quiet = False
+        while not (is_quiet or self._is_over):
             self._sender.failed.clear()
             for outcome in outbox.unnoticed(self._box.reader):
                 if (outcome.env, outcome.to) not in shown:
                     shown.add((outcome.env, outcome.to))
-                    yield Failure(outcome=outcome, act=self._acting)
-            await self._sender.failed.wait()
-        raise self._broken
+                    yield Failure(outcome=outcome, act=lambda outcome: self._acting(outcome, shown))
+            is_quiet = not await self._something_failed(quiet)
+        if self._broken is not None:
+            raise self._broken
+
+    async def _something_failed(self, within: float | None) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                return await self._sender.failed.wait()
+        return False
 
     def put_back(self, message: Message, code: str, after: float | None = None) -> None:
         """Ask the bus to deliver a message again, in `after` seconds or when it thinks fit."""
@@ -295,10 +321,11 @@ class Client:
         self._receiver.shelve(message)
 
     @asynccontextmanager
-    async def _acting(self, outcome: Outcome) -> AsyncIterator[Work]:
+    async def _acting(self, outcome: Outcome, shown: set[tuple[str, str]]) -> AsyncIterator[Work]:
         work = Work(compose=self._compose)
         yield work
         await self._box.write(lambda writing: _acted(writing, outcome, work))
+        shown.discard((outcome.env, outcome.to))  # what was parked may be replayed, and come to another end
 
     # --- the program's own tables ---------------------------------------------------------------------------------------------------
 
@@ -381,6 +408,7 @@ class Client:
             tasks.create_task(self._stream.run())
             tasks.create_task(self._follow())
             tasks.create_task(self._keep_leases())
+            tasks.create_task(self._keep_forgetting())
 
     def _forget(self, writing: Writing) -> None:
         before = self._clock.now() - KEPT
@@ -407,11 +435,18 @@ class Client:
             await asyncio.sleep(LEASES_LOOKED_AT)
             self._receiver.extend()
 
+    async def _keep_forgetting(self) -> None:
+        """Keep the box of a program that runs for months from growing for as long."""
+        while True:
+            await asyncio.sleep(self._forget_every)
+            self._box.post(self._forget)
+
     def _stopped(self, running: asyncio.Task[None]) -> None:
         """Wake everybody who waits when the client cannot go on."""
         if not running.cancelled() and running.exception() is not None:
             self._broken = running.exception()
             get_logger().error("task.failed", task="client", exc_info=self._broken)
+        self._is_over = True
         self._receiver.arrivals.close()
         self._sender.failed.set()
 
@@ -444,25 +479,6 @@ class Client:
             self._quiet.set()
 
 
-def _authorization(composer: Composer, bus: str, welcome: Welcome) -> str:
-    """Sign the hello by the gateway's clock: its nonce makes it count once, and a clock that is off need not keep a system out."""
-    return statements.sign_auth(
-        signer=composer.signer,
-        iss=composer.system,
-        aud=bus,
-        method="GET",
-        path="/v1/stream",
-        body=b"",
-        at=welcome.now,
-        jti=welcome.nonce,
-    )
-
-
-def _signed_acks(composer: Composer, items: Sequence[bytes]) -> list[statements.Statement]:
-    head = statements.ack_head(system=composer.system, at=composer.clock.now())
-    return statements.sign_batch(items, head, typ=statements.ACK, signer=composer.signer)
-
-
 def _done(writing: Writing, work: Work) -> None:
     tables = Tables(writing.connection)
     for step in work.steps:
@@ -472,5 +488,5 @@ def _done(writing: Writing, work: Work) -> None:
 
 
 def _acted(writing: Writing, outcome: Outcome, work: Work) -> None:
-    outbox.notice(writing, outcome.env, outcome.to)
+    outbox.notice(writing, outcome)
     _done(writing, work)

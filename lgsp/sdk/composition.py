@@ -1,18 +1,20 @@
-"""From what a program states to a signed letter: the manifest's attributes, the body's bytes, the reply's addressee and author.
+"""From what a program states to a signed letter: the manifest's attributes, the body's bytes, the reply's addressee and author; acks and hellos.
 
 Pure but for clock and chance, which are handed in. What a receiver would refuse at once is refused here, as `Refused`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Required, TypedDict
 
-from lgsp.domain import envelope, names, strictjson
+from lgsp.domain import envelope, names, statements, strictjson
 from lgsp.domain.directory import Directory
 from lgsp.domain.envelope import Manifest
 from lgsp.domain.keys import Signer
+from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.sdk.errors import Refused
@@ -22,6 +24,8 @@ LIFE_UNTOLD: Final = timedelta(hours=1)
 """Life of an envelope whose service this system has not seen in a directory yet."""
 LONGEST_LIFE: Final = timedelta(days=1)
 """Life of a request or event for which the sender states none, where its service allows more."""
+LONGEST_REPLY: Final = timedelta(days=366)
+"""How long an answer may take where this system has not seen the service yet: the most that a service may state."""
 
 
 class Stated(TypedDict, total=False):
@@ -83,7 +87,9 @@ class Composer:
             "dataschema": stated["schema"],
             "dataclassification": stated.get("classification"),
         } | {name: stated.get(name) for name in COPIED}
-        return self._signed(attributes, stated["body"], key=stated.get("key"), until=now + life)
+        return self._signed(
+            attributes, stated["body"], key=stated.get("key"), until=now + life + _reply_within(directory, type_)
+        )
 
     def reply(
         self,
@@ -110,6 +116,17 @@ class Composer:
             expires_in=timedelta(seconds=max(service.max_life, service.reply_within)),
         )
         return self.letter(names.reply_type(request.type), stated, directory)
+
+    def acks(self, items: Sequence[bytes]) -> list[Statement]:
+        """Sign at most 256 ack items under one signature."""
+        head = statements.ack_head(system=self.system, at=self.clock.now())
+        return statements.sign_batch(items, head, typ=statements.ACK, signer=self.signer)
+
+    def authorization(self, bus: str, *, nonce: str, at: datetime) -> str:
+        """Sign the hello by the gateway's clock: its nonce makes it count once, and a clock that is off need not keep a system out."""
+        return statements.sign_auth(
+            signer=self.signer, iss=self.system, aud=bus, method="GET", path="/v1/stream", body=b"", at=at, jti=nonce
+        )
 
     def _signed(self, attributes: dict[str, Any], body: object, *, key: str | None, until: datetime) -> Letter:
         chosen = {name: value for name, value in attributes.items() if value not in (None, "")}
@@ -157,3 +174,11 @@ def author(directory: Directory, system: str, request: Manifest) -> str:
 def _life(directory: Directory, type_: str) -> timedelta:
     service = directory.services.get(names.request_type(type_))
     return min(timedelta(seconds=service.max_life), LONGEST_LIFE) if service is not None else LIFE_UNTOLD
+
+
+def _reply_within(directory: Directory, type_: str) -> timedelta:
+    """Return how long after its delivery an envelope may still be answered, and so has to be remembered."""
+    if names.is_reply_type(type_):
+        return timedelta(0)
+    service = directory.services.get(type_)
+    return timedelta(seconds=service.reply_within) if service is not None else LONGEST_REPLY

@@ -68,6 +68,8 @@ class SystemSettings(BaseModel):
     """The system's private key, PKCS#8 PEM, mode 0600."""
     box: Path
     """The file of outbox and inbox, made when missing."""
+    ca: Path | None = None
+    """The only authorities by which the gateway's TLS certificate is believed, PEM; without it those that this machine trusts."""
     registrar: Annotated[dict[str, str], AfterValidator(_public)]
     """The pinned public key (JWK) under which the directory is believed."""
     log: Annotated[str, Field(pattern=r"^[a-z0-9./-]{3,120}$")]
@@ -93,7 +95,8 @@ class SystemSettings(BaseModel):
         except ValidationError as error:
             raise Unusable("config_invalid", f"{path}: {described(error)}") from None
         folder = path.absolute().parent
-        return found.model_copy(update={"key": folder / found.key, "box": folder / found.box})
+        paths = {name: folder / given for name in ("key", "box", "ca") if (given := getattr(found, name)) is not None}
+        return found.model_copy(update=paths)
 
     @property
     def pinned(self) -> PublicKey:
