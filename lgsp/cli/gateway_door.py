@@ -19,7 +19,7 @@ from lgsp.cli.reach import Reach
 from lgsp.cli.registrar import Sealed
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder
-from lgsp.domain import statements, strictjson
+from lgsp.domain import jws, statements, strictjson
 from lgsp.domain.directory import Directory, empty_directory, open_directory
 from lgsp.errors import Refusal, Unusable, catalogue
 from lgsp.http import server
@@ -80,14 +80,24 @@ async def look(reach: Reach) -> Present:
         async with open_kept(Settings.load(reach.data)) as kept:
             return Present(directory=kept.directory, documents=kept.documents)
     async with _far(reach) as session:
-        found = strictjson.parse_object(await _asked(session, reach.url, Call(method="GET", path="/v1/directory")))
-        statement, encoded = found["statement"].encode(), [record.encode() for record in found["records"]]
-        directory = open_directory(statement, encoded, reach.pin(), bus=reach.bus())
+        directory = _opened(await _asked(session, reach.url, Call(method="GET", path="/v1/directory")), reach)
         documents = {
             urn: await _asked(session, reach.url, Call(method="GET", path=f"/v1/schemas/{urn}"))
             for urn in directory.schemas
         }
+    others = [urn for urn, document in documents.items() if jws.hash_of(document) != directory.schemas[urn].hash]
+    if others:
+        raise Refusal("directory_invalid", f"schema {others[0]}: the document is not the one that was published")
     return Present(directory=directory, documents=documents)
+
+
+def _opened(answer: bytes, reach: Reach) -> Directory:
+    try:
+        found = strictjson.parse_object(answer)
+        statement, encoded = str(found["statement"]).encode(), [str(record).encode() for record in found["records"]]
+    except (ValueError, KeyError, TypeError):
+        raise Unusable("unavailable", "what answers is no gateway") from None
+    return open_directory(statement, encoded, reach.pin(), bus=reach.bus())
 
 
 async def ask(reach: Reach, method: str, path: str, members: dict[str, Any] | None = None, *, command: str) -> bytes:
