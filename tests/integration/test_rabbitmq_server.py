@@ -4,8 +4,8 @@ import aio_pika
 import psutil
 import pytest
 
-from lgsp.errors import Unusable
 from lgsp import privatebroker
+from lgsp.errors import Unusable
 
 pytestmark = pytest.mark.timeout(180)  # two starts on a machine that has other things to do
 
