@@ -178,10 +178,7 @@ class Sender:
     async def _checked(self, became: Became, sent: Sent, type_: str, audience: str) -> Outcome:
         item: dict[str, Any] = {}
         if became.state in {"acked", "rejected"}:
-            try:
-                item = self._trust.ack(became, self._directories.head, audience=audience, type_=type_)
-            except Refusal:  # by a key that is younger than the directory seen last
-                item = self._trust.ack(became, await self._directories.refresh(), audience=audience, type_=type_)
+            item = await self._acked(became, sent, type_, audience)
             if (item["outcome"] == "accepted") != (became.state == "acked"):
                 raise Refusal("ack_invalid", "the ack says something else than the bus")
         return Outcome(
@@ -195,6 +192,21 @@ class Sender:
             pointer=str(item.get("pointer", "")),
             ack=became.ack,
         )
+
+    async def _acked(self, became: Became, sent: Sent, type_: str, audience: str) -> dict[str, Any]:
+        """Return the item of a receiver's ack; refuse as `ack_invalid` what neither the newest directory nor that of acceptance allows."""
+        try:
+            return self._trust.ack(became, self._directories.head, audience=audience, type_=type_)
+        except Refusal:  # by a key that is younger than the directory seen last
+            newest = await self._directories.refresh()
+        try:
+            return self._trust.ack(became, newest, audience=audience, type_=type_)
+        except Refusal:
+            if sent.receipt is None:
+                raise
+        # By one who was a receiver when the envelope was accepted, and is none any more: its subscription or delegation has ended.
+        accepted = await self._directories.at(trust.policy_of(sent.receipt))
+        return self._trust.ack(became, newest, audience=audience, type_=type_, accepted=accepted)
 
     def _store_outcomes(self, outcomes: list[Outcome]) -> None:
         def done(_: None) -> None:
