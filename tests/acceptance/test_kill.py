@@ -132,7 +132,7 @@ async def test_a_program_that_is_killed_and_started_again_changes_nothing(
 async def test_on_a_broker_too_a_kill_changes_nothing(
     victim, tmp_path, dark, kill_seed, true_outcomes, entries_of, run_apart
 ):
-    count = 1_000
+    count = 500
     story = await synchronise(tmp_path, dark, victim, count=count, kills=2, seed=kill_seed, engines=[BROKER])
     await check(story, await entries_of(story.plan.data), true_outcomes(SEED, count), run_apart)
 
