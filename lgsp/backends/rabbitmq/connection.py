@@ -23,7 +23,7 @@ CLOSE_SECONDS: Final = 5.0
 CALL_SECONDS: Final = 5.0
 """How long one call to the broker may take."""
 HEARTBEAT_SECONDS: Final = 10
-"""Between signs of life: a broker that is silent for longer than two of them is given up."""
+"""Between signs of life: a broker that is silent for about three of them is given up."""
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 
