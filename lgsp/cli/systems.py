@@ -123,6 +123,10 @@ def new(
         f"made {folder}; give the record above (or {folder}/key.jwk) to the registrar, then: --system {folder}/system.toml",
         f"đã tạo {folder}; gửi bản ghi trên (hoặc {folder}/key.jwk) cho bộ phận quản lý danh bạ, rồi dùng: --system {folder}/system.toml",
     )
+    voice.tell(
+        f"read the key's thumbprint to the registrar over the telephone: {key.kid}",
+        f"hãy đọc dấu vân tay của khóa cho bộ phận quản lý danh bạ qua điện thoại: {key.kid}",
+    )
 
 
 def _same_system(folder: Path, settings: str, authority: str | None, alg: str | None) -> PrivateKey | None:

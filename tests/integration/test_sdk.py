@@ -530,3 +530,32 @@ async def test_a_body_as_large_as_its_service_allows_reaches_its_receiver(tmp_pa
             async with message.effect():
                 found.add(message.env)
         assert ndxp.read("SELECT count(*) FROM lgsp_inbox") == [(2,)]
+
+
+async def test_those_who_waited_leave_nothing_behind(town, fisheries):
+    async with Client.open(town.settings("ndxp")) as ndxp, answering(ndxp, match):
+        reply = await fisheries.request(VERIFY, **VERIFICATION)
+        sent = reply.manifest.text("causationid")
+        for _ in range(3):
+            assert (await fisheries.outcome(sent)).state == "acked"
+    late = await fisheries.send(VERIFY, **VERIFICATION)
+    with pytest.raises(OutcomeUnknown):
+        await fisheries.outcome(late.id, timeout=0.01)
+    await until(lambda: not fisheries._sender._outcome_waits)
+    assert fisheries._sender._receipt_waits == {}
+
+
+async def test_a_time_limit_around_a_client_holds_while_its_stream_is_slow_to_end(town, monkeypatch):
+    begun = asyncio.Event()
+
+    async def stubborn(_client):
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.5)  # as long as the other end takes to answer the close
+
+    monkeypatch.setattr(Client, "_run", stubborn)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2), Client.open(town.settings("fisheries"), connect_within=None):
+            await begun.wait()
