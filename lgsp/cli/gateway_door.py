@@ -159,7 +159,9 @@ async def _ask_alone(settings: Settings, call: Call) -> bytes:
             answer = refusal  # raised once the bus has ended in order
         finally:
             folder.admin_socket.unlink(missing_ok=True)
-            await asyncio.sleep(GRACE)  # whoever has just connected is still heard; calls in progress are awaited by `close`
+            await asyncio.sleep(
+                GRACE
+            )  # whoever has just connected is still heard; calls in progress are awaited by `close`
             await admin.close()
     if isinstance(answer, Refusal):
         raise answer
