@@ -6,8 +6,15 @@ import stat
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from lgsp.cli import gateway_door
 from lgsp.datafolder import DataFolder, hold
@@ -240,6 +247,79 @@ def test_an_officer_without_the_role_is_refused(officer, province, lgsp, serve_f
         assert code_of(lgsp("parked", "list", *far)) == "auth_invalid"
 
 
+def test_a_key_that_was_revoked_is_not_registered_again(officer, province, lgsp):
+    again = ("officer", "add", OFFICER, officer.with_suffix(".jwk"), "--role", "viewer", "--data", province)
+    assert lgsp("officer", "revoke", OFFICER, "--data", province).code == 0
+    refused = lgsp(*again)
+    assert (refused.code, code_of(refused), "never holds again" in refused.err) == (1, "key_refused", True)
+
+
+def test_an_officer_is_registered_only_with_the_proof_of_holding_the_key(province, lgsp, tmp_path):
+    (tmp_path / "k.jwk").write_text(lgsp("keys", "new", tmp_path / "k.pem", "--role", "officer").out)
+    add = ("officer", "add", OFFICER, tmp_path / "k.jwk", "--role", "viewer", "--data", province)
+    assert code_of(lgsp(*add)) == "key_refused"
+    assert code_of(lgsp(*add, "--role", "king")) == "bad_request"
+    proof = lgsp(
+        "keys", "prove", tmp_path / "k.pem", "--owner", OFFICER, "--trust", province / "trust.json"
+    ).out.strip()
+    assert lgsp(*add, "--proof", proof).code == 0
+
+
+def test_revoking_names_the_grants_that_still_name_the_officer(officer, province, lgsp):
+    grant = AGAIN["grant add"]
+    assert lgsp(*grant, "--officer", "a0d170", "--data", province).code == 0
+    ended = lgsp("officer", "revoke", OFFICER, "--data", province)
+    assert "grants that still name a0d170: again" in ended.err
+
+
+def test_a_subscription_begins_and_ends_with_a_version_and_may_begin_again(province, lgsp):
+    def subscriptions():
+        shown = lgsp("directory", "show", "--kind", "subscription", "--json", "--data", province)
+        return [json.loads(line) for line in shown.out.splitlines()]
+
+    for word in ("subscription add", "subscription end", "subscription add"):
+        ended = lgsp(*AGAIN[word], "--data", province)
+        assert ended.code == 0, ended.err
+        version = json.loads(lgsp("status", "--data", province, "--json").out)["version"]
+        [found] = subscriptions()
+        assert (found["subscriber"], found["type"]) == ("urn:lgsp:agency:H01.99:sys:answerer", ASK)
+        assert found.get("until") == (version if word.endswith("end") else None)
+    assert code_of(lgsp("subscription", "end", "nothing", "--data", province)) == "not_found"
+    unknown = ("subscription", "add", "x", "--subscriber", "H01.99/nobody", "--type", ASK, "--data", province)
+    assert code_of(lgsp(*unknown)) == "directory_invalid"
+
+
+def test_an_officer_reaches_a_gateway_behind_an_authority_of_its_own(officer, province, lgsp, serve_for_a_moment):
+    certificate, key = certificate_in(province)
+    settings = province / "lgsp.toml"
+    paths = f'[http]\ntls_cert = "{certificate.name}"\ntls_key = "{key.name}"\n'
+    settings.write_text(settings.read_text().replace("[http]\n", paths))
+    with serve_for_a_moment() as url:
+        far = ("--url", url, "--as", OFFICER, "--key", officer, "--trust", province / "trust.json")
+        assert url.startswith("https://")
+        assert lgsp("status", *far, "--ca", certificate).code == 0
+        assert code_of(lgsp("status", *far)) == "unavailable"
+
+
+def certificate_in(folder):
+    """Write a key and its own certificate for this machine."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway of a test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "tls.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "tls.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return folder / "tls.pem", folder / "tls.key"
+
+
 def test_where_no_gateway_listens_the_command_says_so(officer, province, lgsp):
     far = ("--url", "http://127.0.0.1:9", "--as", OFFICER, "--key", officer, "--trust", province / "trust.json")
     assert code_of(lgsp("status", *far)) == "unavailable"
@@ -274,12 +354,19 @@ AGAIN = {
     "grant add": (
         "grant", "add", "again", "--grantee", "H01.99/asker", "--type", ASK, "--audience", "H01.99/answerer", "--basis", "a test",
     ),
+    "subscription add": ("subscription", "add", "again", "--subscriber", "H01.99/answerer", "--type", ASK),
+    "subscription end": ("subscription", "end", "again"),
     "officer add": ("officer", "add", OFFICER, "FOLDER/officer.jwk", "--role", "viewer"),
     "officer roles": ("officer", "roles", OFFICER, "--role", "auditor"),
     "officer revoke": ("officer", "revoke", OFFICER),
     "parked drop": ("parked", "drop", "--all", "--count", "1", "--reason", "x"),
 }  # fmt: skip
-NEEDS = {"keys add": "system add", "officer roles": "officer add", "officer revoke": "officer add"}
+NEEDS = {
+    "keys add": "system add",
+    "subscription end": "subscription add",
+    "officer roles": "officer add",
+    "officer revoke": "officer add",
+}
 SAYS = ("nothing was changed", "nothing to change")
 
 
