@@ -16,7 +16,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Self, TypeVar, Unpack
+from typing import Any, ClassVar, Final, Self, TypeVar, Unpack
 
 from lgsp.domain import names
 from lgsp.domain.directory import Directory
@@ -126,6 +126,9 @@ class BlockingFailure:
 class BlockingClient:
     """One system on the bus."""
 
+    kind: ClassVar[type[Client]] = Client
+    """What runs on the loop; a test kit puts its own in place."""
+
     def __init__(self, client: Client, background: Background) -> None:
         self.settings = client.settings
         self._client = client
@@ -151,7 +154,7 @@ class BlockingClient:
 
         @asynccontextmanager
         async def opening() -> AsyncIterator[Client]:
-            async with Client.open(
+            async with cls.kind.open(
                 settings, connect_within=connect_within, drain=drain, window=window, around=around
             ) as client:
                 background.awaited.add(await client.write(lambda _tables: threading.get_ident()))
