@@ -25,7 +25,7 @@ from lgsp.domain.retry import RetryPolicy
 from lgsp.sdk import Adapter, BlockingClient, Surroundings, SystemSettings
 from lgsp.sdk.background import Background
 from lgsp.testing.answers import Answer
-from lgsp.testing.clock import START, ManualClock
+from lgsp.testing.clock import ManualClock
 from lgsp.testing.faults import Sending
 from lgsp.testing.simulator import AT_ONCE, BusSimulator
 
@@ -35,13 +35,16 @@ PATIENCE: Final = 60.0
 
 
 class BlockingBusSimulator:
-    """One bus for one test; a context manager. Files of its systems go into `folder`, or into one that is removed at the end."""
+    """One bus for one test; a context manager. Files of its systems go into `folder`, or into one that is removed at the end.
+
+    The clock stands at `now`, or at the machine's moment: then a program with a clock of its own is on time, for the minute that clocks may differ.
+    """
 
     def __init__(
         self,
         folder: Path | None = None,
         *,
-        now: datetime = START,
+        now: datetime | None = None,
         retry: RetryPolicy = AT_ONCE,
         limits: Limits = LIMITS,
     ) -> None:
@@ -145,6 +148,10 @@ class BlockingBusSimulator:
     def settings(self, system: str) -> SystemSettings:
         """Return the settings of a declared system; its key is written at the first time."""
         return self._bus.settings(system)
+
+    def settings_file(self, system: str, **settings: str | float) -> Path:
+        """Write the settings of a declared system, with a program's own table, for a program that loads a file; return its path."""
+        return self._bus.settings_file(system, **settings)
 
     def client_kind(self, system: str) -> type[BlockingClient]:
         """Return the class of clients to which this simulation's faults apply."""

@@ -30,17 +30,19 @@ from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RetryPolicy
 from lgsp.errors import Defect, Unusable, catalogue
 from lgsp.keyfiles import write_private
+from lgsp.machine import SystemClock
 from lgsp.sdk import Adapter, AdapterManifest, Client, Surroundings, SystemSettings
 from lgsp.sdk.adapter import handled_types
 from lgsp.sdk.runner import Runner
 from lgsp.sdk.stream import Pace
 from lgsp.testing.answers import Answer, Answers
 from lgsp.testing.bus import publish
-from lgsp.testing.clock import START, ManualClock
+from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
 from lgsp.testing.faults import Gate, Line, Planned, Sending
 from lgsp.testing.gateway import Gateway
 from lgsp.testing.registrar import Registrar
+from lgsp.testing.systems import write_settings
 from lgsp.testing.world import BUS, LOG
 
 A = TypeVar("A", bound=Adapter)
@@ -54,17 +56,20 @@ MOST: Final = 10_000
 
 
 class BusSimulator:
-    """One bus for one test; a context manager. Files of its systems go into `folder`, or into one that is removed at the end."""
+    """One bus for one test; a context manager. Files of its systems go into `folder`, or into one that is removed at the end.
+
+    The clock stands at `now`, or at the machine's moment: then a program with a clock of its own is on time, for the minute that clocks may differ.
+    """
 
     def __init__(
         self,
         folder: Path | None = None,
         *,
-        now: datetime = START,
+        now: datetime | None = None,
         retry: RetryPolicy = AT_ONCE,
         limits: Limits = LIMITS,
     ) -> None:
-        self._clock = ManualClock(now)
+        self._clock = ManualClock(now or SystemClock().now())
         self._folder = folder
         self._retry = retry
         self._limits = limits
@@ -212,6 +217,11 @@ class BusSimulator:
                 "log": LOG,
             }
         )
+
+    def settings_file(self, system: str, **settings: str | float) -> Path:
+        """Write the settings of a declared system, with a program's own table, for a program that loads a file; return its path."""
+        found = self.settings(system)
+        return write_settings(found, found.box.with_suffix(".toml"), settings)
 
     def client_kind(self, system: str) -> type[Client]:
         """Return the class of clients to which this simulation's faults apply."""
