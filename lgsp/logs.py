@@ -17,6 +17,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "gateway.started": frozenset({"url", "version", "entries"}),
     "gateway.draining": frozenset({"streams"}),
     "gateway.stopped": frozenset({"entries"}),
+    "admin.asked": frozenset({"by", "path"}),
     "request.failed": frozenset({"request_id", "method", "path", "exc_info"}),
     "envelope.refused": frozenset({"code", "env", "peer"}),
     "stream.opened": frozenset({"system", "peer"}),

@@ -50,13 +50,13 @@ class Placing:
         await self._leave_out([delivery for delivery in operation.deliveries if delivery.to in crowded])
         for delivery in fitting:
             self.room.add(delivery.to, delivery.size)
-        if self.moves.embedded:
-            if not self.replies.arrived(manifest, fitting):
-                await self.publisher.place(fitting)
-            return
-        parcels = [_parcel(operation, delivery, receipt) for delivery in fitting]
-        self._refuse_unplaced(fitting, await self.publisher.publish(parcels))
-        self.replies.arrived(manifest, fitting)
+        # A call that waits leases its row before anybody is woken; a carrier that comes later finds it leased and is dropped.
+        awaited = self.replies.arrived(manifest, fitting)
+        if not self.moves.embedded:
+            parcels = [_parcel(operation, delivery, receipt) for delivery in fitting]
+            self._refuse_unplaced(fitting, await self.publisher.publish(parcels))
+        elif not awaited:
+            await self.publisher.place(fitting)
 
     async def again(self, env: str) -> None:
         """Place what is accepted and not placed of an envelope that comes again, as its receipt says it is; refuse as `place` does."""

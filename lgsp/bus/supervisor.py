@@ -13,10 +13,12 @@ from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.health import Health
 from lgsp.bus.ingress import Ingress
+from lgsp.bus.parking import Parking
 from lgsp.bus.progress import Progress
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
 from lgsp.bus.replies import Replies
+from lgsp.bus.room import Room
 from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.settlement import Settlement
 from lgsp.bus.steward import Steward
@@ -65,12 +67,14 @@ class Bus:
     replies: Replies
     progress: Progress
     auditor: Auditor
+    parking: Parking
     health: Health
     steward: Steward
     refusals: EdgeRefusals
     sequencer: Sequencer
     sweep: Sweep
     quotas: Quotas
+    room: Room
     tasks: Tasks
 
     async def start(self) -> None:

@@ -32,7 +32,7 @@ from lgsp.machine import SystemClock, SystemEntropy
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.sdk import frames, marks, outbox
 from lgsp.sdk.box import Box, Committed, Writing
-from lgsp.sdk.composition import Composer, Stated
+from lgsp.sdk.composition import Composer, Stated, Told, published
 from lgsp.sdk.directories import Directories
 from lgsp.sdk.errors import ClientError, OutcomeUnknown, Refused, Unreachable
 from lgsp.sdk.frames import Welcome
@@ -43,11 +43,13 @@ from lgsp.sdk.receiver import Receiver
 from lgsp.sdk.sender import Sender
 from lgsp.sdk.settings import SystemSettings
 from lgsp.sdk.stream import Pace, Stream
+from lgsp.sdk.tls import trusting
 from lgsp.sdk.trust import Trust
 
 T = TypeVar("T")
 KEPT: Final = timedelta(days=31)
 """How long rows outlive the expiry of their envelope: as long as the bus keeps the exchange, and a day."""
+FORGETS_EVERY: Final = 6 * 3600.0
 LEASES_LOOKED_AT: Final = 30.0
 DIRECTORY_PAUSE: Final = 2.0
 
@@ -61,6 +63,8 @@ class Surroundings:
     chance: Callable[[], float] = random.random
     """Numbers in 0..1 that spread the moments of connecting again."""
     pace: Pace = field(default_factory=Pace)
+    forget_every: float = FORGETS_EVERY
+    """Seconds after which the box is rid of what is long over, and again after as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +97,7 @@ class Client:
         self.settings = settings
         self._box = box
         self._clock = around.clock
+        self._forget_every = around.forget_every
         self._broken: BaseException | None = None
         self._is_over = False
         self._problem = ""
@@ -149,9 +154,10 @@ class Client:
         around = around or Surroundings()
         signer = read_private(settings.key)
         composer = Composer(system=settings.system, signer=signer, clock=around.clock, entropy=around.entropy)
+        tls = trusting(settings.ca)
         box = Box.open(settings.box, sign=composer.acks)
         try:
-            async with aiohttp.ClientSession() as http:
+            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as http:
                 client = cls(settings, box=box, composer=composer, http=http, window=window, around=around)
                 async with client._running(drain):
                     if connect_within is not None:
@@ -192,6 +198,17 @@ class Client:
         sent = await self._post(type, stated)
         return await self._receipted(sent, timeout) if wait and sent.state == "queued" else sent
 
+    async def publish(
+        self,
+        type: str,  # noqa: A002 - the envelope's attribute has this name
+        *,
+        wait: bool = True,
+        timeout: float = 30.0,  # noqa: ASYNC109 - part of what the caller is told about
+        **told: Unpack[Told],
+    ) -> Sent:
+        """Send an event to all who subscribe to its type at that moment, as `send` does; with no subscriber it is accepted and done."""
+        return await self.send(type, wait=wait, timeout=timeout, **published(type, told))
+
     async def request(
         self,
         type: str,  # noqa: A002 - the envelope's attribute has this name
@@ -228,6 +245,7 @@ class Client:
             except TimeoutError:
                 raise OutcomeUnknown(id) from None
             found = outbox.outcome_of(self._box.reader, id)
+        future.cancel()
         if found is None or found.state == "refused":
             raise Refused(found.code if found else "not_found", pointer=found.pointer if found else "")
         return found
@@ -250,6 +268,7 @@ class Client:
             except TimeoutError:
                 raise self._unknown(sent) from None
             found = outbox.by_id(self._box.reader, sent.id)
+        future.cancel()
         if found is None or found.state == "refused":
             self._raise_failure(sent.id)
         return found or sent
@@ -258,7 +277,7 @@ class Client:
         """Raise what is known to have gone wrong with an envelope; whoever is told this way need not be told again."""
         found = outbox.outcome_of(self._box.reader, identifier)
         if found is not None and found.state != "acked":
-            self._box.post(lambda writing: outbox.notice(writing, found.env, found.to))
+            self._box.post(lambda writing: outbox.notice(writing, found))
             raise Refused(found.code or found.state, pointer=found.pointer)
 
     def _unknown(self, sent: Sent) -> Unreachable | OutcomeUnknown:
@@ -295,7 +314,7 @@ class Client:
             for outcome in outbox.unnoticed(self._box.reader):
                 if (outcome.env, outcome.to) not in shown:
                     shown.add((outcome.env, outcome.to))
-                    yield Failure(outcome=outcome, act=self._acting)
+                    yield Failure(outcome=outcome, act=lambda outcome: self._acting(outcome, shown))
             is_quiet = not await self._something_failed(quiet)
         if self._broken is not None:
             raise self._broken
@@ -315,10 +334,11 @@ class Client:
         self._receiver.shelve(message)
 
     @asynccontextmanager
-    async def _acting(self, outcome: Outcome) -> AsyncIterator[Work]:
+    async def _acting(self, outcome: Outcome, shown: set[tuple[str, str]]) -> AsyncIterator[Work]:
         work = Work(compose=self._compose)
         yield work
         await self._box.write(lambda writing: _acted(writing, outcome, work))
+        shown.discard((outcome.env, outcome.to))  # what was parked may be replayed, and come to another end
 
     # --- the program's own tables ---------------------------------------------------------------------------------------------------
 
@@ -401,6 +421,7 @@ class Client:
             tasks.create_task(self._stream.run())
             tasks.create_task(self._follow())
             tasks.create_task(self._keep_leases())
+            tasks.create_task(self._keep_forgetting())
 
     def _forget(self, writing: Writing) -> None:
         before = self._clock.now() - KEPT
@@ -426,6 +447,12 @@ class Client:
         while True:
             await asyncio.sleep(LEASES_LOOKED_AT)
             self._receiver.extend()
+
+    async def _keep_forgetting(self) -> None:
+        """Keep the box of a program that runs for months from growing for as long."""
+        while True:
+            await asyncio.sleep(self._forget_every)
+            self._box.post(self._forget)
 
     def _stopped(self, running: asyncio.Task[None]) -> None:
         """Wake everybody who waits when the client cannot go on."""
@@ -474,5 +501,5 @@ def _done(writing: Writing, work: Work) -> None:
 
 
 def _acted(writing: Writing, outcome: Outcome, work: Work) -> None:
-    outbox.notice(writing, outcome.env, outcome.to)
+    outbox.notice(writing, outcome)
     _done(writing, work)

@@ -24,12 +24,13 @@ LIFE_UNTOLD: Final = timedelta(hours=1)
 """Life of an envelope whose service this system has not seen in a directory yet."""
 LONGEST_LIFE: Final = timedelta(days=1)
 """Life of a request or event for which the sender states none, where its service allows more."""
+LONGEST_REPLY: Final = timedelta(days=366)
+"""How long an answer may take where this system has not seen the service yet: the most that a service may state."""
 
 
-class Stated(TypedDict, total=False):
-    """What a program states about an envelope; the names are those of protocol section 2 but for the first lines."""
+class Told(TypedDict, total=False):
+    """What a program states about an event; the names are those of protocol section 2 but for the first lines."""
 
-    audience: Required[str]
     schema: Required[str]
     body: Required[object]
     """Any JSON value."""
@@ -51,6 +52,17 @@ class Stated(TypedDict, total=False):
     partitionkey: str
     sequence: str
     traceparent: str
+
+
+class Stated(Told, total=False):
+    """What a program states about an envelope: besides what an event has, to whom it goes."""
+
+    audience: Required[str]
+
+
+def published(type_: str, told: Told) -> Stated:
+    """Return what is stated about an event on the topic of its type."""
+    return {**told, "audience": names.topic_urn(type_)}
 
 
 COPIED: Final = (
@@ -85,7 +97,9 @@ class Composer:
             "dataschema": stated["schema"],
             "dataclassification": stated.get("classification"),
         } | {name: stated.get(name) for name in COPIED}
-        return self._signed(attributes, stated["body"], key=stated.get("key"), until=now + life)
+        return self._signed(
+            attributes, stated["body"], key=stated.get("key"), until=now + life + _reply_within(directory, type_)
+        )
 
     def reply(
         self,
@@ -170,3 +184,11 @@ def author(directory: Directory, system: str, request: Manifest) -> str:
 def _life(directory: Directory, type_: str) -> timedelta:
     service = directory.services.get(names.request_type(type_))
     return min(timedelta(seconds=service.max_life), LONGEST_LIFE) if service is not None else LIFE_UNTOLD
+
+
+def _reply_within(directory: Directory, type_: str) -> timedelta:
+    """Return how long after its delivery an envelope may still be answered, and so has to be remembered."""
+    if names.is_reply_type(type_):
+        return timedelta(0)
+    service = directory.services.get(type_)
+    return timedelta(seconds=service.reply_within) if service is not None else LONGEST_REPLY

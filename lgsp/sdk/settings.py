@@ -23,7 +23,8 @@ PREFIX: Final = "LGSP_SETTING_"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-def _url(text: str) -> str:
+def check_url(text: str) -> str:
+    """Return the address of a gateway without its last slash; raise `ValueError` for http beyond this machine, or what is no address."""
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise ValueError("is not an address like https://bus.example.vn")
@@ -58,7 +59,7 @@ class SystemSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    url: Annotated[str, AfterValidator(_url)]
+    url: Annotated[str, AfterValidator(check_url)]
     """The gateway's address."""
     bus: Annotated[str, AfterValidator(_bus)]
     system: Annotated[str, AfterValidator(_system)]
@@ -67,6 +68,8 @@ class SystemSettings(BaseModel):
     """The system's private key, PKCS#8 PEM, mode 0600."""
     box: Path
     """The file of outbox and inbox, made when missing."""
+    ca: Path | None = None
+    """The only authorities by which the gateway's TLS certificate is believed, PEM; without it those that this machine trusts."""
     registrar: Annotated[dict[str, str], AfterValidator(_public)]
     """The pinned public key (JWK) under which the directory is believed."""
     log: Annotated[str, Field(pattern=r"^[a-z0-9./-]{3,120}$")]
@@ -92,7 +95,8 @@ class SystemSettings(BaseModel):
         except ValidationError as error:
             raise Unusable("config_invalid", f"{path}: {described(error)}") from None
         folder = path.absolute().parent
-        return found.model_copy(update={"key": folder / found.key, "box": folder / found.box})
+        paths = {name: folder / given for name in ("key", "box", "ca") if (given := getattr(found, name)) is not None}
+        return found.model_copy(update=paths)
 
     @property
     def pinned(self) -> PublicKey:

@@ -16,6 +16,7 @@ from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.domain.statements import Statement
 from lgsp.ports.clock import Clock, Entropy
+from lgsp.ports.transport import Transport
 from lgsp.testing.world import BUS, GATEWAY, LOG, World
 
 SECRET = bytes(32)
@@ -23,9 +24,16 @@ SECRET = bytes(32)
 
 @asynccontextmanager
 async def running_bus(
-    world: World, store: Store, *, clock: Clock, entropy: Entropy, limits: Limits = LIMITS, retry: RetryPolicy = RETRY
+    world: World,
+    store: Store,
+    *,
+    clock: Clock,
+    entropy: Entropy,
+    transport: Transport | None = None,
+    limits: Limits = LIMITS,
+    retry: RetryPolicy = RETRY,
 ) -> AsyncIterator[Bus]:
-    """Run a bus over the store; a store without a directory gets the world's."""
+    """Run a bus over the store, on the embedded transport unless another is given; a store without a directory gets the world's."""
     parts = Parts(
         bus=BUS,
         gateway=GATEWAY,
@@ -36,7 +44,7 @@ async def running_bus(
         body_wrap=SECRET,
         subject_key=SECRET,
         store=store,
-        transport=EmbeddedTransport(store),
+        transport=transport or EmbeddedTransport(store),
         clock=clock,
         entropy=entropy,
         limits=limits,

@@ -6,6 +6,7 @@ import pytest
 
 from lgsp.errors import Unusable
 from lgsp.sdk import SystemSettings
+from lgsp.sdk.tls import trusting
 from lgsp.testing.world import FISHERIES, signer_named
 
 
@@ -81,3 +82,19 @@ def test_a_file_that_is_no_settings_file_is_refused(load, content):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(Unusable, match=r"nowhere\.toml"):
         SystemSettings.load(tmp_path / "nowhere.toml", {})
+
+
+def test_the_authority_is_meant_from_the_file_and_none_is_the_machines_own(load, tmp_path):
+    assert load(text(ca="ca.pem")).ca == tmp_path / "ca.pem"
+    assert load(text()).ca is None
+    assert trusting(None) is True
+
+
+@pytest.mark.parametrize("content", [None, b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_an_authority_that_is_none_is_refused(tmp_path, content):
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(Unusable, match=r"ca: .*ca\.pem") as caught:
+        trusting(path)
+    assert caught.value.code == "config_invalid"

@@ -16,7 +16,7 @@ from pathlib import Path
 from adapters.ndxp.client import Credentials
 from adapters.ndxp.mock.faults import Faults, Rates
 from adapters.ndxp.mock.registry import registry
-from adapters.ndxp.mock.server import Platform, started
+from adapters.ndxp.mock.server import LOOPBACK, Platform, started
 from adapters.ndxp.mock.service import Rules
 from adapters.ndxp.mock.tokens import Tokens
 
@@ -30,12 +30,13 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     if lacking:
         sys.stderr.write(f"set {' and '.join(lacking)}: the mock lets nobody in without them\n")
         return 2
-    asyncio.run(_serve(_platform(options, environment), options.port, options.port_file))
+    asyncio.run(_serve(_platform(options, environment), (options.host, options.port), options.port_file))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m adapters.ndxp.mock", description=__doc__)
+    parser.add_argument("--host", default=LOOPBACK, help="where to listen; it speaks plain HTTP")
     parser.add_argument("--port", type=int, default=0, help="0 takes any free port")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=10_026, help="vessels of the made-up province")
@@ -60,11 +61,11 @@ def _platform(options: argparse.Namespace, environment: Mapping[str, str]) -> Pl
     )
 
 
-async def _serve(platform: Platform, port: int, port_file: Path | None) -> None:
+async def _serve(platform: Platform, address: tuple[str, int], port_file: Path | None) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    runner, port = await started(platform, port)
+    runner, port = await started(platform, address[1], host=address[0])
     try:
         _announce(port, port_file)
         await ended.wait()

@@ -74,11 +74,11 @@ class Platform:
             return _xml(fault(declined.code), status=500)  # SOAP 1.1 over HTTP, section 6.2
 
 
-async def started(platform: Platform, port: int) -> tuple[web.AppRunner, int]:
-    """Listen on loopback, on any free port for 0; return the runner, to be cleaned up, and the port."""
+async def started(platform: Platform, port: int, *, host: str = LOOPBACK) -> tuple[web.AppRunner, int]:
+    """Listen on `host`, on any free port for 0; return the runner, to be cleaned up, and the port."""
     runner = web.AppRunner(platform.application(), access_log=None, handler_cancellation=True)
     await runner.setup()
-    await web.TCPSite(runner, LOOPBACK, port).start()
+    await web.TCPSite(runner, host, port).start()
     return runner, int(runner.addresses[0][1])
 
 

@@ -1,0 +1,475 @@
+"""What docker/ says is so: its commands, variables, ports, paths and users are those of the program, and each service has only what it needs.
+
+No container runs here; that the commands do what they should is `tests/acceptance/test_containers.py`.
+"""
+
+import fnmatch
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import pytest
+import typer
+import yaml
+
+from adapters.ndxp.mock import __main__ as mock
+from lgsp.cli.adapter_commands import find_manifest, shipped_names
+from lgsp.cli.root import build
+from lgsp.config import DEFAULT_PORT, NESTED, PREFIX, SECTIONS
+from lgsp.domain import names
+from lgsp.http.server import SHUTDOWN
+from lgsp.sdk import AdapterManifest
+from lgsp.sdk.settings import PREFIX as SETTING
+
+ROOT = Path(__file__).parents[2]
+FILES = (
+    "docker/Dockerfile",
+    "docker/compose.yaml",
+    "docker/found",
+    "docker/certify",
+    "docker/keys.toml",
+    ".dockerignore",
+)
+UsageError = typer.BadParameter.__mro__[1]
+OURS = {"founding", "gateway", "vnfishbase", "police", "one-stop", "ndxp", "ndxp-mock"}
+JOIN = re.compile(r"^join (\S+) (\S+) (\S+)$", re.MULTILINE)
+LINE = re.compile(r"(?:^|\|\|\n)\s*(lgsp .*?)(?: > /dev/null)?$", re.MULTILINE)
+SECONDS = re.compile(r"^(\d+)s$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """The texts of docker/, read as Docker reads them."""
+
+    texts: dict[str, str]
+
+    @cached_property
+    def compose(self):
+        return yaml.safe_load(self.texts["docker/compose.yaml"])
+
+    @cached_property
+    def services(self):
+        return self.compose["services"]
+
+    @cached_property
+    def image(self) -> list[tuple[str, str]]:
+        lines = [line for line in self.texts["docker/Dockerfile"].splitlines() if not line.startswith("#")]
+        whole = "\n".join(lines).replace("\\\n", " ")
+        return [
+            (word, " ".join(rest.split()))
+            for word, _, rest in (line.partition(" ") for line in whole.splitlines() if line)
+        ]
+
+    def last(self, word: str) -> str:
+        return [rest for found, rest in self.image if found == word][-1]
+
+    @property
+    def image_health(self) -> list[str]:
+        return json.loads(self.last("HEALTHCHECK").partition("CMD ")[2])
+
+    def ours(self) -> Iterator[tuple[str, dict]]:
+        return ((name, service) for name, service in self.services.items() if service["image"] == "lgsp-bus")
+
+    def argv(self, name: str) -> list[str]:
+        service = self.services[name]
+        entry = service.get("entrypoint", json.loads(self.last("ENTRYPOINT")))
+        return entry + service.get("command", json.loads(self.last("CMD")))
+
+    def probe(self, name: str) -> list[str]:
+        return self.services[name]["healthcheck"].get("test", ["CMD"])[1:]
+
+    def commands(self) -> Iterator[tuple[str, list[str]]]:
+        """Who runs what: services, health checks, and the lines of `found` with its variables filled in."""
+        yield "Dockerfile", self.image_health
+        for name, _ in self.ours():
+            yield name, self.argv(name)
+            if self.probe(name):
+                yield name, self.probe(name)
+        for line in LINE.findall(self.texts["docker/found"].replace("\\\n", " ")):
+            yield "found", shlex.split(re.sub(r"\$\w+", "H01.99/x", line))
+
+    def mounts(self, name: str) -> dict[str, str]:
+        return dict(volume.split(":")[1::-1] for volume in self.services[name].get("volumes", []))
+
+    def copied(self) -> Iterator[tuple[str, str]]:
+        """What is copied from the checkout, and where it goes."""
+        for word, rest in self.image:
+            if word == "COPY" and "--from=" not in rest:
+                *sources, target = rest.split()
+                for source in sources:
+                    yield source, target + PurePosixPath(source).name if target.endswith("/") else target
+
+    def folders(self) -> set[str]:
+        return set(re.search(r"install -d -o 10001 -g 10001 -m 0700 ([^&]+)", self.last("RUN"))[1].split())
+
+    def systems(self) -> dict[str, str]:
+        """Where `found` puts the settings of each system."""
+        joined = JOIN.findall(self.texts["docker/found"])
+        return {f"/systems/{volume}/{folder}": system for volume, system, folder in joined}
+
+
+@pytest.fixture(scope="module")
+def here() -> Installation:
+    return Installation(texts={name: (ROOT / name).read_text(encoding="utf-8") for name in FILES})
+
+
+@pytest.fixture(scope="module")
+def lgsp():
+    return typer.main.get_command(build())
+
+
+# --- each check gives what is wrong ---------------------------------------------------------------------------------------------------
+
+
+def wrong_commands(found: Installation) -> Iterator[str]:
+    lgsp = typer.main.get_command(build())
+    for who, argv in found.commands():
+        if argv[0] == "lgsp":
+            yield from (f"{who}: {shlex.join(argv)}: {said}" for said in parse_lgsp(lgsp, argv[1:]))
+        elif argv[:3] == ["python", "-m", "adapters.ndxp.mock"]:
+            yield from (f"{who}: the mock takes no {word}" for word in mock._parser().parse_known_args(argv[3:])[1])
+        elif argv == ["found"]:
+            yield from (
+                () if ("docker/found", "/opt/lgsp/bin/found") in set(found.copied()) else ("found is not in the image",)
+            )
+        elif argv[:2] != ["test", "-s"]:
+            yield f"{who}: nobody knows {shlex.join(argv)}"
+
+
+def parse_lgsp(command, arguments) -> Iterator[str]:
+    """Parse as the program does, without doing anything; what the program leaves to the settings may be missing."""
+    try:
+        context = command.make_context("lgsp", list(arguments))
+        while getattr(context.command, "commands", None) and (rest := [*context._protected_args, *context.args]):
+            name, found, rest = context.command.resolve_command(context, rest)
+            context = found.make_context(name, rest, parent=context)
+    except UsageError as error:
+        yield error.format_message()
+
+
+def wrong_variables(found: Installation) -> Iterator[str]:
+    settings = {
+        f"{PREFIX}{section}{NESTED}{name}".upper() for section, form in SECTIONS.items() for name in form.model_fields
+    }
+    options = {variable for each in every_command(typer.main.get_command(build())) for variable in variables_of(each)}
+    for name, service in found.ours():
+        given = set(service.get("environment", {}))
+        match found.argv(name):
+            case ["lgsp", "serve", *_]:
+                known = settings
+            case ["lgsp", "adapter", "run", adapter, *_] if adapter in named_adapters():
+                known = manifest_variables(adapter)
+            case ["python", *_]:
+                known = {mock.KEY, mock.SECRET}
+            case ["found"]:
+                known = options
+            case other:
+                known = set()
+                yield f"{name}: {other} takes no variables"
+        yield from (f"{name}: nobody reads {variable}" for variable in sorted(given - known))
+    stated = set(re.findall(r"LGSP_\w+", found.last("ENV")))
+    yield from (f"Dockerfile: no command reads {variable}" for variable in sorted(stated - options))
+
+
+def every_command(group) -> Iterator:
+    for command in getattr(group, "commands", {"": group}).values():
+        yield from every_command(command) if getattr(command, "commands", None) else [command]
+
+
+def variables_of(command) -> Iterator[str]:
+    for option in command.params:
+        yield from [option.envvar] if isinstance(option.envvar, str) else option.envvar or []
+
+
+def named_adapters() -> dict[str, AdapterManifest]:
+    return {name.replace("_", "-"): AdapterManifest.load(find_manifest(name)) for name in shipped_names()}
+
+
+def manifest_variables(adapter: str) -> set[str]:
+    settings = named_adapters()[adapter].settings
+    return {SETTING + name.upper() for name in settings} | {
+        each.environment for each in settings.values() if each.environment
+    }
+
+
+def wrong_settings(found: Installation) -> Iterator[str]:
+    """Values that the adapters would not take, and what they need and are not given."""
+    for name, service in found.ours():
+        match found.argv(name):
+            case ["lgsp", "adapter", "run", adapter, *_] if adapter in named_adapters():
+                around = {key: str(value) for key, value in service.get("environment", {}).items()}
+                given = {
+                    key.removeprefix(SETTING).lower(): value for key, value in around.items() if key.startswith(SETTING)
+                }
+                try:
+                    named_adapters()[adapter].values(given, around)
+                except Exception as error:  # noqa: BLE001 - what is wrong is told in words
+                    yield f"{name}: {error}"
+
+
+def wrong_ports(found: Installation) -> Iterator[str]:
+    gateway, bridge = found.services["gateway"], found.services["ndxp"]
+    port = str(DEFAULT_PORT)
+    said = {
+        "the gateway's setting": gateway["environment"]["LGSP_HTTP__PORT"],
+        "the published port": gateway["ports"][0].rpartition(":")[2],
+        "EXPOSE": found.last("EXPOSE"),
+        "the image's health check": str(urlsplit(found.image_health[2]).port),
+        "the gateway's health check": str(urlsplit(found.probe("gateway")[2]).port),
+        "what systems are told": re.search(r"--url https://gateway:(\d+)", found.texts["docker/found"])[1],
+    }
+    yield from (f"{where} is {value}, not {port}" for where, value in said.items() if value != port)
+    address = urlsplit(bridge["environment"]["NDXP_ADDRESS"])
+    listens = mock._parser().parse_args(found.argv("ndxp-mock")[3:])
+    if (address.hostname, address.port) != ("ndxp-mock", listens.port) or listens.host == mock.LOOPBACK:
+        yield "the bridge does not find the mock"
+    if str(listens.port_file) != found.probe("ndxp-mock")[-1]:
+        yield "the mock's health check looks at another file"
+
+
+def wrong_volumes(found: Installation) -> Iterator[str]:
+    used = {volume.partition(":")[0] for service in found.services.values() for volume in service.get("volumes", [])}
+    if used != set(found.compose["volumes"]):
+        yield f"volumes used and declared differ: {sorted(used ^ set(found.compose['volumes']))}"
+    for name, _ in found.ours():
+        mounts = found.mounts(name)
+        yield from (f"{name}: {target} is no folder of the image" for target in mounts if target not in found.folders())
+        temporary = [mount.partition(":")[0] for mount in found.services[name]["tmpfs"]]
+        for word in (*found.argv(name), *found.probe(name)):
+            if word.startswith("/") and not any(
+                PurePosixPath(word).is_relative_to(place) for place in (*mounts, *temporary)
+            ):
+                yield f"{name}: {word} lies on no volume of its own"
+    if found.mounts("founding").keys() != found.folders():
+        yield "founding does not see every folder of the image"
+
+
+def wrong_sharing(found: Installation) -> Iterator[str]:
+    """Yield who sees what is another's."""
+    for name in OURS - {"founding"}:
+        wanted = {} if name == "ndxp-mock" else {"gateway": {"/data": "gateway"}}.get(name, {f"/systems/{name}": name})
+        if found.mounts(name) != wanted:
+            yield f"{name} mounts {found.mounts(name)}"
+    for name, service in found.services.items():
+        yield from (
+            f"{name}: {volume} is a folder of the host" for volume in service.get("volumes", []) if volume[0] in "./~$"
+        )
+
+
+def wrong_systems(found: Installation) -> Iterator[str]:
+    """Yield where the systems of services, of `found`, of the key file and of the province differ."""
+    province = tomllib.loads((ROOT / "adapters/province.toml").read_text(encoding="utf-8"))
+    keys = {row["file"]: row["owner"] for row in tomllib.loads(found.texts["docker/keys.toml"])["key"]}
+    systems = found.systems()
+    if keys != {f"{folder}/key.jwk": system for folder, system in systems.items()}:
+        yield "keys.toml names other keys than found makes"
+    known = {row["id"] for row in province["system"]}
+    yield from (f"the province has no {system}" for system in systems.values() if system not in known)
+    for folder in systems:
+        if str(PurePosixPath(folder).parent) not in found.folders():
+            yield f"{folder} is on no volume"
+    for name, _ in found.ours():
+        match found.argv(name):
+            case ["lgsp", "adapter", "run", adapter, "--system", path]:
+                system = systems.get(str(PurePosixPath(path).parent), "")
+                manifest = named_adapters().get(adapter)
+                if manifest is None or not system or not manifest.serves(names.system_urn(system)):
+                    yield f"{name}: {adapter} does not serve {system or path}"
+                if found.probe(name)[-1] != path:
+                    yield f"{name}: its health check looks at another system"
+
+
+def wrong_guards(found: Installation) -> Iterator[str]:
+    """Yield what a service could do that it need not."""
+    for name, service in found.services.items():
+        guards = {
+            "its root file system can be written": service.get("read_only") is True,
+            "it keeps capabilities": service.get("cap_drop") == ["ALL"] and "cap_add" not in service,
+            "it may gain privileges": service.get("security_opt") == ["no-new-privileges:true"],
+            "it is privileged": not {"privileged", "devices", "pid", "ipc", "userns_mode"} & set(service),
+            "it has no limits": {"pids_limit", "mem_limit", "logging"} <= set(service),
+            "it has no health check": bool(service.get("healthcheck")),
+            "it is on the host's network": service.get("network_mode", "none") == "none",
+            "it does not start again": service["restart"] == ("no" if name == "founding" else "unless-stopped"),
+        }
+        yield from (f"{name}: {what}" for what, holds in guards.items() if not holds)
+        yield from (
+            f"{name}: {port} is open to the network"
+            for port in service.get("ports", [])
+            if not port.startswith("127.0.0.1:")
+        )
+    yield from (
+        f"network {name} is not internal"
+        for name, net in found.compose["networks"].items()
+        if name != "edge" and not net.get("internal")
+    )
+    yield from (
+        f"{name} is on edge"
+        for name, service in found.services.items()
+        if name != "gateway" and "edge" in service.get("networks", [])
+    )
+
+
+def wrong_order(found: Installation) -> Iterator[str]:
+    for name, service in found.services.items():
+        for other, rule in service.get("depends_on", {}).items():
+            needed = found.services.get(other)
+            if needed is None:
+                yield f"{name} waits for {other}, which is none"
+            elif rule["condition"] == "service_healthy" and needed["healthcheck"].get("disable"):
+                yield f"{name} waits for the health of {other}, which nobody looks at"
+            elif (rule["condition"] == "service_completed_successfully") != (needed["restart"] == "no"):
+                yield f"{name} waits for the end of {other}, which has none, or the other way round"
+        grace = SECONDS.match(service["stop_grace_period"])
+        if grace is None or int(grace[1]) < 2 * SHUTDOWN:
+            yield f"{name} is killed before it has drained"
+
+
+def wrong_image(found: Installation) -> Iterator[str]:
+    if re.fullmatch(r"[1-9]\d*:[1-9]\d*", found.last("USER")) is None:
+        yield "the image's user is no plain number, or root"
+    if f"--uid {found.last('USER').partition(':')[0]} " not in found.last("RUN"):
+        yield "the user is not made"
+    if found.last("STOPSIGNAL") != "SIGTERM":
+        yield "serve and adapter run end in order on SIGTERM"
+    locked = [rest for word, rest in found.image if word == "RUN" and '"install"' in rest]
+    if not any('"--require-hashes", "-r", "requirements.lock"' in rest for rest in locked):
+        yield "the packages are not those of the lock file"
+    if not all("--require-hashes" in rest or "--no-index" in rest for rest in locked):
+        yield "an index is asked without hashes"
+    yield from (f"{word} {rest} may leave a secret in a layer" for word, rest in found.image if word in {"ARG", "ADD"})
+
+
+def wrong_sources(found: Installation) -> Iterator[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "-c", "-o", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=30,
+    )
+    context = [
+        path for path in listed.stdout.decode().split("\0") if path and is_sent(path, found.texts[".dockerignore"])
+    ]
+    copied = [source for source, _ in found.copied()]
+    for source in copied:
+        if not any(PurePosixPath(path).is_relative_to(source) for path in context):
+            yield f"{source} is not there, or the builder does not get it"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = {
+        *project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"],
+        project["project"]["readme"],
+        *project["project"]["license-files"],
+    }
+    yield from (f"{path} is needed to build and not copied" for path in sorted(needed - set(copied)))
+    if secret := [
+        path for path in context if path.endswith((".pem", ".key", ".sqlite")) or path.startswith(("tests", ".git"))
+    ]:
+        yield f"the builder gets {secret}"
+
+
+def is_sent(path: str, ignored: str) -> bool:
+    """Whether a file reaches the builder: the last pattern that fits it or a folder above it decides."""
+    kept = True
+    above = [path, *map(str, PurePosixPath(path).parents)]
+    for line in ignored.splitlines():
+        pattern = line.removeprefix("!").removeprefix("**/")
+        if line and not line.startswith("#") and any(fnmatch.fnmatch(each, pattern) for each in above):
+            kept = line.startswith("!")
+    return kept
+
+
+CHECKS = (
+    wrong_commands, wrong_variables, wrong_settings, wrong_ports, wrong_volumes, wrong_sharing, wrong_systems, wrong_guards, wrong_order,
+    wrong_image, wrong_sources,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_docker_agrees_with_the_program(here, check):
+    assert list(check(here)) == []
+
+
+def test_every_service_is_known_here(here):
+    assert set(here.services) == OURS
+    assert len(list(here.commands())) >= 15
+
+
+def test_the_scripts_can_be_run(root):
+    for script in (root / "docker/found", root / "docker/certify"):
+        assert script.stat().st_mode & 0o111
+        subprocess.run(["sh", "-n", script], check=True, timeout=10)
+
+
+def compose_schema(path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_compose_file_keeps_to_the_schema_of_compose(root):
+    ended = compose_schema(root / "docker/compose.yaml")
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_a_compose_file_that_does_not_is_found(here, tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        here.texts["docker/compose.yaml"].replace("read_only: true", "read_only: [yes]", 1)
+    )
+    assert compose_schema(tmp_path / "compose.yaml").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        ("docker/compose.yaml", "command: [serve]", "command: [sreve]", "sreve"),
+        ("docker/compose.yaml", "adapter, run, police", "adapter, run, polise", "does not serve"),
+        ("docker/compose.yaml", "lgsp, health, --system, /systems/police", "lgsp, health, --sistem, /systems/police", "sistem"),
+        ("docker/compose.yaml", "--allow-officer, 7f3a91", "--permit-officer, 7f3a91", "the mock takes no"),
+        ("docker/compose.yaml", "[found]", "[fund]", "nobody knows fund"),
+        ("docker/compose.yaml", "LGSP_HTTP__TLS_CERT", "LGSP_HTTP__CERT", "nobody reads LGSP_HTTP__CERT"),
+        ("docker/compose.yaml", "LGSP_SETTING_SEED", "LGSP_SETTING_SED", "nobody reads LGSP_SETTING_SED"),
+        ("docker/compose.yaml", 'COUNT: "10026"', "COUNT: many", "is no integer"),
+        ("docker/compose.yaml", "NDXP_ADDRESS: ", "NDXP_ADRESS: ", "nobody reads NDXP_ADRESS"),
+        ("docker/compose.yaml", 'HTTP__PORT: "8791"', 'HTTP__PORT: "8800"', "the gateway's setting is 8800"),
+        ("docker/compose.yaml", ":8791:8791", ":8791:8790", "the published port is 8790"),
+        ("docker/compose.yaml", "127.0.0.1:8791:8791", "0.0.0.0:8791:8791", "open to the network"),
+        ("docker/compose.yaml", "http://ndxp-mock:8792", "http://ndxp-mock:8793", "does not find the mock"),
+        ("docker/compose.yaml", 'volumes: ["police:/systems/police"]', 'volumes: ["police:/system/police"]', "no folder of the image"),
+        ("docker/compose.yaml", 'volumes: ["police:/systems/police"]', 'volumes: ["gateway:/systems/police"]', "police mounts"),
+        ("docker/compose.yaml", 'volumes: ["gateway:/data"]', 'volumes: ["./data:/data"]', "a folder of the host"),
+        ("docker/compose.yaml", "  authority: {}\n", "", "differ: ['authority']"),
+        ("docker/compose.yaml", "H01.21-police/system.toml]\n    environment", "H01.21/system.toml]\n    environment", "does not serve"),
+        ("docker/compose.yaml", "  read_only: true\n", "", "can be written"),
+        ("docker/compose.yaml", "  cap_drop: [ALL]\n", "", "keeps capabilities"),
+        ("docker/compose.yaml", "bus: {internal: true}", "bus: {}", "network bus is not internal"),
+        ("docker/compose.yaml", "gateway: {condition: service_healthy}", "gatewey: {condition: service_healthy}", "which is none"),
+        ("docker/compose.yaml", "stop_grace_period: 45s", "stop_grace_period: 5s", "killed before"),
+        ("docker/compose.yaml", "condition: service_completed_successfully", "condition: service_healthy", "which nobody looks at"),
+        ("docker/Dockerfile", "USER 10001:10001", "USER root", "no plain number"),
+        ("docker/Dockerfile", "EXPOSE 8791", "EXPOSE 8790", "EXPOSE is 8790"),
+        ("docker/Dockerfile", '"--require-hashes", ', "", "without hashes"),
+        ("docker/Dockerfile", "COPY schemas schemas\n", "", "schemas is needed"),
+        ("docker/Dockerfile", "COPY lgsp lgsp", "COPY lgsb lgsp", "lgsb is not there"),
+        ("docker/Dockerfile", "LGSP_DATA=", "LGSP_DATEN=", "no command reads LGSP_DATEN"),
+        ("docker/Dockerfile", "STOPSIGNAL SIGTERM", "STOPSIGNAL SIGKILL", "SIGTERM"),
+        ("docker/Dockerfile", " /systems/police ", " ", "/systems/police is no folder"),
+        ("docker/found", "lgsp init --data", "lgsp init --date", "--date"),
+        ("docker/found", "gateway:8791", "gateway:8790", "what systems are told is 8790"),
+        ("docker/found", "join police H01.21/police", "join police H01.21/polis", "keys.toml names other keys"),
+        ("docker/keys.toml", 'owner = "H01.05/ndxp"', 'owner = "H01.05/ndpx"', "keys.toml names other keys"),
+        (".dockerignore", "!schemas\n", "", "schemas is not there"),
+        (".dockerignore", "*\n", "", "the builder gets"),
+    ],
+)  # fmt: skip
+def test_a_fault_in_docker_is_found(here, file, old, new, words):
+    assert old in here.texts[file]
+    harmed = Installation(texts=here.texts | {file: here.texts[file].replace(old, new)})
+    assert any(words in problem for check in CHECKS for problem in check(harmed))
