@@ -24,13 +24,14 @@ from lgsp.domain.envelope import Manifest
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.sdk.background import Background
-from lgsp.sdk.client import Client, Surroundings
+from lgsp.sdk.client import Client
 from lgsp.sdk.composition import Stated, Told
 from lgsp.sdk.errors import AdapterError, ConfigInvalid, Reject, Retry
 from lgsp.sdk.message import Effect, Failure, Message, Tables, Value, Work
 from lgsp.sdk.outbox import Outcome, Sent
 from lgsp.sdk.runner import withheld
 from lgsp.sdk.settings import SystemSettings
+from lgsp.sdk.surroundings import Surroundings
 
 T = TypeVar("T")
 CLOSING: Final = 20.0

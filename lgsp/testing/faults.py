@@ -79,12 +79,12 @@ class Gate:
         self.planned: list[Planned] = []
         self.ingress: Ingress
 
-    async def submit(self, wire: Wire, *, peer: str) -> Receipted:
+    async def submit(self, wire: Wire, *, peer: str, system: str = "") -> Receipted:
         """Hand the envelope to the bus, unless its refusal is planned."""
         try:
             if code := self._planned_code(wire):
                 raise Refusal(code)
-            receipted = await self.ingress.submit(wire, peer=peer)
+            receipted = await self.ingress.submit(wire, peer=peer, system=system)
         except EnvelopeRefused as refused:
             self._note_refusal(wire, refused.refusal)
             raise
