@@ -18,7 +18,7 @@ import pytest
 from lgsp.backends.memory import MemoryLedger
 from lgsp.sdk import BlockingClient, ClientError, OutcomeUnknown, Refused, Reject, Unreachable
 from lgsp.sdk.background import Background
-from lgsp.testing.systems import running_town
+from lgsp.testing.systems import running_town, write_settings
 from lgsp.testing.world import BODY, POPULATION, VERIFY, VERIFY_SCHEMA
 
 VERIFICATION = {
@@ -232,8 +232,15 @@ print("open", flush=True)
 """
 
 
-def started(town, script):
-    path = town.settings_file("fisheries")
+OPENS = """
+print("opening", flush=True)
+with BlockingClient.open(settings, connect_within=60):
+    pass
+"""
+
+
+def started(town, script, **changes):
+    path = write_settings(town.settings("fisheries", **changes), town.folder / "script.toml", {})
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", SCRIPT + script, str(path)],
         stdout=subprocess.PIPE,
@@ -251,6 +258,16 @@ def test_ctrl_c_ends_a_script_that_waits(town):
     assert process.returncode == -signal.SIGINT
     assert told.strip().endswith("KeyboardInterrupt")
     until(lambda: not len(town.server.streams))
+
+
+def test_ctrl_c_ends_a_script_that_still_looks_for_its_gateway(town):
+    with started(town, OPENS, url="http://127.0.0.1:9") as process:
+        assert process.stdout.readline() == "opening\n"
+        time.sleep(0.3)  # it is to be inside the call, of which nothing tells from outside
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT
+    assert told.strip().endswith("KeyboardInterrupt")
 
 
 def test_a_script_that_forgets_to_close_ends_all_the_same(town):
