@@ -30,6 +30,7 @@ from lgsp.sdk.outbox import Outcome, Sent
 from lgsp.sdk.runner import run_adapter
 from lgsp.sdk.settings import SystemSettings
 from lgsp.sdk.surroundings import Surroundings
+from lgsp.sdk.yielding import YieldingWindow
 
 __all__ = [
     "Adapter",
@@ -59,6 +60,7 @@ __all__ = [
     "Tables",
     "Unreachable",
     "Work",
+    "YieldingWindow",
     "get_logger",
     "handles",
     "run_adapter",

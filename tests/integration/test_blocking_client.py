@@ -87,12 +87,12 @@ def test_the_inbox_is_a_loop_that_ends_when_nothing_comes(town, fisheries):
         for n in range(3):
             fisheries.send(VERIFY, key=str(n), **VERIFICATION)
         ids = []
-        for message in ndxp.inbox(quiet=0.5):
+        for message in ndxp.inbox(quiet=2):
             with message.effect() as effect:
                 effect.reply({"result": "match"})
             ids.append(message.id)
         assert len(ids) == 3
-    answers = list(fisheries.inbox(quiet=0.5))
+    answers = list(fisheries.inbox(quiet=2))
     assert [answer.key for answer in answers] == ["0", "1", "2"]
     for answer in answers:
         fisheries.shelve(answer)
@@ -126,7 +126,7 @@ def test_errors_are_those_of_the_asynchronous_client(town, fisheries):
     with pytest.raises(Unreachable), BlockingClient.open(away, connect_within=0.2):
         pass
     assert fisheries.send(VERIFY, wait=False, **VERIFICATION | {"purpose": "dpv:Marketing"}).state == "queued"
-    [failure] = fisheries.failures(quiet=0.5)
+    [failure] = fisheries.failures(quiet=2)
     with failure.effect():
         pass
     assert list(fisheries.failures(quiet=0.1)) == []
