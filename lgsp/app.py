@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,9 +17,11 @@ from lgsp.bus.authentication import Authenticator
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
+from lgsp.bus.fairness import Rates, Turns
 from lgsp.bus.health import Health
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.moves import Moves
+from lgsp.bus.parking import Parking
 from lgsp.bus.placing import Placing
 from lgsp.bus.progress import Progress
 from lgsp.bus.publisher import Publisher
@@ -157,6 +160,7 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
         replies=replies,
         progress=base.progress,
         auditor=auditor,
+        parking=_parking(parts, base),
         health=Health(ledger=parts.store, registry=base.registry, ingress=ingress),
         steward=_steward(parts, base),
         refusals=base.refusals,
@@ -233,6 +237,8 @@ def _ingress(parts: Parts, base: _Base, replies: Replies) -> Ingress:
             clock=parts.clock,
         ),
         quotas=base.quotas,
+        rates=Rates(rate=parts.limits.rate, burst=parts.limits.burst, now=time.monotonic),
+        turns=Turns(places=parts.limits.judged_at_once),
         refusals=base.refusals,
         body_keys=base.body_keys,
         moves=base.moves,
@@ -249,6 +255,20 @@ def _auditor(parts: Parts, base: _Base) -> Auditor:
         key=parts.log_key,
         ledger=parts.store,
         sequencer=base.sequencer,
+        clock=parts.clock,
+    )
+
+
+def _parking(parts: Parts, base: _Base) -> Parking:
+    return Parking(
+        gateway=parts.gateway,
+        ledger=parts.store,
+        inboxes=parts.store,
+        publisher=base.publisher,
+        progress=base.progress,
+        sequencer=base.sequencer,
+        body_keys=base.body_keys,
+        moves=base.moves,
         clock=parts.clock,
     )
 

@@ -5,7 +5,7 @@ trust.json           public: bus, registrar, log     hand it to whoever verifies
 keys/                the gateway's private keys
 registrar/           the registrar's private key, to be moved off this machine
 bus.sqlite           the ledger                      read and written by the backend alone
-lock                 held by the process that writes
+lock                 held by the process that writes; names it
 admin.sock           how commands reach a running gateway
 systems/<code>-<name>/   key.pem, system.toml, box.sqlite of a system that lives on this machine
 """
@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +31,8 @@ FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 SOCKET_PATH_BYTES: Final = 107
 """What `sun_path` of unix(7) holds, without its end."""
+LOCK_BYTES: Final = 4_096
+"""Read of the lock's file at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,35 +85,62 @@ def short_path(path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def hold(folder: DataFolder) -> Iterator[None]:
-    """Hold the data folder for writing; refuse (`data_locked`) while another process does. A killed process holds nothing."""
+def hold(folder: DataFolder, *, command: str = "lgsp") -> Iterator[None]:
+    """Hold the data folder for writing as `command`, a name of ours without its arguments.
+
+    Refuses (`data_locked`) while another process does, and says which one. A killed process holds nothing.
+    """
+    descriptor = _open_lock(folder)
     try:
-        descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
-    except OSError as error:
-        raise Unusable("data_missing", f"{folder.lock}: {os.strerror(error.errno or 0)}") from None
-    try:
-        _lock(descriptor, folder)
+        if not _is_ours_now(descriptor):
+            raise Unusable("data_locked", f"{folder.root}: {_holder_of(descriptor)}")
+        _sign_in(descriptor, command)
         yield
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, folder: DataFolder) -> None:
+def _open_lock(folder: DataFolder) -> int:
+    try:
+        return os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    except OSError as error:
+        raise Unusable("data_missing", f"{folder.lock}: {os.strerror(error.errno or 0)}") from None
+
+
+def _is_ours_now(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Unusable("data_locked", f"{folder.root}") from None
+        return False
+    return True
+
+
+def _sign_in(descriptor: int, command: str) -> None:
+    """Write who holds the folder into the lock's file, for whoever comes second. It is left behind: the lock alone says whether it is held."""
+    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    members = {"pid": os.getpid(), "command": command, "since": since, "host": socket.gethostname()}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, strictjson.compact(members) + b"\n", 0)
+
+
+def _holder_of(descriptor: int) -> str:
+    """Return in words who signed in; what a process wrote that is gone is not told, for its successor has yet to write."""
+    with suppress(ValueError, KeyError, OSError):
+        found = strictjson.parse_object(os.pread(descriptor, LOCK_BYTES, 0))
+        if found["host"] != socket.gethostname() or Path(f"/proc/{int(found['pid'])}").exists():
+            return "held by {command} since {since}, process {pid} on {host}".format(**found)
+    return "held by a process that has just begun"
 
 
 def is_held(folder: DataFolder) -> bool:
     """Tell whether some process holds the folder now."""
     if not folder.lock.exists():
         return False
+    descriptor = _open_lock(folder)
     try:
-        with hold(folder):
-            return False
-    except Unusable as refusal:
-        return refusal.code == "data_locked"
+        return not _is_ours_now(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "gateway.started": frozenset({"url", "version", "entries"}),
     "gateway.draining": frozenset({"streams"}),
     "gateway.stopped": frozenset({"entries"}),
+    "admin.asked": frozenset({"by", "path"}),
     "request.failed": frozenset({"request_id", "method", "path", "exc_info"}),
     "envelope.refused": frozenset({"code", "env", "peer"}),
     "stream.opened": frozenset({"system", "peer"}),
@@ -62,7 +63,15 @@ def configure(*, stream: TextIO | None = None, json: bool | None = None, level: 
     Events below `level`, one of `logging`'s, are left out.
     """
     out = stream or sys.stderr
-    as_json = json if json is not None else not out.isatty()
+    structlog.configure(
+        processors=_processors(as_json=json if json is not None else not out.isatty()),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _processors(*, as_json: bool) -> list[Any]:
     # Tracebacks without local variables, which would carry bodies: both renderers of the library show them by default.
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -77,15 +86,22 @@ def configure(*, stream: TextIO | None = None, json: bool | None = None, level: 
     if as_json:
         bare = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         chain.append(structlog.processors.ExceptionRenderer(bare))
-    structlog.configure(
-        processors=[*chain, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(out),
-        cache_logger_on_first_use=True,
-    )
+    return [*chain, renderer]
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:
-    """Return the logger; `event` is the first argument of each call, fields are keyword arguments."""
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    """Return the logger; `event` is the first argument of each call, fields are keyword arguments.
+
+    In a process that has set up no logging, a department's script for one, warnings go to standard error and the rest nowhere: standard
+    output is the program's own, and so are the library's settings for the whole process.
+    """
+    logger: structlog.typing.FilteringBoundLogger
+    if structlog.is_configured():
+        logger = structlog.get_logger()
+        return logger
+    logger = structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=_processors(as_json=not sys.stderr.isatty()),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
     return logger

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal
@@ -31,6 +32,14 @@ class Caller:
     """The officer's roles; empty for a system."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """A proven caller who states the hash of a body that has not been read yet."""
+
+    caller: Caller
+    claims: dict[str, Any]
+
+
 @dataclass(slots=True, kw_only=True)
 class Authenticator:
     """Checks authorizations against the directory in force; each `jti` counts once, across restarts too."""
@@ -40,28 +49,43 @@ class Authenticator:
     clock: Clock
     limits: Limits = LIMITS
 
+    def officer(self, authorization: str | None, *, method: str, path: str, roles: AbstractSet[str]) -> Promise:
+        """Return an officer's word for a call whose body is yet to come, so that nobody else's is read; refuse as `check`, or as `forbidden`."""
+        caller, claims = self._verified(_compact(authorization), method=method, path=path)
+        if caller.role != "officer" or not caller.roles & roles:
+            raise Refusal("forbidden", f"this call is for officers with the role {' or '.join(sorted(roles))}")
+        return Promise(caller=caller, claims=claims)
+
+    async def keep(self, promise: Promise, body: bytes) -> Caller:
+        """Return the caller whose body this is, and let the authorization count; refuse as `auth_invalid` or `auth_replayed`."""
+        _check_body(promise.claims, body)
+        await self._spend(promise.claims)
+        return promise.caller
+
     async def check(self, authorization: str | None, *, method: str, path: str, body: bytes) -> Caller:
         """Return the caller of one call; `path` carries the query as received. Refuses as `auth_missing|auth_invalid|auth_expired|auth_replayed`."""
-        scheme, _, compact = (authorization or "").partition(" ")
-        if scheme != "LGSP" or not compact:
-            raise Refusal("auth_missing")
-        caller, claims = self._verified(compact, method=method, path=path, body=body)
+        caller, claims = self._verified(_compact(authorization), method=method, path=path)
+        _check_body(claims, body)
+        await self._spend(claims)
+        return caller
+
+    async def _spend(self, claims: dict[str, Any]) -> None:
         now = self.clock.now()
         [result] = await self.sequencer.submit(Spend(jti=claims["jti"], until=now + self.limits.auth_memory, now=now))
         if result == "spent":
             raise Refusal("auth_replayed")
-        return caller
 
     def check_hello(self, auth: str, *, nonce: str) -> Caller:
         """Return the system that opens a stream: its `jti` is the nonce that this gateway just made, so it counts once by itself."""
-        caller, claims = self._verified(auth, method="GET", path=STREAM_PATH, body=b"")
+        caller, claims = self._verified(auth, method="GET", path=STREAM_PATH)
+        _check_body(claims, b"")
         if claims["jti"] != nonce:
             raise Refusal("auth_replayed")
         if caller.role != "system":
             raise Refusal("forbidden", "streams are for systems")
         return caller
 
-    def _verified(self, compact: str, *, method: str, path: str, body: bytes) -> tuple[Caller, dict[str, Any]]:
+    def _verified(self, compact: str, *, method: str, path: str) -> tuple[Caller, dict[str, Any]]:
         try:
             if len(compact) > self.limits.statement_bytes:
                 raise Refusal("too_large")
@@ -76,7 +100,6 @@ class Authenticator:
             "aud": self.registry.bus,
             "method": method,
             "path": path,
-            "hash": jws.hash_of(body),
         }
         for name, value in expected.items():
             if claims[name] != value:
@@ -101,6 +124,18 @@ class Authenticator:
         if system is None or system.status == "suspended":
             raise Refusal("sender_suspended")
         return Caller(urn=owner, kid=kid, role="system", roles=frozenset())
+
+
+def _compact(authorization: str | None) -> str:
+    scheme, _, compact = (authorization or "").partition(" ")
+    if scheme != "LGSP" or not compact:
+        raise Refusal("auth_missing")
+    return compact
+
+
+def _check_body(claims: dict[str, Any], body: bytes) -> None:
+    if claims["hash"] != jws.hash_of(body):
+        raise Refusal("auth_invalid", "hash is another", pointer="/hash")
 
 
 def _claims(payload: bytes) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from dataclasses import dataclass
 
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.edge_refusals import EdgeRefusals
+from lgsp.bus.fairness import Rates, Turns
 from lgsp.bus.moves import Moves
 from lgsp.bus.placing import Placing
 from lgsp.bus.quotas import Quotas
@@ -57,6 +60,8 @@ class Ingress:
     placing: Placing
     moves: Moves
     quotas: Quotas
+    rates: Rates
+    turns: Turns
     refusals: EdgeRefusals
     body_keys: BodyKeys
     subject_key: bytes
@@ -64,22 +69,31 @@ class Ingress:
     entropy: Entropy
     draining: bool = False
 
-    async def submit(self, wire: Wire, *, peer: str) -> Receipted:
-        """Accept an envelope and return its receipt; raise `EnvelopeRefused`, or `Refusal` as `unavailable` or `draining`."""
+    async def submit(self, wire: Wire, *, peer: str, system: str = "") -> Receipted:
+        """Accept an envelope and return its receipt; `system` is who is known to send, on a stream.
+
+        A stream that sends too fast is slowed down, a call is refused (`rate_limited`). Raises `EnvelopeRefused`, or `Refusal` as
+        `rate_limited`, `inbox_full`, `unavailable` or `draining`.
+        """
         if self.draining:
             raise Refusal("draining")
-        for _ in range(JUDGED_AT_MOST):
-            found = await self._submit_once(wire, peer)
-            if found is not None:
-                return found
+        if system and (delay := self.rates.delay(system)):
+            await asyncio.sleep(delay)
+        async with self.turns.turn(system or peer):
+            for _ in range(JUDGED_AT_MOST):
+                found = await self._submit_once(wire, peer, known=bool(system))
+                if found is not None:
+                    return found
         raise Defect("an envelope was judged again and again")
 
-    async def _submit_once(self, wire: Wire, peer: str) -> Receipted | None:
+    async def _submit_once(self, wire: Wire, peer: str, *, known: bool) -> Receipted | None:
         """Return the receipt, or None when the envelope must be judged again."""
         directory = self.registry.current
         read = admission.read(wire, directory)
         if isinstance(read, Refused):
             raise await self._refused(read, peer)
+        if not known:
+            self._bound(read.key.owner, peer)
         keys = [read.exchange_key] + ([read.request_key] if read.request_key else [])
         held = await self.ledger.exchanges(keys)
         seen = held.get(read.exchange_key)
@@ -106,6 +120,13 @@ class Ingress:
             )
             raise await self._refused(full, peer)
         return await self._accept(judged, directory.version, crowded)
+
+    def _bound(self, sender: str, peer: str) -> None:
+        """Refuse (`rate_limited`) a call of a sender who makes too many; only its good signature says who it is."""
+        wait = self.rates.take(sender)
+        if wait:
+            self.refusals.count("rate_limited", peer)
+            raise Refusal("rate_limited", retry_after=math.ceil(wait))
 
     async def _again(self, read: Read, seen: Exchange, peer: str) -> Receipted:
         """Answer an envelope whose (`source`, `id`) was accepted before: with the first receipt, or `id_conflict`."""

@@ -19,6 +19,9 @@ REASON_FORM: Final = re.compile(r"(?!.*[0-9]{9})[a-z][a-z0-9_.-]{0,63}")
 POINTER_FORM: Final = re.compile(r"(?!.*[0-9]{9})(?:/[A-Za-z0-9_*-]{1,64}){0,16}")
 """What a receiver gives as its reason, and where it found it. Nine digits in a row may be a person's number: these texts go into the log."""
 
+DROPPED: Final = "dropped"
+"""The code of a delivery that a person ended."""
+
 UNHELD: Final[frozenset[State]] = frozenset({"accepted", "queued"})
 """States of a delivery that is to go out and that nobody holds."""
 
@@ -131,6 +134,19 @@ class Moves:
             held_lease=held.lease,
             entry=entry,
         )
+
+    def replay(self, held: Delivery, *, by: str, reason: str, now: datetime) -> Step:
+        """Let a parked delivery go out again as if for the first time."""
+        state, due = self.unplaced(now)
+        after = replace(_at_rest(held, state), attempts=0, due_at=due)
+        entry = self._entry("msg.replayed", held, now, by=by, reason=reason)
+        return _step(held, after, expect=frozenset({"parked"}), entry=entry)
+
+    def drop(self, held: Delivery, *, by: str, reason: str, now: datetime) -> Step:
+        """End a parked delivery for good, before its time."""
+        after = _at_rest(held, "expired", code=DROPPED)
+        entry = self._entry("msg.expired", held, now, code=DROPPED, by=by, reason=reason)
+        return _step(held, after, expect=frozenset({"parked"}), entry=entry)
 
     def _entry(self, event: str, held: Delivery, now: datetime, **members: str | int) -> Draft:
         return draft(event, at=now, bus=self.gateway, env=held.env, id=held.id, to=held.to, **members)

@@ -41,7 +41,7 @@ class Registry:
         if head.version <= self.current.version:  # another reload was quicker: the directory never goes back
             return self.current
         self.documents = documents
-        self.contracts = Contracts({urn: documents[urn] for urn in directory.schemas})
+        self.contracts = Contracts({urn: documents[urn] for urn in directory.schemas if urn in documents})
         self.current = directory
         for listener in list(self._listeners):
             listener(directory)

@@ -9,7 +9,7 @@ from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain import contracts
 from lgsp.domain.directory import Directory, broken_links, open_directory, previous_of
-from lgsp.domain.entries import Draft, draft
+from lgsp.domain.entries import Draft, check_reason, draft
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
@@ -35,13 +35,20 @@ class Steward:
             await self.sequencer.submit(Note(entry=entry))
 
     async def publish_directory(
-        self, *, statement: bytes, records: Sequence[bytes], documents: Mapping[str, bytes], reason: str
+        self,
+        *,
+        statement: bytes,
+        records: Sequence[bytes],
+        documents: Mapping[str, bytes],
+        reason: str,
+        by: str = "local",
     ) -> int:
-        """Put a signed directory in place and return its version; `reason` (at most 200 characters) goes into the log.
+        """Put a signed directory in place and return its version; who brought it and why (one line, at most 200 characters) go into the log.
 
         Refuses as `directory_invalid` what is not signed by the pinned registrar or does not hold together, as `directory_moved` what does
         not follow the present version.
         """
+        check_reason(reason)
         before = self.registry.current
         after = open_directory(statement, records, self.registry.registrar, bus=self.bus)
         if after.version != before.version + 1 or previous_of(statement) != (before.hash if before.version else ""):
@@ -55,7 +62,7 @@ class Steward:
             statement=statement,
             records=after.encoded,
             documents={urn: held[urn] for urn in after.schemas if urn not in self.registry.documents},
-            entries=tuple(self._entries(before, after, reason)),
+            entries=tuple(self._entries(before, after, by, reason)),
         )
         [result] = await self.sequencer.submit(operation)
         if not isinstance(result, Done):
@@ -72,8 +79,8 @@ class Steward:
                 raise Refusal("directory_invalid", f"schema {urn}: the document is not the one that was published")
         return held
 
-    def _entries(self, before: Directory, after: Directory, reason: str) -> list[Draft]:
-        now, gateway, by = self.clock.now(), self.gateway, self.bus
+    def _entries(self, before: Directory, after: Directory, by: str, reason: str) -> list[Draft]:
+        now, gateway = self.clock.now(), self.gateway
         found = [
             draft("key.added", at=now, bus=gateway, by=by, obj=kid)
             for kid in sorted(after.keys.keys() - before.keys.keys())
@@ -94,7 +101,7 @@ class Steward:
             by=by,
             obj=str(after.version),
             hash=after.hash,
-            reason=reason[:200],
+            reason=reason,
         )
         return [*found, changed]
 

@@ -13,6 +13,7 @@ from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.health import Health
 from lgsp.bus.ingress import Ingress
+from lgsp.bus.parking import Parking
 from lgsp.bus.progress import Progress
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
@@ -65,6 +66,7 @@ class Bus:
     replies: Replies
     progress: Progress
     auditor: Auditor
+    parking: Parking
     health: Health
     steward: Steward
     refusals: EdgeRefusals

@@ -49,7 +49,8 @@ READ_STEP: Final = {
     "key_not_valid": 5, "alg_mismatch": 6, "signature": 7, "json": 8, "manifest": 8, "unsupported": 8, "source_not_owned": 9, "datahash": 10,
 }  # fmt: skip
 JUDGE_STEP: Final = {
-    "clock_ahead": 12, "expired": 12, "life_too_long": 12, "body_json": 14, "body_nfc": 14, "schema_unknown": 14, "schema": 14, "too_large": 14,
+    "clock_ahead": 12, "expired": 12, "life_too_long": 12, "body_json": 14, "body_nfc": 14, "schema_unknown": 14, "schema": 14,
+    "schema_unusable": 14, "too_large": 14,
 }  # fmt: skip
 LOOK_UP: Final = 11
 ROUTE_AND_GRANT: Final = 13
@@ -114,7 +115,7 @@ async def form_opinion(kept: Kept, wire: Wire, now: datetime) -> Opinion:
     judged = admission.judge(
         read,
         directory=kept.directory,
-        held=Contracts({urn: kept.documents[urn] for urn in kept.directory.schemas}),
+        held=Contracts(kept.documents),
         now=now,
         request=known.get(read.request_key) if read.request_key else None,
         used=(await _used_today(kept.store, now)).__getitem__,

@@ -141,7 +141,7 @@ def found(folder: DataFolder, founding: Founding) -> bool:
     new, ready = folder.root / ".new", folder.root / ".ready"
     _refuse_foreign(folder.root)
     folder.root.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    with datafolder.hold(folder):
+    with datafolder.hold(folder, command="lgsp init"):
         if not ready.exists():
             shutil.rmtree(new, ignore_errors=True)
             _make(new, founding)

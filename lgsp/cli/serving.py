@@ -73,7 +73,7 @@ async def _serve(settings: Settings, voice: Voice, port_file: Path | None) -> No
 async def _gateway(settings: Settings) -> AsyncIterator[tuple[Bus, str]]:
     """Run bus, public port and admin socket of a data folder; give the bus and its address."""
     folder = DataFolder(root=settings.data)
-    with datafolder.hold(folder):
+    with datafolder.hold(folder, command="lgsp serve"):
         async with app.open_bus(settings) as bus, contextlib.AsyncExitStack() as stack:
             edge = await server.serve(
                 bus,

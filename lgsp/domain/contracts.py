@@ -5,46 +5,16 @@ Documents refer to each other by URN; nothing is ever fetched. Texts of problems
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from itertools import islice
-from typing import Any, Final, cast
+from typing import Any
 
-from jsonschema import Draft202012Validator, validators
-from jsonschema.exceptions import SchemaError, ValidationError, best_match
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import SchemaError
 
 from lgsp.domain import jws, strictjson
 from lgsp.domain.records import Subject
+from lgsp.domain.validation import Contract
 from lgsp.errors import Refusal
-
-PROBLEMS_WEIGHED: Final = 32
-"""How many problems of a body are compared for the most telling one; a hostile body has one for each of its bytes."""
-SAFE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-
-
-def _unique_items(validator: Any, wanted: object, value: object, _schema: object) -> Iterable[ValidationError]:  # noqa: ANN401 - the library's own
-    """Check `uniqueItems` in linear time; the library compares each element with each, which a sender can make take minutes."""
-    if wanted and validator.is_type(value, "array"):
-        items = cast("list[object]", value)
-        if len({_comparable(item) for item in items}) < len(items):
-            yield ValidationError("an element stands twice")
-
-
-def _comparable(value: object) -> object:
-    """Return a value that is equal and hashes equal where JSON Schema calls two instances equal: 1 and 1.0 are, 1 and true are not."""
-    if isinstance(value, dict):
-        return "object", frozenset((name, _comparable(inner)) for name, inner in value.items())
-    if isinstance(value, list):
-        return "array", tuple(_comparable(inner) for inner in value)
-    return ("boolean", value) if isinstance(value, bool) else value
-
-
-Validator: Final = validators.extend(  # type: ignore[no-untyped-call]
-    Draft202012Validator, {"uniqueItems": _unique_items}
-)
 
 
 class Contracts:
@@ -52,61 +22,60 @@ class Contracts:
 
     def __init__(self, documents: Mapping[str, bytes]) -> None:
         """Take the documents by URN; `check_document` has been applied to each when it was published."""
-        self._schemas = {urn: strictjson.parse_object(document) for urn, document in documents.items()}
-        pairs = [(urn, DRAFT202012.create_resource(schema)) for urn, schema in self._schemas.items()]
-        self._registry: Registry[Any] = Registry().with_resources(pairs)
-        self._compiled: dict[str, Any] = {}
-
-    def problems(self, urn: str, value: object) -> list[tuple[str, str]]:
-        """Return (pointer, words) of every problem of a body under the schema; raise `KeyError` for a schema that is not held."""
-        return [_described(error) for error in self._validator(urn).iter_errors(value)]
+        self._schemas = _readable(documents)
+        self._compiled: dict[str, Contract] = {}
 
     def check(self, urn: str, value: object) -> None:
-        """Refuse (`schema`) a body that breaks the schema, with the most telling problem."""
-        worst = best_match(islice(self._validator(urn).iter_errors(value), PROBLEMS_WEIGHED))
-        if worst is not None:
-            pointer, words = _described(worst)
-            raise Refusal("schema", words, pointer=pointer)
+        """Refuse (`schema`) a body that breaks the schema; refuse (`schema_unusable`) a schema that is not held or cannot be compiled."""
+        self._contract(urn).check(value)
 
-    def _validator(self, urn: str) -> Any:  # noqa: ANN401 - the library makes the class at run time
+    def problems(self, urn: str, value: object) -> list[tuple[str, str]]:
+        """Return (pointer, words) of every problem of a body under the schema; refuse as `check` does. For texts of our own: nothing bounds it."""
+        contract = self._contract(urn)
+        return [] if contract.takes(value) else [contract.described(error) for error in contract.problems(value)]
+
+    def _contract(self, urn: str) -> Contract:
         compiled = self._compiled.get(urn)
         if compiled is None:
-            compiled = self._compiled[urn] = Validator(self._schemas[urn], registry=self._registry)
+            compiled = self._compiled[urn] = self._compile(urn)
         return compiled
 
+    def _compile(self, urn: str) -> Contract:
+        if urn not in self._schemas:
+            raise Refusal("schema_unusable", f"schema {urn}: its document is not held, or cannot be read")
+        try:
+            return Contract(urn, self._schemas)
+        except Refusal as refusal:  # published before a rule of today
+            raise Refusal("schema_unusable", refusal.detail) from None
 
-def _described(error: ValidationError) -> tuple[str, str]:
-    tokens = [
-        str(token) if isinstance(token, int) or SAFE_NAME.fullmatch(token) else "*" for token in error.absolute_path
-    ]
-    words = f"breaks '{error.validator}'"
-    if error.validator == "required" and isinstance(error.instance, dict):
-        missing = [name for name in cast("list[str]", error.validator_value) if name not in error.instance]
-        words += f": {', '.join(missing)} missing"
-    return "".join(f"/{token}" for token in tokens), words
+
+def _readable(documents: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    """Return the documents that can be read: one that is broken stops its own service, not the bus."""
+    found = {}
+    for urn, document in documents.items():
+        try:
+            found[urn] = strictjson.parse_object(document)
+        except strictjson.NotStrict:
+            continue  # refused by name when it is asked for
+    return found
 
 
 def check_document(urn: str, document: bytes, others: Mapping[str, bytes]) -> str:
-    """Return the hash of a schema document; refuse (`directory_invalid`) one that is no 2020-12 schema, or refers to what is not in `others`."""
+    """Return the hash of a schema document.
+
+    Refuse (`directory_invalid`) one that is no JSON Schema 2020-12, is outside the dialect, or refers to what is not in `others`.
+    """
     try:
         schema = strictjson.parse_object(document)
-        Draft202012Validator.check_schema(schema)
-        if schema.get("$id") != urn:
-            raise Refusal("directory_invalid", f"schema {urn}: $id is another")
-        _resolve_all(urn, schema, {**others, urn: document})
+        Draft202012Validator.check_schema(
+            schema, format_checker=FormatChecker(formats=())
+        )  # patterns have rules of their own
     except (strictjson.NotStrict, SchemaError):
         raise Refusal("directory_invalid", f"schema {urn}: not a JSON Schema 2020-12 document") from None
-    except Unresolvable:
-        raise Refusal("directory_invalid", f"schema {urn}: refers to a schema that is not at hand") from None
+    if schema.get("$id") != urn:
+        raise Refusal("directory_invalid", f"schema {urn}: $id is another")
+    Contract(urn, _readable(others) | {urn: schema})
     return jws.hash_of(document)
-
-
-def _resolve_all(urn: str, schema: dict[str, Any], documents: Mapping[str, bytes]) -> None:
-    pairs = [(name, DRAFT202012.create_resource(strictjson.parse_object(data))) for name, data in documents.items()]
-    registry: Registry[Any] = Registry().with_resources(pairs)
-    resolver = registry.resolver(base_uri=urn)
-    for reference in references(schema):
-        resolver.lookup(reference)
 
 
 def references(schema: object) -> Iterable[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from lgsp.domain import strictjson
 from lgsp.domain.envelope import format_time
+from lgsp.errors import Refusal
 
 MEMBERS: Final = (
     "env", "id", "src", "aud", "to", "type", "schema", "policy", "rule", "kid", "purpose", "cause", "stmt", "code", "attempt", "sc",
@@ -17,10 +19,25 @@ MEMBERS: Final = (
 EVENTS: Final = frozenset(
     {
         "msg.accepted", "msg.rejected", "msg.delivered", "msg.acked", "msg.nacked", "msg.waiting", "msg.expired", "msg.parked", "msg.replayed",
-        "edge.refused", "key.added", "key.rotated", "key.revoked", "directory.changed", "schema.published", "admin.started", "admin.stopped",
+        "edge.refused", "key.added", "key.rotated", "key.revoked", "directory.changed", "schema.published", "admin.parked.read",
         "audit.read", "subject.erased", "log.opened", "log.closed",
     }
 )  # fmt: skip
+
+REASON_MAX: Final = 200
+REASON_FORM: Final = re.compile(r"(?!.*[0-9]{9})(?=.*\S)[^\x00-\x1f\x7f-\x9f]{1,200}")
+"""Why a person did something, in one line. Nine digits in a row may be a person's number, and the log keeps what it is told."""
+
+
+def check_reason(reason: str) -> str:
+    """Return a person's reason as it is; refuse (`bad_request`) one that the log may not hold."""
+    if REASON_FORM.fullmatch(reason) is None:
+        raise Refusal(
+            "bad_request",
+            f"a reason is a line of 1 to {REASON_MAX} characters without anyone's number",
+            pointer="/reason",
+        )
+    return reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,8 +36,12 @@ class Limits:
     """What may wait unsent on one stream before it is closed as a slow reader."""
     max_inflight: int = 512
     """Unanswered `send` frames on one stream."""
-    judged_at_once: int = 32
-    """Envelopes of one stream that are judged or committed at the same time: the others wait, so that no stream holds up another's lookups."""
+    judged_at_once: int = 16
+    """Envelopes that are judged or committed at the same time: the others wait, one of each sender before a second of any."""
+    rate: float = 1_000.0
+    """Envelopes a second that one sender may send in the long run."""
+    burst: int = 2_000
+    """Envelopes that one sender may send at once, after a rest."""
     inbox_bytes: int = 256 * 1024 * 1024
     """What may be open in one inbox; what would be more is refused (`inbox_full`)."""
     republish: timedelta = timedelta(seconds=5)

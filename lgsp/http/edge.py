@@ -13,14 +13,14 @@ from aiohttp import web
 from lgsp.bus.ingress import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
 from lgsp.errors import Refusal
-from lgsp.http import audit, catalogue, envelopes, health, inbox, outcomes
+from lgsp.http import admin, audit, catalogue, envelopes, health, inbox, outcomes
 from lgsp.http.metrics import Metrics
 from lgsp.http.problems import language_of, problem_response
 from lgsp.http.requests import check_target
 from lgsp.http.settings import HTTP_LIMITS, HttpLimits
 from lgsp.http.stream import open_stream
 from lgsp.http.streams import Streams
-from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS, STREAMS
+from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS, SHOWN_STREAMS, STREAMS
 from lgsp.logs import get_logger
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,6 +56,20 @@ def create_app(bus: Bus, *, settings: HttpLimits = HTTP_LIMITS) -> web.Applicati
     app = create_bare_app(bus, settings=settings)
     for method, path, handler in ROUTES:
         app.router.add_route(method, path, handler)
+    app[SHOWN_STREAMS] = app[STREAMS]
+    for command in admin.COMMANDS:
+        app.router.add_route(command.method, command.path, command.public())
+    return app
+
+
+def create_admin_app(
+    bus: Bus, *, streams: Streams | None = None, settings: HttpLimits = HTTP_LIMITS
+) -> web.Application:
+    """Return the application of the admin socket; `streams` are those of the public one, for the status."""
+    app = create_bare_app(bus, settings=settings)
+    app[SHOWN_STREAMS] = app[STREAMS] if streams is None else streams
+    for command in admin.COMMANDS:
+        app.router.add_route(command.method, command.path, command.local())
     return app
 
 

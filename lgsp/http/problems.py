@@ -50,6 +50,6 @@ def problem_response(refusal: Refusal, *, language: Language, request_id: str, r
     if status == web.HTTPUnauthorized.status_code:
         headers["WWW-Authenticate"] = "LGSP"
     if status in RETRY_AFTER:
-        headers["Retry-After"] = RETRY_AFTER[status]
+        headers["Retry-After"] = str(refusal.facts.get("retry_after", RETRY_AFTER[status]))
     text = problem_text(refusal, language=language, request_id=request_id, receipt=receipt)
     return web.Response(status=status, text=text, content_type=MEDIA_TYPE, headers=headers)

@@ -20,9 +20,8 @@ from aiohttp import web
 from lgsp import datafolder
 from lgsp.bus.supervisor import Bus
 from lgsp.errors import Defect, Unusable
-from lgsp.http.admin import create_admin_app
 from lgsp.http.connections import Front
-from lgsp.http.edge import create_app
+from lgsp.http.edge import create_admin_app, create_app
 from lgsp.http.settings import HTTP_LIMITS, HttpLimits
 from lgsp.http.streams import Streams
 from lgsp.http.wiring import STREAMS

@@ -69,7 +69,6 @@ class Session:
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._running: set[asyncio.Task[None]] = set()
         self._unanswered = 0
-        self._turns = asyncio.Semaphore(around.bus.limits.judged_at_once)
         self._outstanding = 0
         self._problem = ""
         self._telling = Telling(around.bus.progress, caller.urn, self._tell_outcome, page=around.settings.outcome_items)
@@ -308,8 +307,7 @@ class Session:
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
-            async with self._turns:
-                receipted = await self._bus.ingress.submit(self._wire(value), peer=self._around.peer)
+            receipted = await self._bus.ingress.submit(self._wire(value), peer=self._around.peer, system=self.system)
         except (EnvelopeRefused, Refusal):
             metrics.count_rejected()
             raise

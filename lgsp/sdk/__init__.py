@@ -1,4 +1,4 @@
-"""All that an adapter or a department's program imports: client, adapter, manifest, runner, errors.
+"""All that an adapter or a department's program imports: client and its blocking twin, adapter, manifest, runner, errors.
 
     from lgsp.sdk import Adapter, Message, handles
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from lgsp.logs import get_logger
 from lgsp.sdk.adapter import Adapter, handles
+from lgsp.sdk.blocking import BlockingClient, BlockingFailure, BlockingMessage
 from lgsp.sdk.client import Client, Surroundings
 from lgsp.sdk.composition import Stated
 from lgsp.sdk.errors import (
@@ -35,6 +36,9 @@ __all__ = [
     "AdapterManifest",
     "AdapterSettings",
     "AuthFailed",
+    "BlockingClient",
+    "BlockingFailure",
+    "BlockingMessage",
     "Client",
     "ClientError",
     "ConfigInvalid",

@@ -85,6 +85,7 @@ class Box:
         self._connection = box_schema.open_writer(path)
         self.reader = box_schema.open_reader(path)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._work, name=f"box {path.name}", daemon=True)
         self._thread.start()
 
@@ -117,8 +118,10 @@ class Box:
     async def close(self) -> None:
         """Finish what was posted and close the file."""
         self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
-        await asyncio.sleep(0)  # the last answers were handed to the loop before the thread ended
+        await (
+            self._ended.wait()
+        )  # told by the thread itself: at the interpreter's end no other thread can be had to join it
+        self._thread.join()
         self.reader.close()
         self._connection.close()
         os.close(self._lock)
@@ -127,6 +130,7 @@ class Box:
         while batch := self._take():
             outcomes, committed = self._commit(batch)
             self._loop.call_soon_threadsafe(self._answer, batch, outcomes, committed)
+        self._loop.call_soon_threadsafe(self._ended.set)
 
     def _take(self) -> list[_Job]:
         """Return all that waits, at least one job; nothing when the box is closing and the queue is empty."""

@@ -23,7 +23,6 @@ from typing import Any, Final, Self, TypeVar, Unpack
 
 import aiohttp
 
-from lgsp.domain import statements
 from lgsp.domain.directory import Directory
 from lgsp.domain.envelope import Manifest
 from lgsp.errors import Refusal, catalogue
@@ -96,6 +95,7 @@ class Client:
         self._box = box
         self._clock = around.clock
         self._broken: BaseException | None = None
+        self._is_over = False
         self._problem = ""
         self._ready = asyncio.Event()
         self._reopened = asyncio.Event()
@@ -107,7 +107,7 @@ class Client:
             url=settings.url,
             system=settings.system,
             http=http,
-            authorize=lambda welcome: _authorization(composer, settings.bus, welcome),
+            authorize=lambda welcome: composer.authorization(settings.bus, nonce=welcome.nonce, at=welcome.now),
             listener=self,
             chance=around.chance,
             pace=around.pace,
@@ -151,7 +151,7 @@ class Client:
         signer = read_private(settings.key)
         composer = Composer(system=settings.system, signer=signer, clock=around.clock, entropy=around.entropy)
         tls = trusting(settings.ca)
-        box = Box.open(settings.box, sign=lambda items: _signed_acks(composer, items))
+        box = Box.open(settings.box, sign=composer.acks)
         try:
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as http:
                 client = cls(settings, box=box, composer=composer, http=http, window=window, around=around)
@@ -269,24 +269,44 @@ class Client:
 
     # --- receiving ------------------------------------------------------------------------------------------------------------------
 
-    async def inbox(self) -> AsyncIterator[Message]:
-        """Yield each message that no `request` waits for, in order of arrival; it is delivered again until its effect is done."""
-        while (message := await self._receiver.arrivals.next()) is not None:
+    async def inbox(self, *, quiet: float | None = None) -> AsyncIterator[Message]:
+        """Yield each message that no `request` waits for, in order of arrival; it is delivered again until its effect is done.
+
+        Ends when the client does, and after `quiet` seconds in which nothing came.
+        """
+        while (message := await self._arrived(quiet)) is not None:
             yield message
         if self._broken is not None:
             raise self._broken
 
-    async def failures(self) -> AsyncIterator[Failure]:
-        """Yield each envelope that came to a bad end and was not acted on, those of earlier runs first."""
+    async def _arrived(self, within: float | None) -> Message | None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                return await self._receiver.arrivals.next()
+        return None
+
+    async def failures(self, *, quiet: float | None = None) -> AsyncIterator[Failure]:
+        """Yield each envelope that came to a bad end and was not acted on, those of earlier runs first.
+
+        Ends when the client does, and after `quiet` seconds in which nothing of the kind happened.
+        """
         shown: set[tuple[str, str]] = set()
-        while self._broken is None:
+        is_quiet = False
+        while not (is_quiet or self._is_over):
             self._sender.failed.clear()
             for outcome in outbox.unnoticed(self._box.reader):
                 if (outcome.env, outcome.to) not in shown:
                     shown.add((outcome.env, outcome.to))
                     yield Failure(outcome=outcome, act=self._acting)
-            await self._sender.failed.wait()
-        raise self._broken
+            is_quiet = not await self._something_failed(quiet)
+        if self._broken is not None:
+            raise self._broken
+
+    async def _something_failed(self, within: float | None) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                return await self._sender.failed.wait()
+        return False
 
     def put_back(self, message: Message, code: str, after: float | None = None) -> None:
         """Ask the bus to deliver a message again, in `after` seconds or when it thinks fit."""
@@ -414,6 +434,7 @@ class Client:
         if not running.cancelled() and running.exception() is not None:
             self._broken = running.exception()
             get_logger().error("task.failed", task="client", exc_info=self._broken)
+        self._is_over = True
         self._receiver.arrivals.close()
         self._sender.failed.set()
 
@@ -444,25 +465,6 @@ class Client:
         is_done = self._sender.backlog.empty and self._receiver.quiet
         if self._receiver.is_ending and (is_done or not self._stream.is_open.is_set()):
             self._quiet.set()
-
-
-def _authorization(composer: Composer, bus: str, welcome: Welcome) -> str:
-    """Sign the hello by the gateway's clock: its nonce makes it count once, and a clock that is off need not keep a system out."""
-    return statements.sign_auth(
-        signer=composer.signer,
-        iss=composer.system,
-        aud=bus,
-        method="GET",
-        path="/v1/stream",
-        body=b"",
-        at=welcome.now,
-        jti=welcome.nonce,
-    )
-
-
-def _signed_acks(composer: Composer, items: Sequence[bytes]) -> list[statements.Statement]:
-    head = statements.ack_head(system=composer.system, at=composer.clock.now())
-    return statements.sign_batch(items, head, typ=statements.ACK, signer=composer.signer)
 
 
 def _done(writing: Writing, work: Work) -> None:

@@ -1,18 +1,20 @@
-"""From what a program states to a signed letter: the manifest's attributes, the body's bytes, the reply's addressee and author.
+"""From what a program states to a signed letter: the manifest's attributes, the body's bytes, the reply's addressee and author; acks and hellos.
 
 Pure but for clock and chance, which are handed in. What a receiver would refuse at once is refused here, as `Refused`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Required, TypedDict
 
-from lgsp.domain import envelope, names, strictjson
+from lgsp.domain import envelope, names, statements, strictjson
 from lgsp.domain.directory import Directory
 from lgsp.domain.envelope import Manifest
 from lgsp.domain.keys import Signer
+from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.sdk.errors import Refused
@@ -110,6 +112,17 @@ class Composer:
             expires_in=timedelta(seconds=max(service.max_life, service.reply_within)),
         )
         return self.letter(names.reply_type(request.type), stated, directory)
+
+    def acks(self, items: Sequence[bytes]) -> list[Statement]:
+        """Sign at most 256 ack items under one signature."""
+        head = statements.ack_head(system=self.system, at=self.clock.now())
+        return statements.sign_batch(items, head, typ=statements.ACK, signer=self.signer)
+
+    def authorization(self, bus: str, *, nonce: str, at: datetime) -> str:
+        """Sign the hello by the gateway's clock: its nonce makes it count once, and a clock that is off need not keep a system out."""
+        return statements.sign_auth(
+            signer=self.signer, iss=self.system, aud=bus, method="GET", path="/v1/stream", body=b"", at=at, jti=nonce
+        )
 
     def _signed(self, attributes: dict[str, Any], body: object, *, key: str | None, until: datetime) -> Letter:
         chosen = {name: value for name, value in attributes.items() if value not in (None, "")}

@@ -7,6 +7,7 @@ process or another, is answered with the ack of that time.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -33,7 +34,9 @@ DIRECTORY_PAUSE: Final = 5.0
 """Seconds after which a delivery is asked for again whose directory could not be fetched."""
 AGAIN_FIRST: Final = 0.5
 AGAIN_LONGEST: Final = 30.0
-"""Seconds after which acks go out again that the bus could not write down; the pause doubles until it takes one."""
+"""Seconds after which acks and nacks go out again that the bus could not write down; the pause doubles until it takes an ack."""
+NACKS_KEPT: Final = 1024
+"""Nacks that are remembered for the case that the bus refuses them; it does not confirm those that it takes."""
 
 
 class Receiver:
@@ -61,6 +64,7 @@ class Receiver:
         self._expected: dict[str, list[asyncio.Future[Message]]] = {}
         self._unsettled: set[str] = set()
         self._refused: set[str] = set()
+        self._nacks: OrderedDict[str, bytes] = OrderedDict()
         self._repeating: asyncio.TimerHandle | None = None
         self._pause = AGAIN_FIRST
         self._credit: Gathering[int] = Gathering(self._give_credit)
@@ -71,6 +75,7 @@ class Receiver:
     def opened(self) -> None:
         """Repeat the acks that the bus has not confirmed, then allow deliveries."""
         self.stop()
+        self._nacks.clear()  # with the old stream its leases went back
         for env, statement in marks.unsettled(self._box.reader):
             self.acked(env, statement)
         for message in self._in_hand.values():
@@ -94,7 +99,7 @@ class Receiver:
         self._unsettled.discard(env)
 
     def refused(self, env: str) -> None:
-        """Have an ack sent again that the bus could not take just now: the delivery would wait for the end of its lease."""
+        """Have an ack or nack sent again that the bus could not take just now: the delivery would wait for the end of its lease."""
         self._refused.add(env)
         if self._repeating is None:
             self._repeating = asyncio.get_running_loop().call_later(self._pause, self._repeat)
@@ -106,9 +111,18 @@ class Receiver:
         for env, statement in marks.unsettled(self._box.reader):
             if env in refused:
                 self.acked(env, statement)
+        for env in refused & self._nacks.keys():
+            self._put(self._nacks[env])
+
+    def _nack(self, env: str, lease: str, code: str, after: float | None) -> None:
+        self._nacks[env] = frame = frames.nack(env, lease, code, after)
+        self._nacks.move_to_end(env)
+        if len(self._nacks) > NACKS_KEPT:
+            self._nacks.popitem(last=False)
+        self._put(frame)
 
     def stop(self) -> None:
-        """Repeat no ack that was refused; all go out when the next stream opens."""
+        """Repeat nothing that was refused; all acks go out when the next stream opens."""
         if self._repeating is not None:
             self._repeating.cancel()
         self._repeating, self._refused = None, set()
@@ -120,6 +134,7 @@ class Receiver:
 
     async def deliver(self, handed: Handed) -> None:
         """Take a delivery: answer it, refuse it or hand it to the program."""
+        self._nacks.pop(handed.env, None)
         held = self._in_hand.get(handed.env)
         if held is not None:
             held.lease = handed.lease
@@ -144,7 +159,7 @@ class Receiver:
         except ClientError:
             code, after = "unavailable", DIRECTORY_PAUSE
         get_logger().warning("client.refused", code=code, env=handed.env)
-        self._put(frames.nack(handed.env, handed.lease, code, after))
+        self._nack(handed.env, handed.lease, code, after)
         self._credit.add(handed.size)
         return None
 
@@ -286,7 +301,7 @@ class Receiver:
     def put_back(self, message: Message, code: str, after: float | None = None) -> None:
         """Ask the bus to deliver a message again, in `after` seconds or when it thinks fit."""
         if message.env in self._in_hand:
-            self._put(frames.nack(message.env, message.lease, code, after))
+            self._nack(message.env, message.lease, code, after)
         self._leave(message)
 
     def _leave(self, message: Message) -> None:

@@ -736,3 +736,14 @@ async def test_calls_in_progress_are_answered_before_the_listener_ends(world):
         assert (await waiting).members["items"] == []
         with pytest.raises(aiohttp.ClientConnectionError):
             await edge.call("GET", "/healthz")
+
+
+async def test_a_caller_that_sends_too_many_is_told_when_to_come_back(edge, world, monkeypatch):
+    monkeypatch.setattr(edge.bus.ingress.rates, "burst", 2)
+    monkeypatch.setattr(edge.bus.ingress.rates, "rate", 0.1)
+    answers = [await edge.post(world.envelope(number=number)) for number in (1, 2, 3)]
+    assert [answer.status for answer in answers] == [202, 202, 429]
+    problem = answers[2].members
+    assert problem["code"] == "rate_limited"
+    assert answers[2].headers["Retry-After"] == str(problem["retry_after"])
+    assert 0 < problem["retry_after"] <= 10

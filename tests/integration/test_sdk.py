@@ -107,6 +107,29 @@ async def test_an_ack_that_cannot_be_written_down_goes_out_again_over_the_same_s
     assert len(logged(events, "client.connected")) == 1
 
 
+async def test_a_message_that_is_put_back_while_the_bus_cannot_write_is_put_back_again(town, fisheries, monkeypatch):
+    commit, refused, attempts = town.bus.ledger.commit, [], []
+
+    async def full(operations, sign):
+        """Fail the first nack, as a disk does that is full for a moment."""
+        if not refused and any(isinstance(each, Move) and each.state == "waiting" for each in operations):
+            refused.append("unavailable")
+            raise Refusal("unavailable")
+        return await commit(operations, sign)
+
+    async def not_at_first(message):
+        attempts.append(message.attempt)
+        async with message.effect() as effect:
+            if len(attempts) == 1:
+                raise Retry(0.0)
+            effect.reply({"result": "match"})
+
+    monkeypatch.setattr(town.bus.ledger, "commit", full)
+    async with Client.open(town.settings("ndxp")) as ndxp, answering(ndxp, not_at_first), asyncio.timeout(15):
+        assert (await fisheries.request(VERIFY, **VERIFICATION)).body == {"result": "match"}
+    assert (refused, attempts) == (["unavailable"], [1, 2])
+
+
 async def test_a_rerun_under_a_key_sends_nothing_new_and_gives_the_same_reply_after_a_restart(town):
     async with Client.open(town.settings("ndxp")) as ndxp, answering(ndxp, match):
         async with Client.open(town.settings("fisheries")) as client:

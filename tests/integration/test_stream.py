@@ -328,10 +328,10 @@ async def test_answers_come_in_any_order(edge, world, monkeypatch):
     held = asyncio.Event()
     submit = Ingress.submit
 
-    async def slow_first(self, wire, *, peer):
+    async def slow_first(self, wire, *, peer, system):
         if wire == first:
             await held.wait()
-        return await submit(self, wire, peer=peer)
+        return await submit(self, wire, peer=peer, system=system)
 
     monkeypatch.setattr(Ingress, "submit", slow_first)
     async with edge.stream("fisheries") as stream:
@@ -506,7 +506,7 @@ async def test_a_fault_of_ours_refuses_one_frame_and_keeps_the_stream(edge, worl
 async def test_more_unanswered_sends_than_agreed_end_the_stream(world, monkeypatch):
     held = asyncio.Event()
 
-    async def slow(_self, _wire, *, peer):
+    async def slow(_self, _wire, *, peer, system):
         await held.wait()
         raise Refusal("unavailable", peer and "")
 
@@ -549,9 +549,9 @@ async def test_a_suspension_does_not_wait_for_what_is_unanswered(edge, world, mo
     held = asyncio.Event()
     submit = Ingress.submit
 
-    async def slow(self, wire, *, peer):
+    async def slow(self, wire, *, peer, system):
         await held.wait()
-        return await submit(self, wire, peer=peer)
+        return await submit(self, wire, peer=peer, system=system)
 
     monkeypatch.setattr(Ingress, "submit", slow)
     after = World.make(version=2, prev=world.directory.hash, changes={FISHERIES: {"status": "suspended"}})
@@ -568,9 +568,9 @@ async def test_a_drain_answers_what_is_under_way_and_says_when_to_come_back(edge
     held = asyncio.Event()
     submit = Ingress.submit
 
-    async def slow(self, wire, *, peer):
+    async def slow(self, wire, *, peer, system):
         await held.wait()
-        return await submit(self, wire, peer=peer)
+        return await submit(self, wire, peer=peer, system=system)
 
     monkeypatch.setattr(Ingress, "submit", slow)
     async with edge.stream("fisheries") as stream:

@@ -1,11 +1,13 @@
 """The order of the checks: where two things are wrong, the earlier step's code wins."""
 
+import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from lgsp.domain import admission, base64url, envelope, keys, strictjson
+from lgsp.domain.contracts import Contracts
 from lgsp.domain.envelope import Wire, format_time
 from lgsp.domain.limits import Limits
 from lgsp.testing.world import (
@@ -164,6 +166,12 @@ def test_a_reply_is_held_against_the_reply_s_schema():
         found = world.judge(world.reply(request, body=body), request=world.exchange(request))
         assert isinstance(found, admission.Refused)
         assert found.refusal.code == code
+
+
+def test_a_schema_whose_document_is_not_held_is_trouble_of_the_bus_and_no_crash():
+    found = dataclasses.replace(WORLD, contracts=Contracts({})).judge(forged())
+    assert isinstance(found, admission.Refused)
+    assert (found.refusal.code, found.refusal.entry.family) == ("schema_unusable", "operator")
 
 
 def test_persons_in_a_reply_are_found_by_the_reply_s_pointers():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from lgsp.domain import contracts, jws, records, strictjson
+from lgsp.domain import contracts, jws, records, strictjson, validation
 from lgsp.errors import Refusal
 from lgsp.testing.world import (
     BODY,
@@ -77,7 +77,7 @@ def test_a_refusal_names_what_is_missing_and_never_a_value():
     assert "099185000017" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["NGUYỄN THỊ ÁNH", "099185000017", "a b", "a/b", "x" * 65])
+@pytest.mark.parametrize("name", ["NGUYỄN THỊ ÁNH", "099185000017", "a b", "a/b", "x" * 65, "NguyenThiAnh"])
 def test_a_member_name_of_the_sender_s_own_invention_is_not_repeated(name):
     strict = held(additionalProperties={"type": "integer"})
     with pytest.raises(Refusal) as caught:
@@ -86,9 +86,24 @@ def test_a_member_name_of_the_sender_s_own_invention_is_not_repeated(name):
     assert name not in str(caught.value.problem())
 
 
-def test_a_schema_that_is_not_held_is_a_key_error():
-    with pytest.raises(KeyError):
-        HELD.check("urn:lgsp:schema:no:such:1.0.0", {})
+UNUSABLE = {
+    "no document": {},
+    "no JSON": {URN: b"{"},
+    "no schema": {URN: document(type="thing")},
+    "a reference to what is not held": {URN: document(**{"$ref": "urn:lgsp:schema:no:such:1.0.0"})},
+    "a rule that came after it": {URN: document(pattern="(?=a)a")},
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_schema_that_the_bus_cannot_use_is_refused_as_the_bus_s_own_trouble(name):
+    with pytest.raises(Refusal) as caught:
+        contracts.Contracts(UNUSABLE[name]).check(URN, {})
+    assert (caught.value.code, caught.value.entry.retryable) == ("schema_unusable", True)
+
+
+def test_a_document_that_is_broken_leaves_the_others_in_use():
+    contracts.Contracts({**DOCUMENTS, URN: b"{"}).check(VERIFY_SCHEMA, dict(BODY))
 
 
 HOSTILE = {
@@ -114,6 +129,64 @@ def test_a_hostile_body_is_refused_in_bounded_time(name):
     assert time.perf_counter() - started < 1.0
 
 
+GREEDY = {
+    "integers beyond 64 bits that must differ": ({"uniqueItems": True}, [10**20 + n for n in range(2_900)]),
+    "the same further in": ({"properties": {"a": {"uniqueItems": True}}}, {"a": [[10**20 + n] for n in range(2_600)]}),
+    "numbers that must differ": ({"uniqueItems": True}, [*range(11_000), 1]),
+    "objects that must differ": ({"uniqueItems": True}, [*({"a": n} for n in range(5_500)), {"a": 1}]),
+    "branches for each element": ({"anyOf": [{"items": {"type": "string"}}, {"items": {"type": "null"}}]}, [1] * 32_000),
+    "one branch for each element": ({"oneOf": [{"items": {"type": "string"}}, {"items": {"type": "null"}}]}, [1] * 32_000),
+    "elements that nothing evaluates": ({"contains": {"type": "integer"}, "unevaluatedItems": False}, [*[1] * 32_000, "a"]),
+    "members that nothing evaluates": ({"properties": {"a": {}}, "unevaluatedProperties": False}, {f"m{n}": 1 for n in range(6_000)}),
+    "a pattern that forks": ({"items": {"pattern": "^(a|aa)+$"}}, ["a" * 60 + "b"] * 900),
+    "a pattern that forks on members": ({"additionalProperties": False, "patternProperties": {"^(a+)+$": {}}}, {"a" * n + "b": 1 for n in range(330)}),
+    "numbers that are no multiple": ({"items": {"multipleOf": 0.07}}, [*[7 * 10**4_000] * 14, 1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GREEDY)
+def test_no_keyword_takes_long_over_a_hostile_body(name):
+    members, body = GREEDY[name]
+    assert len(strictjson.compact(body)) < 66 * 1024
+    greedy = held(**members)
+    with pytest.raises(Refusal) as caught:
+        greedy.check(URN, body)
+    started = time.perf_counter()
+    with pytest.raises(Refusal) as caught:
+        greedy.check(URN, body)
+    assert caught.value.code == "schema"
+    assert time.perf_counter() - started < 0.5
+
+
+def test_an_integer_beyond_64_bits_is_shown_where_elements_must_differ():
+    strict = held(properties={"list": {"uniqueItems": True}}, additionalProperties=True)
+    strict.check(URN, {"list": [2**63 - 1, -(2**63)]})
+    for body, pointer in (({"list": [1, [2**63]]}, "/list/1/0"), ({"mine": 2**63}, "/*")):
+        with pytest.raises(Refusal) as caught:
+            strict.check(URN, body)
+        assert (caught.value.pointer, caught.value.detail) == (pointer, "an integer beyond 64 bits")
+
+
+def test_what_no_strict_reader_lets_through_is_refused_and_crashes_nothing():
+    for value in ("\ud800", {"\ud800": 1}, b"bytes", {1: 2}):
+        with pytest.raises(Refusal) as caught:
+            held(type=["string", "object"], propertyNames={"maxLength": 9}).check(URN, value)
+        assert caught.value.code == "schema"
+
+
+def test_every_problem_of_a_body_is_told_to_those_who_ask():
+    assert sorted(HELD.problems(VERIFY_SCHEMA, {**BODY, "birthDate": "x", "phone": "1"})) == [
+        ("", "breaks 'additionalProperties'"),
+        ("/birthDate", "breaks 'anyOf'"),
+    ]
+
+
+def test_a_member_that_a_schema_forbids_is_named_in_words():
+    with pytest.raises(Refusal) as caught:
+        HELD.check(VERIFY_REPLY_SCHEMA, {"result": "match", "fields": ["fullName"]})
+    assert (caught.value.pointer, caught.value.detail) == ("/fields", "must not be there")
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.0, 1.0, -2.0, 0.5]) | st.sampled_from(["", "a", "1"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
@@ -125,14 +198,14 @@ VALUES = st.recursive(
 @given(st.lists(VALUES, max_size=5))
 def test_elements_that_must_differ_are_compared_as_the_library_does(values):
     schema = {"uniqueItems": True}
-    assert contracts.Validator(schema).is_valid(values) is Draft202012Validator(schema).is_valid(values)
+    assert validation.Validator(schema).is_valid(values) is Draft202012Validator(schema).is_valid(values)
 
 
 def test_unique_items_asks_lists_alone_and_only_where_it_is_wanted():
-    assert contracts.Validator({"uniqueItems": True}).is_valid("aa")
-    assert contracts.Validator({"uniqueItems": False}).is_valid([1, 1])
-    assert not contracts.Validator({"uniqueItems": True}).is_valid([1, 1.0])
-    assert contracts.Validator({"uniqueItems": True}).is_valid([1, True])
+    assert validation.Validator({"uniqueItems": True}).is_valid("aa")
+    assert validation.Validator({"uniqueItems": False}).is_valid([1, 1])
+    assert not validation.Validator({"uniqueItems": True}).is_valid([1, 1.0])
+    assert validation.Validator({"uniqueItems": True}).is_valid([1, True])
 
 
 def test_a_document_is_checked_before_it_is_published():
@@ -160,6 +233,73 @@ BAD_DOCUMENTS = {
     "a reference to a file": document(allOf=[{"$ref": "file:///etc/passwd"}]),
     "a reference to nowhere in itself": document(properties={"a": {"$ref": "#/$defs/none"}}),
 }
+
+
+OTHER = "urn:lgsp:schema:tests:other:1.0.0"
+THIRD = "urn:lgsp:schema:tests:third:1.0.0"
+STRING = {"type": "string"}
+OUTSIDE = {
+    "a keyword of another draft": ({"dependencies": {"a": ["b"]}}, "'dependencies'"),
+    "a slip of the pen": ({"maxlength": 3}, "'maxlength'"),
+    "a dynamic reference": ({"$dynamicRef": "#a", "$defs": {"a": {"$dynamicAnchor": "a"}}}, "'$dynamicRef'"),
+    "an id within": ({"items": {"$id": "urn:x:y"}}, "'$id'"),
+    "a draft within": ({"items": {"$schema": "http://json-schema.org/draft-07/schema#"}}, "'$schema'"),
+    "another draft": ({"$schema": "http://json-schema.org/draft-07/schema#"}, "'$schema'"),
+    "look-ahead": ({"pattern": "^(?!a)"}, "pattern"),
+    "look-behind": ({"pattern": "(?<=a)b"}, "pattern"),
+    "a back reference": ({"pattern": r"(a)\1"}, "pattern"),
+    "an inline flag": ({"pattern": "(?i)a"}, "pattern"),
+    "a word boundary": ({"pattern": r"\ba"}, "pattern"),
+    "an end of Python's": ({"pattern": r"a\Z"}, "pattern"),
+    "an escaped dollar before a look-ahead": ({"pattern": r"a\$(?!\n)"}, "pattern"),
+    "a pattern that grows without bound": ({"pattern": "(x{1000}){1000}"}, "pattern"),
+    "look-ahead in the name of a member": ({"patternProperties": {"(?=a)a": {}}}, "pattern"),
+    "a number too wide": ({"maximum": 2**53 + 1}, "'maximum'"),
+    "a number too wide within": ({"items": {"enum": [{"a": [1e300]}]}}, "'enum'"),
+    "a reference to all of itself": ({"items": {"$ref": URN}}, "leads back"),
+    "a reference to its beginning": ({"items": {"$ref": "#"}}, "neither"),
+    "a reference by a path": ({"items": STRING, "not": {"$ref": "#/items"}}, "neither"),
+    "a reference that goes round": ({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}, "leads back"),
+    "a reference that doubles and doubles": (
+        {"$defs": {f"a{n}": {"anyOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(16)} | {"a16": STRING}}, "parts"),
+    "a long chain of references": ({"$defs": {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(900)} | {"a900": STRING}}, "deeper"),
+    "a reference to what goes round": ({"$ref": OTHER}, "leads back"),
+    "a reference to what is no schema": ({"$ref": THIRD}, "not a JSON Schema"),
+}  # fmt: skip
+NEIGHBOURS = {OTHER: document(**{"$id": OTHER, "$ref": URN}), THIRD: document(**{"$id": THIRD, "properties": 5})}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_document_outside_the_dialect_is_refused_with_what_it_is(name):
+    members, words = OUTSIDE[name]
+    with pytest.raises(Refusal) as caught:
+        contracts.check_document(URN, document(**members), NEIGHBOURS)
+    assert caught.value.code == "directory_invalid"
+    assert words in caught.value.detail
+
+
+INSIDE = [
+    {"x-title-vi": "Tên", "pattern": r"^\p{Lu}[\p{L} ]{0,99}$"},
+    {"pattern": r"^[0-9]{12}$(?!\n)", "$comment": "the end that Python needs"},
+    {"maximum": 2**53, "const": -(2**53), "enum": [0.1]},
+    {"$defs": {"a": STRING, "b": True}, "items": {"$ref": "#/$defs/a"}, "contains": {"$ref": "#/$defs/b"}},
+    {"$ref": "urn:lgsp:schema:tests:fourth:1.0.0#/$defs/a"},
+    {"examples": [{"maxlength": 2**70}], "default": {"$ref": 1}},
+]
+
+
+@pytest.mark.parametrize("members", INSIDE)
+def test_a_document_within_the_dialect_is_taken(members):
+    fourth = "urn:lgsp:schema:tests:fourth:1.0.0"
+    data = document(**members)
+    assert contracts.check_document(URN, data, {fourth: document(**{"$id": fourth, "$defs": {"a": STRING}})})
+
+
+def test_a_name_may_be_described_by_classes_of_letters():
+    names = held(pattern=r"^\p{Lu}[\p{L} ]*$")
+    names.check(URN, "Nguyễn Thị Ánh")
+    with pytest.raises(Refusal):
+        names.check(URN, "Nguyễn 2")
 
 
 @pytest.mark.parametrize("name", BAD_DOCUMENTS)

@@ -1,0 +1,95 @@
+"""Fairness between senders: whoever sends little waits for little, however much others send.
+
+Places are given round robin over those who wait, so that a flood stands in its own queue; a rate bounds what one sender may ask for in the long
+run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+SENDERS_KEPT: Final = 10_000
+"""Senders whose rate is remembered; those who have rested are forgotten first."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Turns:
+    """A number of places for which senders queue, each in a queue of its own; for one event loop."""
+
+    places: int
+    _queues: OrderedDict[str, deque[asyncio.Future[None]]] = field(default_factory=OrderedDict)
+
+    @asynccontextmanager
+    async def turn(self, sender: str) -> AsyncIterator[None]:
+        """Hold a place while the block runs; of those who wait, one of each sender goes before a second of any."""
+        await self._enter(sender)
+        try:
+            yield
+        finally:
+            self._leave()
+
+    async def _enter(self, sender: str) -> None:
+        if self.places > 0:
+            self.places -= 1
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(sender, deque()).append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self._leave()  # it was given the place in the same moment
+            raise
+
+    def _leave(self) -> None:
+        """Give the place to the next sender in turn, or free it."""
+        while self._queues:
+            sender, queue = self._queues.popitem(last=False)
+            place = queue.popleft()
+            if queue:
+                self._queues[sender] = queue
+            if not place.done():
+                place.set_result(None)
+                return
+        self.places += 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Rates:
+    """A token bucket per sender: `burst` at once, `rate` per second in the long run. `now` gives seconds that never go back."""
+
+    rate: float
+    burst: int
+    now: Callable[[], float]
+    _empty_until: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    """When each sender's bucket is full again, had it nothing more to send."""
+
+    def delay(self, sender: str) -> float:
+        """Take a token that may not be there yet, and return in how many seconds it is."""
+        now = self.now()
+        full = max(self._empty_until.pop(sender, now), now) + 1 / self.rate
+        self._keep(sender, full, now)
+        return max(full - now - self.burst / self.rate, 0.0)
+
+    def take(self, sender: str) -> float:
+        """Take a token and return 0, or take none and return in how many seconds to ask again."""
+        now = self.now()
+        full = max(self._empty_until.get(sender, now), now) + 1 / self.rate
+        wait = full - now - self.burst / self.rate
+        if wait > 0:
+            return wait
+        self._empty_until.pop(sender, None)
+        self._keep(sender, full, now)
+        return 0.0
+
+    def _keep(self, sender: str, full: float, now: float) -> None:
+        self._empty_until[sender] = full
+        while self._empty_until and (
+            len(self._empty_until) > SENDERS_KEPT or next(iter(self._empty_until.values())) <= now
+        ):
+            self._empty_until.popitem(last=False)
