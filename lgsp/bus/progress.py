@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from lgsp.bus.moves import Step
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
-from lgsp.domain.exchange import OUTCOMES, Delivery, Exchange
+from lgsp.domain.exchange import OUTCOMES, Delivery, Exchange, State
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.inboxes import Inboxes
@@ -63,12 +64,12 @@ class Progress:
             found += await self.inboxes.outcomes(source, limit)
         return sorted(found, key=lambda delivery: delivery.order)[:limit]
 
-    async def seen(self, system: str, *, env: str, to: str) -> None:
-        """Note that the sender has seen an outcome; refuse as `not_found` what it never sent."""
+    async def seen(self, system: str, *, env: str, to: str, state: State | Literal[""] = "") -> None:
+        """Note that the sender has seen an outcome in this state, "" for any; refuse as `not_found` what it never sent."""
         held = (await self.inboxes.held(to, [env])).get(env)
         if held is None or held.source not in self._speaks_for(system):
             raise Refusal("not_found")
-        await self.sequencer.submit(Seen(env=env, to=to, source=held.source))
+        await self.sequencer.submit(Seen(env=env, to=to, source=held.source, state=state))
 
     async def history(self, system: str, env: str) -> tuple[Exchange, list[Delivery]]:
         """Return an exchange with all its deliveries to its sender or a receiver; refuse as `not_found` for anyone else."""

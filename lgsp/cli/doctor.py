@@ -267,7 +267,8 @@ def _clock(kept: Kept) -> Finding:
 
 
 async def _checkpoint(settings: Settings, kept: Kept) -> Finding:
-    size, note = await kept.store.size(), await kept.store.checkpoint()
+    note = await kept.store.checkpoint()
+    size = await kept.store.size()  # after the note: a gateway that runs goes on writing and signing
     trust = DataFolder(root=settings.data).trust
     try:
         covered = checkpoint.open_checkpoint(note, read_trust(trust).log).size if note else 0

@@ -92,9 +92,11 @@ class _Audit:
         )
 
     async def check(self) -> None:
+        # In this order: a gateway that runs goes on writing and signing, and what was signed is never beyond what is read after it.
+        note = await self.store.checkpoint()
         self.size = await self.store.size()
         await self._check_directories()
-        root = self._open_checkpoint(await self.store.checkpoint())
+        root = self._open_checkpoint(note)
         async for index, entry, leaf in self._entries():
             self._check_hash(index, entry, leaf)
             await self._check_entry(index, _members(index, entry), leaf)

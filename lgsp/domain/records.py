@@ -37,6 +37,9 @@ def _calendar_day(value: object) -> object:
     return date.fromisoformat(value)
 
 
+BODY_MOST: Final = 16 * 1024 * 1024
+"""Bytes of the largest body that a service may allow."""
+
 Day = Annotated[date, BeforeValidator(_calendar_day)]
 AgencyUrn = Annotated[str, _full(names.AGENCY_FORM.pattern)]
 SystemUrn = Annotated[str, _full(names.SYSTEM_FORM.pattern)]
@@ -161,7 +164,7 @@ class ServiceRecord(Record):
     max_life: Annotated[int, Field(ge=1, le=366 * 86_400)] = 86_400
     requires: tuple[Required, ...] = ()
     lane: Lane = "request"
-    max_body: Annotated[int, Field(ge=1, le=16 * 1024 * 1024)] = 64 * 1024
+    max_body: Annotated[int, Field(ge=1, le=BODY_MOST)] = 64 * 1024
     subjects: tuple[Subject, ...] = ()
     reply_subjects: tuple[Subject, ...] = ()
 

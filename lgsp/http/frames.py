@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from lgsp.bus.inbox import Handover
 from lgsp.domain import base64url, names, statements, strictjson
 from lgsp.domain.envelope import CODE_FORM, HASH_FORM, Wire, format_time
-from lgsp.domain.exchange import Delivery
+from lgsp.domain.exchange import OUTCOMES, Delivery, State
 from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 
@@ -58,10 +58,11 @@ class Extension:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """An outcome that the sender has made its own."""
+    """An outcome that the sender has made its own, in the state that it was shown; "" where the sender does not say."""
 
     env: str
     to: str
+    state: State | Literal[""]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,11 @@ def read_sighting(frame: dict[str, Any]) -> Sighting:
     to = frame.get("to")
     if not isinstance(to, str) or not names.is_system(to):
         raise Refusal("bad_request", "a receiver is a system's URN", pointer="/to")
-    return Sighting(env=_env(frame), to=to)
+    state = frame.get("state", "")
+    found = next((each for each in OUTCOMES if each == state), None)
+    if found is None and state != "":
+        raise Refusal("bad_request", "an outcome is acked, rejected, parked or expired", pointer="/state")
+    return Sighting(env=_env(frame), to=to, state=found or "")
 
 
 def _env(frame: dict[str, Any]) -> str:

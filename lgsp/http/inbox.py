@@ -126,7 +126,7 @@ async def _settle_extension(bus: Bus, system: str, value: object) -> Result:
 
 async def _settle_sighting(bus: Bus, system: str, value: object) -> Result:
     sighting = frames.read_sighting(_object(value))
-    await bus.progress.seen(system, env=sighting.env, to=sighting.to)
+    await bus.progress.seen(system, env=sighting.env, to=sighting.to, state=sighting.state)
     return {"env": sighting.env, "to": sighting.to}
 
 

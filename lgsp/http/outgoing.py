@@ -26,13 +26,15 @@ class Outgoing:
     def __init__(
         self, transport: asyncio.Transport, writer: AbstractStreamWriter, *, most: int, overflow: Callable[[], None]
     ) -> None:
-        """Write to `transport`, paced by `writer`; call `overflow` when more than `most` bytes wait."""
+        """Write to `transport`, paced by `writer`; call `overflow` when more than `most` bytes wait beside one larger frame."""
         self._transport = transport
         self._writer = writer
         self._most = most
         self._overflow = overflow
         self._waiting: deque[bytes] = deque()
         self._unsent = 0
+        self._largest = 0
+        """Bytes of the largest frame above `most` since all had been sent: a large body alone is no sign of a slow reader."""
         self._bell = asyncio.Event()
         self._sent = asyncio.Event()
         self._finished = False
@@ -43,10 +45,12 @@ class Outgoing:
             return
         framed = _framed(text.encode())
         self._waiting.append(framed)
+        if len(framed) > self._most:
+            self._largest = max(self._largest, len(framed))
         self._unsent += len(framed)
         self._bell.set()
         self._sent.clear()
-        if self._unsent > self._most:
+        if self._unsent - self._largest > self._most:
             self._overflow()
 
     def finish(self, text: str) -> None:
@@ -63,6 +67,7 @@ class Outgoing:
         """Write until cancelled; raise `ConnectionError` when the other end is gone."""
         while True:
             if not self._waiting:
+                self._largest = 0
                 self._sent.set()
                 self._bell.clear()
                 await self._bell.wait()

@@ -25,6 +25,7 @@ from lgsp.domain.exchange import Delivery
 from lgsp.domain.statements import Statement
 from lgsp.errors import Language, Refusal
 from lgsp.http import frames
+from lgsp.http.leavings import Leavings
 from lgsp.http.metrics import Metrics
 from lgsp.http.outgoing import Outgoing
 from lgsp.http.problems import problem_text
@@ -37,7 +38,7 @@ GONE: Final = "gone"
 LOST: Final = "lost"
 """The connection broke, or nothing was heard for too long."""
 ORDERLY: Final = frozenset({GONE, "drain", "suspended"})
-"""Ends that say nothing against the deliveries in flight."""
+"""Ends that say nothing against the deliveries in flight; when the client ends so over one delivery time after time, see `leavings`."""
 PATIENT: Final = frozenset({"drain", "slow_reader"})
 """Ends whose last frames may take `drain_seconds`."""
 
@@ -54,6 +55,7 @@ class Surroundings:
     bus: Bus
     settings: HttpLimits
     metrics: Metrics
+    leavings: Leavings
     language: Language
     peer: str
 
@@ -69,9 +71,16 @@ class Session:
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._running: set[asyncio.Task[None]] = set()
         self._unanswered = 0
-        self._outstanding = 0
+        self._outstanding: set[str] = set()
+        """Env hashes of what was handed over and is neither settled nor put back."""
         self._problem = ""
-        self._telling = Telling(around.bus.progress, caller.urn, self._tell_outcome, page=around.settings.outcome_items)
+        self._telling = Telling(
+            around.bus.progress,
+            caller.urn,
+            self._tell_outcome,
+            page=around.settings.outcome_items,
+            look_again=around.settings.outcomes_again_seconds,
+        )
         self._takes: dict[str, Callable[[dict[str, Any]], None]] = {
             "send": self._take_send,
             "credit": self._take_credit,
@@ -90,7 +99,7 @@ class Session:
     def hand_over(self, handover: Handover) -> None:
         """Put a delivery on its way; one that comes after the end goes back when the stream is detached."""
         if not self._ended.done():
-            self._outstanding += 1
+            self._outstanding.add(handover.env)
             self._outgoing.put(frames.deliver(handover, self._bus.clock.now()))
 
     def outcome(self, delivery: Delivery) -> None:
@@ -125,8 +134,8 @@ class Session:
                 reason = await self._serve(ws, close)
         finally:
             forget()
-            await self._detach(orderly=reason in ORDERLY)
-            get_logger().info("stream.closed", system=self.system, reason=reason, outstanding=self._outstanding)
+            await self._detach(orderly=self._is_orderly(reason))
+            get_logger().info("stream.closed", system=self.system, reason=reason, outstanding=len(self._outstanding))
 
     async def _serve(self, ws: Socket, close: Close) -> str:
         """Run what the stream consists of until it is closed; what is still being committed then is awaited by the caller's group."""
@@ -175,6 +184,11 @@ class Session:
         with suppress(TimeoutError):  # it does not read; the connection is cut by the caller
             async with asyncio.timeout(limit):
                 await self._outgoing.flush()
+
+    def _is_orderly(self, reason: str) -> bool:
+        if reason == GONE:
+            return not self._around.leavings.left(self.system, self._outstanding)
+        return reason in ORDERLY
 
     async def _detach(self, *, orderly: bool) -> None:
         try:
@@ -329,14 +343,15 @@ class Session:
         started = clock()
         env = await self._bus.settlement.acknowledge(self.system, statement)
         self._around.metrics.observe("settle", clock() - started)
-        self._outstanding -= 1
+        self._outstanding.discard(env)
+        self._around.leavings.settled(self.system, env)
         return frames.settled(env)
 
     async def _put_back(self, nack: frames.Nack) -> str:
         await self._bus.settlement.put_back(
             self.system, env=nack.env, lease=nack.lease, code=nack.code, retry_after=nack.retry_after
         )
-        self._outstanding -= 1
+        self._outstanding.discard(nack.env)
         return ""
 
     async def _extend(self, asked: frames.Extension) -> str:
@@ -344,5 +359,5 @@ class Session:
         return ""
 
     async def _see(self, sighting: frames.Sighting) -> str:
-        await self._telling.see(sighting.env, sighting.to)
+        await self._telling.see(sighting)
         return ""

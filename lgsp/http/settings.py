@@ -21,6 +21,8 @@ class HttpLimits:
     """Deliveries in one answer of the inbox."""
     outcome_items: int = 256
     """Outcomes in one answer, and in one page on a stream."""
+    outcomes_again_seconds: float = 5.0
+    """After which a stream that was told all it may hold looks whether some of it was seen another way."""
     entry_items: int = 1_000
     """Log entries in one answer."""
     batch_items: int = 256

@@ -75,6 +75,7 @@ def _surroundings(request: web.Request) -> Surroundings:
         bus=request.app[BUS],
         settings=request.app[SETTINGS],
         metrics=request.app[METRICS],
+        leavings=request.app[STREAMS].leavings,
         language=language_of(request.headers.get("Accept-Language", "")),
         peer=peer_of(request),
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from lgsp.errors import Refusal
+from lgsp.http.leavings import Leavings
 from lgsp.http.metrics import Metrics
 from lgsp.http.settings import HttpLimits
 
@@ -24,6 +25,7 @@ class Streams:
     """Counts streams and ends them all."""
 
     def __init__(self, settings: HttpLimits, metrics: Metrics) -> None:
+        self.leavings = Leavings()
         self._settings = settings
         self._metrics = metrics
         self._open: set[Endable] = set()

@@ -97,11 +97,13 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The sender has seen what became of a delivery; lost as `moved` when there is no such delivery of `source`."""
+    """The sender has seen what became of a delivery; lost as `moved` when there is no such delivery of `source`, or none in `state`."""
 
     env: str
     to: str
     source: str
+    state: State | Literal[""] = ""
+    """The state that the sender was shown; "" for whatever it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,7 +93,8 @@ class Backlog:
         self._pump()
 
     def _pump(self) -> None:
-        while len(self._unanswered) < self._room and (self._ready or self._reload()):
+        # One that waits to be tried again is held in memory: with many of them the rest stays in the outbox.
+        while len(self._unanswered) < self._room and len(self._paused) < IN_MEMORY and (self._ready or self._reload()):
             outgoing = self._ready.popleft()
             self._unanswered[outgoing.seq] = outgoing
             self._transmit(outgoing)

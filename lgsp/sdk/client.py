@@ -49,6 +49,7 @@ from lgsp.sdk.trust import Trust
 T = TypeVar("T")
 KEPT: Final = timedelta(days=31)
 """How long rows outlive the expiry of their envelope: as long as the bus keeps the exchange, and a day."""
+FORGETS_EVERY: Final = 6 * 3600.0
 LEASES_LOOKED_AT: Final = 30.0
 DIRECTORY_PAUSE: Final = 2.0
 
@@ -62,6 +63,8 @@ class Surroundings:
     chance: Callable[[], float] = random.random
     """Numbers in 0..1 that spread the moments of connecting again."""
     pace: Pace = field(default_factory=Pace)
+    forget_every: float = FORGETS_EVERY
+    """Seconds after which the box is rid of what is long over, and again after as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,7 @@ class Client:
         self.settings = settings
         self._box = box
         self._clock = around.clock
+        self._forget_every = around.forget_every
         self._broken: BaseException | None = None
         self._is_over = False
         self._problem = ""
@@ -260,7 +264,7 @@ class Client:
         """Raise what is known to have gone wrong with an envelope; whoever is told this way need not be told again."""
         found = outbox.outcome_of(self._box.reader, identifier)
         if found is not None and found.state != "acked":
-            self._box.post(lambda writing: outbox.notice(writing, found.env, found.to))
+            self._box.post(lambda writing: outbox.notice(writing, found))
             raise Refused(found.code or found.state, pointer=found.pointer)
 
     def _unknown(self, sent: Sent) -> Unreachable | OutcomeUnknown:
@@ -297,7 +301,7 @@ class Client:
             for outcome in outbox.unnoticed(self._box.reader):
                 if (outcome.env, outcome.to) not in shown:
                     shown.add((outcome.env, outcome.to))
-                    yield Failure(outcome=outcome, act=self._acting)
+                    yield Failure(outcome=outcome, act=lambda outcome: self._acting(outcome, shown))
             is_quiet = not await self._something_failed(quiet)
         if self._broken is not None:
             raise self._broken
@@ -317,10 +321,11 @@ class Client:
         self._receiver.shelve(message)
 
     @asynccontextmanager
-    async def _acting(self, outcome: Outcome) -> AsyncIterator[Work]:
+    async def _acting(self, outcome: Outcome, shown: set[tuple[str, str]]) -> AsyncIterator[Work]:
         work = Work(compose=self._compose)
         yield work
         await self._box.write(lambda writing: _acted(writing, outcome, work))
+        shown.discard((outcome.env, outcome.to))  # what was parked may be replayed, and come to another end
 
     # --- the program's own tables ---------------------------------------------------------------------------------------------------
 
@@ -403,6 +408,7 @@ class Client:
             tasks.create_task(self._stream.run())
             tasks.create_task(self._follow())
             tasks.create_task(self._keep_leases())
+            tasks.create_task(self._keep_forgetting())
 
     def _forget(self, writing: Writing) -> None:
         before = self._clock.now() - KEPT
@@ -428,6 +434,12 @@ class Client:
         while True:
             await asyncio.sleep(LEASES_LOOKED_AT)
             self._receiver.extend()
+
+    async def _keep_forgetting(self) -> None:
+        """Keep the box of a program that runs for months from growing for as long."""
+        while True:
+            await asyncio.sleep(self._forget_every)
+            self._box.post(self._forget)
 
     def _stopped(self, running: asyncio.Task[None]) -> None:
         """Wake everybody who waits when the client cannot go on."""
@@ -476,5 +488,5 @@ def _done(writing: Writing, work: Work) -> None:
 
 
 def _acted(writing: Writing, outcome: Outcome, work: Work) -> None:
-    outbox.notice(writing, outcome.env, outcome.to)
+    outbox.notice(writing, outcome)
     _done(writing, work)

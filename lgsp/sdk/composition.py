@@ -24,6 +24,8 @@ LIFE_UNTOLD: Final = timedelta(hours=1)
 """Life of an envelope whose service this system has not seen in a directory yet."""
 LONGEST_LIFE: Final = timedelta(days=1)
 """Life of a request or event for which the sender states none, where its service allows more."""
+LONGEST_REPLY: Final = timedelta(days=366)
+"""How long an answer may take where this system has not seen the service yet: the most that a service may state."""
 
 
 class Stated(TypedDict, total=False):
@@ -85,7 +87,9 @@ class Composer:
             "dataschema": stated["schema"],
             "dataclassification": stated.get("classification"),
         } | {name: stated.get(name) for name in COPIED}
-        return self._signed(attributes, stated["body"], key=stated.get("key"), until=now + life)
+        return self._signed(
+            attributes, stated["body"], key=stated.get("key"), until=now + life + _reply_within(directory, type_)
+        )
 
     def reply(
         self,
@@ -170,3 +174,11 @@ def author(directory: Directory, system: str, request: Manifest) -> str:
 def _life(directory: Directory, type_: str) -> timedelta:
     service = directory.services.get(names.request_type(type_))
     return min(timedelta(seconds=service.max_life), LONGEST_LIFE) if service is not None else LIFE_UNTOLD
+
+
+def _reply_within(directory: Directory, type_: str) -> timedelta:
+    """Return how long after its delivery an envelope may still be answered, and so has to be remembered."""
+    if names.is_reply_type(type_):
+        return timedelta(0)
+    service = directory.services.get(type_)
+    return timedelta(seconds=service.reply_within) if service is not None else LONGEST_REPLY

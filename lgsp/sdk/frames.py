@@ -97,9 +97,9 @@ def extend(env: str, lease: str) -> bytes:
     return strictjson.compact({"op": "extend", "env": env, "lease": lease})
 
 
-def seen(env: str, to: str) -> bytes:
-    """Return the frame that says an outcome is stored."""
-    return strictjson.compact({"op": "seen", "env": env, "to": to})
+def seen(env: str, to: str, state: str) -> bytes:
+    """Return the frame that says an outcome is stored, as it was told: what has become of it since is to be told again."""
+    return strictjson.compact({"op": "seen", "env": env, "to": to, "state": state})
 
 
 PING: Final = b'{"op":"ping"}'

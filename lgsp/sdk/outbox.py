@@ -33,6 +33,7 @@ class Letter:
     compact: bytes
     body: bytes
     until: datetime
+    """When it is delivered no more and its answer awaited no longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +108,12 @@ def _tell(writing: Writing, outcome: Outcome) -> None:
     )
 
 
-def notice(writing: Writing, env: str, to: str) -> None:
-    """Remember that the adapter has acted on an outcome."""
-    writing.connection.execute("UPDATE lgsp_outcomes SET noticed = 1 WHERE env = ? AND receiver = ?", (env, to))
+def notice(writing: Writing, outcome: Outcome) -> None:
+    """Remember that the adapter has acted on an outcome; another one that came meanwhile is still to be shown."""
+    writing.connection.execute(
+        "UPDATE lgsp_outcomes SET noticed = 1 WHERE env = ? AND receiver = ? AND state = ?",
+        (outcome.env, outcome.to, outcome.state),
+    )
 
 
 def queued_after(reader: sqlite3.Connection, seq: int, limit: int) -> list[Outgoing]:
@@ -189,7 +193,7 @@ def _outcomes(reader: sqlite3.Connection, where: str, *values: str) -> list[Outc
 
 
 def forget(writing: Writing, before: datetime) -> None:
-    """Drop what expired before a moment and is no longer on its way."""
+    """Drop what was over before a moment, any answer included, and is no longer on its way."""
     moment = (before.timestamp(),)
     gone = "SELECT env FROM lgsp_outbox WHERE until < ? AND state <> 'queued'"
     writing.connection.execute(f"DELETE FROM lgsp_outcomes WHERE env IN ({gone})", moment)  # noqa: S608 - the text above

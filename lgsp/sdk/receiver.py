@@ -273,7 +273,7 @@ class Receiver:
                 effect.refuse(rejection)
                 await self._settle(message, effect)
         except (Retry, NotReady) as pause:
-            if outside:
+            if outside and not message.uncertain:  # whether an earlier effect took place is no clearer than before
                 await self._box.write(lambda writing: marks.withdraw(writing, message.env))
             self.put_back(message, pause.code, pause.after)
         except asyncio.CancelledError:

@@ -166,7 +166,9 @@ class Sender:
         """Take what became of an envelope; an ack that does not verify is told to the operator and not taken."""
         found = outbox.by_env(self._box.reader, became.env)
         if found is None:
-            self._put(frames.seen(became.env, became.to))  # of a box that is no more: nobody else will say so
+            self._put(
+                frames.seen(became.env, became.to, became.state)
+            )  # of a box that is no more: nobody else will say so
             return
         try:
             self._outcomes.add(await self._checked(became, *found))
@@ -197,7 +199,7 @@ class Sender:
     def _store_outcomes(self, outcomes: list[Outcome]) -> None:
         def done(_: None) -> None:
             for outcome in outcomes:
-                self._put(frames.seen(outcome.env, outcome.to))
+                self._put(frames.seen(outcome.env, outcome.to, outcome.state))
                 self._tell(outcome, told=False)
 
         self._box.post(lambda writing: outbox.settled(writing, outcomes), done=done)
@@ -209,7 +211,7 @@ class Sender:
             return
         error = Refused(outcome.code or outcome.state, pointer=outcome.pointer)
         if self._fail_expected(outcome.id, error) or told:
-            self._box.post(lambda writing: outbox.notice(writing, outcome.env, outcome.to))
+            self._box.post(lambda writing: outbox.notice(writing, outcome))
         else:
             self.failed.set()
 

@@ -16,12 +16,15 @@ from typing import Any, Final, Protocol
 import aiohttp
 
 from lgsp.domain.limits import LIMITS
+from lgsp.domain.records import BODY_MOST
 from lgsp.logs import get_logger
 from lgsp.sdk import frames
 from lgsp.sdk.frames import Welcome
 
 SUBPROTOCOL: Final = "lgsp.v1"
 PATH: Final = "/v1/stream"
+LARGEST_FRAME: Final = LIMITS.frame_bytes + (BODY_MOST + 2) // 3 * 4
+"""Bytes of the largest frame that a gateway has reason to send: the largest body that a service may allow, in base64url, with room."""
 FRAMES_PER_TURN: Final = 64
 """Frames read before others on the loop get their turn."""
 
@@ -111,7 +114,7 @@ class Stream:
         try:
             async with asyncio.timeout(self._pace.connect):
                 socket = await self._http.ws_connect(
-                    self._url + PATH, protocols=(SUBPROTOCOL,), max_msg_size=4 * LIMITS.frame_bytes
+                    self._url + PATH, protocols=(SUBPROTOCOL,), max_msg_size=LARGEST_FRAME
                 )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self.last_problem = type(error).__name__

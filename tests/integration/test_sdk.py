@@ -16,11 +16,12 @@ from lgsp.errors import Refusal
 from lgsp.http.server import serve
 from lgsp.machine import SystemClock
 from lgsp.ports.ledger import Move
-from lgsp.sdk import Client, OutcomeUnknown, Refused, Reject, Retry, Surroundings, Unreachable
+from lgsp.sdk import Client, OutcomeUnknown, Refused, Reject, Retry, Surroundings, Unreachable, outbox
+from lgsp.sdk.composition import encoded
 from lgsp.sdk.stream import Pace
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.systems import running_town
-from lgsp.testing.world import BODY, POPULATION, VERIFY, VERIFY_SCHEMA, signer_named
+from lgsp.testing.world import BODY, NDXP, POPULATION, VERIFY, VERIFY_SCHEMA, World, signer_named
 
 QUICK = Surroundings(pace=Pace(first=0.01, longest=0.05))
 
@@ -423,3 +424,82 @@ async def test_many_messages_are_each_answered_once(town, fisheries):
         replies = await asyncio.gather(*(fisheries.request(VERIFY, key=str(n), **VERIFICATION) for n in range(300)))
         assert len({reply.env for reply in replies}) == 300
         assert fisheries.read("SELECT count(*) FROM lgsp_outcomes WHERE state = 'acked'") == [(300,)]
+
+
+async def test_a_request_is_remembered_for_as_long_as_its_reply_may_take(tmp_path):
+    clock = ManualClock(SystemClock().now())
+    world = World.make(now=clock.now(), changes={VERIFY: {"reply_within": 90 * 86_400}})
+    async with running_town(tmp_path, MemoryLedger(), world=world, clock=clock) as town:
+        settings, around = town.settings("fisheries"), replace(QUICK, clock=clock)
+        async with Client.open(settings, around=around) as client:
+            sent = await client.send(VERIFY, key="slow", **VERIFICATION)
+        clock.advance(60 * 86_400)
+        async with Client.open(settings, around=around) as client:
+            assert (await client.send(VERIFY, key="slow", **VERIFICATION)).id == sent.id
+        clock.advance(70 * 86_400)
+        async with Client.open(settings, around=around) as client:
+            assert client.read("SELECT count(*) FROM lgsp_outbox") == [(0,)]
+
+
+async def test_a_client_that_runs_for_months_forgets_what_is_long_over(town):
+    clock = ManualClock(SystemClock().now())
+    around = replace(QUICK, clock=clock, forget_every=0.01)
+    async with Client.open(town.settings("fisheries"), around=around) as client:
+        await client.send(VERIFY, **VERIFICATION)
+        clock.advance(60 * 86_400)
+        await until(lambda: client.read("SELECT count(*) FROM lgsp_outbox") == [(0,)])
+
+
+async def test_a_second_bad_end_of_an_envelope_is_shown_too(town, fisheries):
+    """An operator replays what was parked, and the receiver refuses it."""
+    sent = await fisheries.send(VERIFY, **VERIFICATION)
+
+    def became(state):
+        found = outbox.Outcome(id=sent.id, key=None, type=VERIFY, env=sent.env, to=NDXP, state=state)
+        fisheries._sender._store_outcomes([found])
+
+    failures, shown = fisheries.failures(), []
+    for state in ("parked", "rejected"):
+        became(state)
+        async with asyncio.timeout(5):
+            failure = await anext(failures)
+        async with failure.effect():
+            shown.append(failure.outcome.state)
+    assert shown == ["parked", "rejected"]
+
+
+async def test_a_bad_end_that_comes_while_the_one_before_is_acted_on_is_shown_next(town, fisheries):
+    sent = await fisheries.send(VERIFY, **VERIFICATION)
+
+    def became(state):
+        found = outbox.Outcome(id=sent.id, key=None, type=VERIFY, env=sent.env, to=NDXP, state=state)
+        return fisheries._box.write(lambda writing: outbox.settled(writing, [found]))
+
+    await became("parked")
+    failures = fisheries.failures()
+    failure = await anext(failures)
+    async with failure.effect():
+        await became("expired")
+    fisheries._sender.failed.set()
+    async with asyncio.timeout(5):
+        assert (await anext(failures)).outcome.state == "expired"
+
+
+async def test_a_body_as_large_as_its_service_allows_reaches_its_receiver(tmp_path):
+    now = SystemClock().now()
+    world = World.make(now=now, changes={VERIFY: {"max_body": 16 * 1024 * 1024}})
+    body = encoded(BODY).ljust(16 * 1024 * 1024)
+    large, small = world.envelope(body=body, number=1), world.envelope(number=2)
+    async with (
+        running_town(tmp_path, MemoryLedger(), world=world) as town,
+        Client.open(town.settings("ndxp"), around=QUICK) as ndxp,
+        asyncio.timeout(60),
+    ):
+        for wire in (large, small):
+            await town.bus.ingress.submit(wire, peer="")
+        inbox, found = ndxp.inbox(), set()
+        while found != {large.hash, small.hash}:
+            message = await anext(inbox)
+            async with message.effect():
+                found.add(message.env)
+        assert ndxp.read("SELECT count(*) FROM lgsp_inbox") == [(2,)]

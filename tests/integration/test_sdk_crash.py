@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lgsp.backends.memory import MemoryLedger
-from lgsp.sdk import Client
+from lgsp.sdk import Client, Retry
 from lgsp.testing.systems import running_town
 from lgsp.testing.world import BODY, POPULATION, VERIFY, VERIFY_SCHEMA
 
@@ -102,3 +103,21 @@ async def test_a_kill_inside_an_outside_effect_leaves_the_decision_to_the_progra
             async with message.effect() as effect:
                 effect.reply({"result": "match"})
             assert (await fisheries.outcome(sent.id)).state == "acked"
+
+
+async def test_what_is_uncertain_stays_so_while_the_system_behind_cannot_tell(tmp_path):
+    async with (
+        running_town(tmp_path, MemoryLedger()) as town,
+        Client.open(town.settings("fisheries")) as fisheries,
+        Client.open(town.settings("ndxp")) as ndxp,
+        asyncio.timeout(20),
+    ):
+        await fisheries.send(VERIFY, **VERIFICATION)
+        inbox, seen = ndxp.inbox(), []
+        for trouble in (OSError("cut off in the middle"), Retry(0.0), Retry(0.0)):
+            message = await anext(inbox)
+            seen.append(message.uncertain)
+            with contextlib.suppress(OSError):
+                async with message.effect(outside=True):
+                    raise trouble
+        assert seen == [False, True, True]

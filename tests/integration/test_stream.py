@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import aiohttp
 import pytest
+import structlog
 
 from lgsp.backends.memory import MemoryLedger
 from lgsp.bus.ingress import Ingress
@@ -18,6 +19,7 @@ from lgsp.domain import envelope, statements
 from lgsp.domain.limits import LIMITS
 from lgsp.domain.retry import RetryPolicy
 from lgsp.errors import Refusal, catalogue
+from lgsp.http.leavings import PATIENCE
 from lgsp.http.settings import HTTP_LIMITS
 from lgsp.testing.bus import ack_of, publish
 from lgsp.testing.clock import ManualClock
@@ -173,6 +175,11 @@ async def test_a_nacked_delivery_comes_again_as_the_next_attempt(world):
             assert again["lease"] != first["lease"]
 
 
+async def row_of(edge, wire):
+    """Return the delivery of an envelope to the bridge."""
+    return (await edge.bus.courier.inboxes.held(NDXP, [wire.hash]))[wire.hash]
+
+
 async def until_waiting(edge, wire):
     async def is_waiting():
         return ((await edge.bus.courier.inboxes.held(NDXP, [wire.hash])).get(wire.hash)).state == "waiting"
@@ -276,6 +283,61 @@ async def test_what_happens_while_much_is_unseen_is_told_later(world):
                 outcome = await stream.receive("outcome")
                 told.add(outcome["env"])
                 await stream.put(op="seen", env=outcome["env"], to=NDXP)
+
+
+async def park(edge, world):
+    """Have a delivery parked, and return it."""
+    [wire] = await accepted(edge, world, 1)
+    async with edge.stream("ndxp") as stream:
+        await stream.give(credit=1)
+        delivered = await stream.receive("deliver")
+        await stream.put(op="nack", env=wire.hash, lease=delivered["lease"], code="busy")
+
+        async def is_parked():
+            return (await row_of(edge, wire)).state == "parked"
+
+        await until(is_parked)
+    return wire
+
+
+@pytest.mark.parametrize("way", ["stream", "call"])
+async def test_an_outcome_that_changed_after_it_was_shown_is_still_to_be_seen(world, way):
+    async with opened(world, retry=RetryPolicy(attempts=1)) as edge:
+        wire = await park(edge, world)
+        seen = {"env": wire.hash, "to": NDXP, "state": "parked"}
+        async with edge.stream("fisheries") as stream:
+            assert (await stream.receive("outcome"))["state"] == "parked"
+            [ack] = ack_of(world, "ndxp", NDXP, wire.hash)  # a late one
+            assert (await edge.post_acks("ndxp", acks=[ack.wire()])).status == 200
+            if way == "stream":
+                await stream.put(op="seen", **seen)
+                assert (await stream.receive("outcome"))["state"] == "acked"
+            else:
+                assert (await edge.post_acks("fisheries", seen=[seen])).status == 200
+            await stream.answers()
+        assert [held.state for held in await edge.bus.progress.outcomes(FISHERIES, limit=5)] == ["acked"]
+        async with edge.stream("fisheries") as stream:
+            await stream.receive("outcome")
+            await stream.put(op="seen", **seen | {"state": "acked"})
+            await until_unseen(edge, 0)
+
+
+async def test_what_a_system_sees_over_one_stream_makes_room_on_its_other_one(world):
+    settings = replace(HTTP_LIMITS, outcome_items=1, outcomes_again_seconds=0.05)
+    async with opened(world, settings=settings) as edge:
+        wires = await accepted(edge, world, 6)
+        async with edge.stream("fisheries") as seeing, edge.stream("fisheries") as silent:
+            await silent.receive("checkpoint")
+            await settle(edge, world, wires)
+            for _ in wires:
+                outcome = await seeing.receive("outcome")
+                await seeing.put(op="seen", env=outcome["env"], to=NDXP, state=outcome["state"])
+            await until_unseen(edge, 0)
+            late = world.envelope(number=7)
+            await edge.post(late)
+            await settle(edge, world, [late])
+            while (await silent.receive("outcome"))["env"] != late.hash:
+                pass
 
 
 async def test_what_a_system_never_sent_it_cannot_see(edge, world):
@@ -473,6 +535,11 @@ STRUCTURED = {"protected": "a", "payload": "b", "signature": "c", "data": ""}
         ({"op": "nack", "env": "x"}, {"env": ""}, "bad_request"),
         ({"op": "extend", "env": "sha-256:" + "A" * 43, "lease": 1}, {"env": "sha-256:" + "A" * 43}, "bad_request"),
         ({"op": "seen", "env": "sha-256:" + "A" * 43, "to": "x"}, {"env": "sha-256:" + "A" * 43}, "bad_request"),
+        (
+            {"op": "seen", "env": "sha-256:" + "A" * 43, "to": NDXP, "state": []},
+            {"env": "sha-256:" + "A" * 43},
+            "bad_request",
+        ),
     ],
 )
 async def test_a_frame_with_a_member_not_of_its_form_is_refused_and_the_stream_goes_on(edge, frame, about, code):
@@ -636,6 +703,43 @@ async def test_an_orderly_end_returns_what_was_held_at_once_and_uncounted(edge, 
         frames = [await again.receive("deliver") for _ in wires]
         assert {hash_of(frame) for frame in frames} == {wire.hash for wire in wires}
         assert {frame["attempt"] for frame in frames} == {1}
+
+
+async def test_a_message_that_is_left_politely_time_after_time_is_parked_and_its_neighbour_is_not(world):
+    """A program that fails on one message and then closes its stream in order."""
+    async with opened(world, retry=RetryPolicy(attempts=2)) as edge:
+        poison, neighbour = await accepted(edge, world, 2)
+
+        async def states():
+            return [(await row_of(edge, wire)).state for wire in (poison, neighbour)]
+
+        for _ in range(PATIENCE + 4):
+            async with edge.stream("ndxp") as stream:
+                await stream.give(credit=2)
+                await edge.bus.sweep.once()
+                if await states() != ["parked", "acked"]:
+                    delivered = hash_of(await stream.receive("deliver"))
+                    if delivered == neighbour.hash:
+                        [ack] = ack_of(world, "ndxp", NDXP, neighbour.hash)
+                        await stream.ack(ack)
+                        await stream.receive("settled")
+            await until(lambda: len(edge.running.streams) == 0)
+            edge.bus.clock.advance(3)
+        assert await states() == ["parked", "acked"]
+        assert (await row_of(edge, poison)).attempts == 2
+
+
+async def test_a_stream_that_settles_what_it_was_not_given_says_nothing_odd_of_what_it_leaves(edge, world):
+    [wire] = await accepted(edge, world, 1)
+    [ack] = ack_of(world, "ndxp", NDXP, wire.hash)
+    with structlog.testing.capture_logs() as events:
+        async with edge.stream("ndxp") as stream:
+            for _ in range(2):
+                await stream.ack(ack)
+                await stream.receive("settled")
+        await until(lambda: len(edge.running.streams) == 0)
+    [closed] = [event for event in events if event["event"] == "stream.closed"]
+    assert closed["outstanding"] == 0
 
 
 async def test_after_a_broken_connection_deliveries_come_one_at_a_time(edge, world):

@@ -105,6 +105,22 @@ async def test_one_that_is_to_be_tried_again_does_not_hold_up_the_others():
             await asyncio.sleep(0)
 
 
+async def test_of_many_that_are_to_be_tried_again_few_are_held_in_memory():
+    outbox = Outbox(3 * IN_MEMORY)
+    outbox.backlog.opened(10)
+    while outbox.backlog._unanswered:
+        row, _ = outbox.backlog.answered(min(outbox.backlog._unanswered))
+        outbox.backlog.again(row, 0.0)
+    assert len(outbox.wire) <= IN_MEMORY + 10
+    async with asyncio.timeout(20):
+        while outbox.rows:
+            for seq in list(outbox.backlog._unanswered):
+                outbox.answer(seq)
+            await asyncio.sleep(0)
+    assert set(outbox.wire) == set(range(1, 3 * IN_MEMORY + 1))
+    outbox.backlog.stop()
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from(["add", "open", "close", "answer", "many"]), max_size=40), st.integers(1, 4))
 def test_whatever_happens_every_envelope_is_sent_until_it_is_answered(steps, room):

@@ -107,7 +107,7 @@ async def test_a_refusal_frees_the_key_and_is_shown_until_noticed(box, world):
     await box.write(lambda writing: outbox.refused(writing, 1, outcome))
     assert outbox.by_key(box.reader, "again") is None
     assert [found.code for found in outbox.unnoticed(box.reader)] == ["no_grant"]
-    await box.write(lambda writing: outbox.notice(writing, sent.env, ""))
+    await box.write(lambda writing: outbox.notice(writing, outcome))
     assert outbox.unnoticed(box.reader) == []
 
 

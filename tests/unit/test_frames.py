@@ -194,6 +194,6 @@ async def test_outcomes_are_asked_for_again_when_the_ledger_was_away(monkeypatch
             return []
 
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(Telling(Courier(), NDXP, never, page=2).run())
+        running = tasks.create_task(Telling(Courier(), NDXP, never, page=2, look_again=5.0).run())
         await asyncio.wait_for(asked.wait(), 5)
         running.cancel()

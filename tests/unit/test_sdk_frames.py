@@ -38,7 +38,7 @@ def test_a_send_carries_the_structured_form(wire):
         ),
         (frames.credit(2, 300), {"op": "credit", "n": 2, "bytes": 300}),
         (frames.extend("e", "l"), {"op": "extend", "env": "e", "lease": "l"}),
-        (frames.seen("e", "t"), {"op": "seen", "env": "e", "to": "t"}),
+        (frames.seen("e", "t", "acked"), {"op": "seen", "env": "e", "to": "t", "state": "acked"}),
         (frames.PING, {"op": "ping"}),
     ],
 )

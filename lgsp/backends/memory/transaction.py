@@ -192,7 +192,7 @@ class Transaction:
     def _see(self, operation: Seen) -> Result:
         place: Place = operation.env, operation.to
         held = self.rows.deliveries.get(place)
-        if held is None or held.source != operation.source:
+        if held is None or held.source != operation.source or operation.state not in {"", held.state}:
             return "moved"
         self.rows.unseen[place] = False
         self.touched.add(place)

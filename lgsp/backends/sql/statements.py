@@ -171,6 +171,7 @@ MOVE: Final = _group(
 SEE: Final = _sql(
     sa.update(delivery)
     .where(delivery.c.env == _p("of_env"), delivery.c.inbox == _p("of_inbox"), delivery.c.source == _p("of_source"))
+    .where(sa.or_(_p("of_state") == sa.literal_column("''"), delivery.c.state == _p("of_state")))
     .values(unseen=sa.literal_column("0"))
 )
 

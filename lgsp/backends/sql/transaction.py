@@ -211,6 +211,7 @@ class Transaction:
         if (operation.env, operation.to) in self._touched:
             self._write_deliveries()
         where = {"of_env": operation.env, "of_inbox": operation.to, "of_source": operation.source}
+        where["of_state"] = operation.state
         return Done() if self._connection.execute(sql.SEE, where).rowcount else "moved"
 
     def _write_deliveries(self) -> None:

@@ -201,6 +201,16 @@ class LedgerMovesContract:
         await commit(ledger, move(held, "acked"), Seen(env=held.env, to=NDXP, source=FISHERIES))
         assert await ledger.outcomes(FISHERIES, 10) == []
 
+    async def test_seeing_what_was_shown_hides_nothing_that_came_after_it(self, ledger: Store) -> None:
+        held = await accepted(ledger, accept(1))
+        await commit(ledger, move(held, "parked"))
+        late = move(replace(held, state="parked"), "acked")
+        stale, fresh = (Seen(env=held.env, to=NDXP, source=FISHERIES, state=state) for state in ("parked", "acked"))
+        assert await commit(ledger, late, stale) == [Done(), "moved"]
+        assert len(await ledger.outcomes(FISHERIES, 10)) == 1
+        assert await commit(ledger, fresh) == [Done()]
+        assert await ledger.outcomes(FISHERIES, 10) == []
+
     async def test_a_sender_is_told_again_when_what_was_parked_ends(self, ledger: Store) -> None:
         held = await accepted(ledger, accept(1))
         await commit(ledger, move(held, "parked"), Seen(env=held.env, to=NDXP, source=FISHERIES))
