@@ -7,24 +7,20 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.text import Text
 
-from lgsp import keyfiles
+from lgsp.cli.directory_change import DryRun, Reason, carry_out
 from lgsp.cli.directory_file import KINDS, TEMPLATE, read_file
-from lgsp.cli.gateway_door import open_kept, publish
-from lgsp.cli.key_policy import read_policy
+from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.options import DEFAULT_DATA, Data, Registrar
-from lgsp.cli.registrar import Change, Plan, draw_plan, members_changed, sign_plan
+from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
-from lgsp.datafolder import DataFolder
 from lgsp.domain import records
 from lgsp.domain.directory import Directory
-from lgsp.domain.keys import PrivateKey
-from lgsp.errors import Refusal, Unusable
-from lgsp.machine import SystemClock
+from lgsp.domain.entries import REASON_FORM
+from lgsp.errors import Unusable
 
-REASON_MAX: Final = 200
+COMMAND: Final = "lgsp directory apply"
 
 commands = typer.Typer(no_args_is_help=True, help="The directory: who may do what | danh bạ: ai được làm gì")
 
@@ -88,73 +84,32 @@ def _summary(record: records.Record, voice: Voice) -> str:
 
 
 @commands.command()
+@reaching
 def apply(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The directory file | tệp danh bạ")],
-    data: Data = DEFAULT_DATA,
     registrar: Registrar = None,
-    reason: Annotated[
-        str | None,
-        typer.Option(envvar="LGSP_REASON", help="Why, for the log; at most 200 characters | lý do, ghi vào nhật ký"),
-    ] = None,
+    reason: Reason = None,
     *,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", envvar="LGSP_DRY_RUN", help="Only show the difference | chỉ xem")
-    ] = False,
+    dry_run: DryRun = False,
+    reach: Reach,
 ) -> None:
     """Make a new version in which all that the file states holds | lập phiên bản mới theo tệp."""
-    voice = voice_of(context)
-    said = f"lgsp directory apply {file.name}" if reason is None else reason
-    if not 1 <= len(said) <= REASON_MAX:
-        raise Unusable("bad_request", "--reason has 1 to 200 characters")
-    settings = Settings.load(data)
-    plan = asyncio.run(_plan(settings, file))
-    show_difference(voice, plan)
-    if plan.changes and not dry_run:
-        signer = _registrar_key(settings, registrar)
-        version = asyncio.run(publish(settings, sign_plan(plan, signer, SystemClock().now()), said))
-        voice.tell(f"version {version} is in force", f"phiên bản {version} đã có hiệu lực")
-
-
-async def _plan(settings: Settings, file: Path) -> Plan:
-    wanted = read_file(file)
-    async with open_kept(settings) as kept:
-        return draw_plan(kept.directory, wanted, kept.documents, read_policy())
-
-
-def _registrar_key(settings: Settings, chosen: Path | None) -> PrivateKey:
-    """Return the registrar's private key; refuse (`directory_invalid`) one that is not pinned here."""
-    path = chosen or DataFolder(root=settings.data).registrar_key
-    key = keyfiles.read_private(path)
-    if key.kid != settings.keys.registrar_key().kid:
-        raise Refusal("directory_invalid", f"{path} is not the registrar's key that {settings.data} pins")
-    return key
-
-
-def show_difference(voice: Voice, plan: Plan) -> None:
-    """Show what the next version changes: + added, ~ altered, - removed."""
-    if not plan.changes:
-        voice.tell("nothing to change", "không có gì thay đổi")
-        return
-    for change in plan.changes:
-        voice.show(_difference(change))
-    count = len(plan.changes)
-    voice.tell(
-        f"{count} {'record changes' if count == 1 else 'records change'} in version {plan.version}",
-        f"{count} bản ghi thay đổi trong phiên bản {plan.version}",
+    carry_out(
+        voice_of(context),
+        reach,
+        read_file(file),
+        command=COMMAND,
+        reason=_own_reason(file) if reason is None else reason,
+        registrar=registrar,
+        dry_run=dry_run,
     )
 
 
-def _difference(change: Change) -> Text:
-    kind, id_ = change.name
-    if change.after is None:
-        return Text(f"- {kind} {id_}", style="red")
-    if change.before is None:
-        return Text(f"+ {kind} {id_}", style="green")
-    text = Text(f"~ {kind} {id_}", style="yellow")
-    for member, before, after in members_changed(change):
-        text.append(f"\n    {member}: {before or '∅'} → {after or '∅'}", style="default")
-    return text
+def _own_reason(file: Path) -> str:
+    """Return what stands in the log when nobody gives a reason; a name of a file that the log may not hold is left out."""
+    said = f"{COMMAND} {file.name}"
+    return said if REASON_FORM.fullmatch(said) else COMMAND
 
 
 @commands.command()

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from lgsp import schemafiles
+from lgsp.cli import files
 from lgsp.cli.registrar import PROOF, Name, Wanted, long_name
 from lgsp.domain import keys, strictjson
 from lgsp.errors import Refusal, Unusable
@@ -137,6 +138,13 @@ def _read_pointed(folder: Path, kind: str, row: Mapping[str, Any]) -> tuple[dict
         return members, {str(row.get("id")): data}
     public = read_public(path, data)
     return members | {PROOF: members[PROOF] or public.pop(PROOF, ""), "jwk": public}, {}
+
+
+def key_row(path: Path, owner: str, role: str, proof: str | None = None) -> dict[str, Any]:
+    """Return the row of a public key in a file, with the proof that stands in it or beside it; refuse as `read_public`, or as `data_missing`."""
+    public = read_public(path, files.read_bytes(path))
+    found = public.pop(PROOF, "")
+    return {"kind": "key", "owner": owner, "role": role, "jwk": public, PROOF: proof or found}
 
 
 def read_public(path: Path, data: bytes) -> dict[str, Any]:

@@ -55,6 +55,23 @@ def write_bytes(path: Path, data: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
+def write_secretly(path: Path, data: bytes) -> None:
+    """Write a new file that nobody else may read (mode 0600); refuse as `file_exists` or `data_missing`."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        raise Unusable("file_exists", f"{path}") from None
+    except OSError as error:
+        raise Unusable("data_missing", f"{path}: {error.strerror}") from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write a file that may be there already, whole or not at all; refuse as `data_missing`."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")

@@ -11,12 +11,15 @@ from typing import Annotated, Final
 import typer
 
 from lgsp import keyfiles
-from lgsp.cli.directory_file import read_public
+from lgsp.cli.directory_change import DryRun, Reason, carry_out
+from lgsp.cli.directory_file import key_row, read_public
 from lgsp.cli.files import read_bytes
 from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.key_policy import ROLES, Age, Algorithm, KeyPolicy, ages, objections, read_policy
-from lgsp.cli.options import DEFAULT_DATA, Data
+from lgsp.cli.options import DEFAULT_DATA, Data, Proof, PublicKeyFile, Registrar
 from lgsp.cli.possession import prove
+from lgsp.cli.reach import Reach, reaching
+from lgsp.cli.registrar import PROOF, Wanted
 from lgsp.cli.voice import FAILED, Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import read_trust
@@ -101,12 +104,46 @@ def give_proof(
     trust: Annotated[
         Path, typer.Option(envvar="LGSP_TRUST", metavar="FILE", help="trust.json of the bus | tệp trust.json của trục")
     ] = Path("trust.json"),
+    *,
+    jwk: Annotated[
+        bool, typer.Option("--jwk", envvar="LGSP_JWK", help="With the public key, as one file | kèm khóa công khai")
+    ] = False,
 ) -> None:
     """Print the proof that you hold a key, for the registrar | in bằng chứng đang giữ khóa."""
     key = keyfiles.read_private(file)
     urn = owner if names.OFFICER_FORM.fullmatch(owner) else names.system_urn(owner)
     proof = prove(key, owner=urn, bus=read_trust(trust).bus, at=SystemClock().now(), jti=SystemEntropy().uuid7())
-    voice_of(context).give(proof)
+    voice_of(context).give(json.dumps({**key.public.jwk, PROOF: proof}) if jwk else proof)
+
+
+@commands.command()
+@reaching
+def add(
+    context: typer.Context,
+    file: PublicKeyFile,
+    owner: Annotated[
+        str, typer.Option(envvar="LGSP_OWNER", help="System (H01.99/example) or officer's URN | chủ khóa")
+    ],
+    proof: Proof = None,
+    registrar: Registrar = None,
+    reason: Reason = None,
+    *,
+    dry_run: DryRun = False,
+    reach: Reach,
+) -> None:
+    """Register one more public key of a system or officer | đăng ký thêm một khóa công khai."""
+    is_officer = names.OFFICER_FORM.fullmatch(owner) is not None
+    urn = owner if is_officer else names.system_urn(owner)
+    row = key_row(file, urn, "officer" if is_officer else "system", proof)
+    carry_out(
+        voice_of(context),
+        reach,
+        Wanted(stated=(row,)),
+        command="lgsp keys add",
+        reason=reason,
+        registrar=registrar,
+        dry_run=dry_run,
+    )
 
 
 @commands.command()

@@ -31,3 +31,15 @@ Registrar = Annotated[
         help="Private key of the registrar; DIR/registrar/registrar.pem if not given | khóa riêng của bộ phận quản lý danh bạ",
     ),
 ]
+PublicKeyFile = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="The public key: JWK, or PEM with --proof | tệp khóa công khai"),
+]
+Proof = Annotated[
+    str | None,
+    typer.Option(
+        "--proof",
+        envvar="LGSP_PROOF",
+        help="What lgsp keys prove printed, unless it is in FILE | bằng chứng đang giữ khóa",
+    ),
+]

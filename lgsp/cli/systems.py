@@ -1,21 +1,28 @@
-"""`lgsp system new`: make what a new system needs to take part: its key, its public key for the registrar, its settings."""
+"""`lgsp system`: what a new system needs to take part.
+
+`new` makes its key, its public key for the registrar and its settings, where it will run; `add` is the registrar's: it registers system and key.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from lgsp import keyfiles
+from lgsp.cli.directory_change import DryRun, Reason, carry_out, present_of
+from lgsp.cli.directory_file import key_row
 from lgsp.cli.files import read_text, write_text
 from lgsp.cli.key_commands import make_key
 from lgsp.cli.key_policy import read_policy
-from lgsp.cli.options import DEFAULT_DATA, Data
+from lgsp.cli.options import DEFAULT_DATA, Data, Proof, PublicKeyFile, Registrar
 from lgsp.cli.possession import prove
-from lgsp.cli.registrar import PROOF
+from lgsp.cli.reach import Reach, reaching
+from lgsp.cli.registrar import PROOF, Wanted
 from lgsp.cli.voice import voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import FOLDER_MODE, DataFolder, Trust, read_trust
@@ -101,12 +108,79 @@ def new(
     pinned = read_trust(trust or DataFolder(root=data).trust)
     address = url or _address(data)
     folder = out or DataFolder(root=data).system(urn)
+    held = _same_system(folder, urn, pinned, address, alg)
+    if held is not None:
+        voice.give(key_record(urn, pinned.bus, held).rstrip("\n"))
+        voice.tell(
+            f"{folder} is this system already; nothing was changed", f"{folder} đã là hệ thống này; không thay đổi gì"
+        )
+        return
     key = make_key(read_policy(), "system", alg)
     make_system(folder, urn, pinned, address, key, ca=None if ca is None else _authority(ca))
     voice.give(key_record(urn, pinned.bus, key).rstrip("\n"))
     voice.tell(
         f"made {folder}; give the record above (or {folder}/key.jwk) to the registrar, then: --system {folder}/system.toml",
         f"đã tạo {folder}; gửi bản ghi trên (hoặc {folder}/key.jwk) cho bộ phận quản lý danh bạ, rồi dùng: --system {folder}/system.toml",
+    )
+
+
+def _same_system(folder: Path, urn: str, trust: Trust, url: str, alg: str | None) -> PrivateKey | None:
+    """Return the key of the system in a folder when it is the very one that is asked for, None when there is none."""
+    if not folder.exists():
+        return None
+    try:
+        held = tomllib.loads((folder / "system.toml").read_text(encoding="utf-8"))
+        wanted = tomllib.loads(settings_text(urn, trust, url))
+    except (OSError, ValueError):
+        raise Unusable("file_exists", f"{folder}: not what lgsp system new makes") from None
+    others = [name for name, value in wanted.items() if held.get(name) != value]
+    if others:
+        raise Unusable(
+            "file_exists", f"{folder}: {', '.join(others)} {'is' if len(others) == 1 else 'are'} another there"
+        )
+    key = keyfiles.read_private(folder / "key.pem")
+    if alg not in {None, key.alg}:
+        raise Unusable("file_exists", f"{folder}: its key is {key.alg}")
+    return key
+
+
+@commands.command()
+@reaching
+def add(  # noqa: PLR0913 - one parameter for each thing that a person says
+    context: typer.Context,
+    system: Annotated[
+        str, typer.Argument(metavar="CODE/NAME", help="Such as H01.99/example | mã cơ quan/tên hệ thống")
+    ],
+    file: PublicKeyFile,
+    name: Annotated[str | None, typer.Option(envvar="LGSP_NAME", help="In English | tên tiếng Anh")] = None,
+    name_vi: Annotated[str | None, typer.Option(envvar="LGSP_NAME_VI", help="In Vietnamese | tên tiếng Việt")] = None,
+    consumes: Annotated[
+        list[str] | None,
+        typer.Option(envvar="LGSP_CONSUMES", help="A type that it takes; may be given again | loại nhận vào"),
+    ] = None,
+    proof: Proof = None,
+    registrar: Registrar = None,
+    reason: Reason = None,
+    *,
+    dry_run: DryRun = False,
+    reach: Reach,
+) -> None:
+    """Register a system of a registered agency with its public key | đăng ký hệ thống cùng khóa công khai."""
+    urn = names.system_urn(system)
+    present = present_of(reach)
+    held = present.directory.systems.get(urn)
+    stated = {"name": name, "name_vi": name_vi, "consumes": consumes}
+    members = {} if held is None else held.model_dump(exclude_none=True)
+    row = members | {"kind": "system", "id": urn} | {name: value for name, value in stated.items() if value is not None}
+    carry_out(
+        voice_of(context),
+        reach,
+        Wanted(stated=(row, key_row(file, urn, "system", proof))),
+        command="lgsp system add",
+        reason=reason,
+        registrar=registrar,
+        dry_run=dry_run,
+        present=present,
     )
 
 

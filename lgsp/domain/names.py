@@ -27,6 +27,7 @@ GATEWAY_FORM = re.compile(rf"urn:lgsp:bus:([0-9]{{2}}):gw:({LABEL})")
 TYPE_FORM = re.compile(TYPE)
 SCHEMA_FORM = re.compile(rf"urn:lgsp:schema:({SEGMENT}):({SEGMENT}):([0-9]{{1,4}}\.[0-9]{{1,4}}\.[0-9]{{1,4}})")
 SHORT_SYSTEM_FORM = re.compile(rf"({AGENCY_CODE})/({LABEL})")
+SHORT_OFFICER_FORM = re.compile(rf"({AGENCY_CODE})/([a-z0-9]{{4,32}})")
 
 
 def agency_code(text: str) -> str:
@@ -69,6 +70,16 @@ def system_urn(text: str) -> str:
     if short is None:
         raise Refusal("bad_request", "a system looks like H01.12/vnfishbase")
     return f"urn:lgsp:agency:{short[1]}:sys:{short[2]}"
+
+
+def officer_urn(text: str) -> str:
+    """Return the URN of an officer given as URN or in the short form `H01.12/7f3a91`; refuse anything else as `bad_request`."""
+    if OFFICER_FORM.fullmatch(text):
+        return text
+    short = SHORT_OFFICER_FORM.fullmatch(text)
+    if short is None:
+        raise Refusal("bad_request", "an officer looks like H01.12/7f3a91: agency and pseudonym")
+    return f"urn:lgsp:agency:{short[1]}:officer:{short[2]}"
 
 
 @lru_cache(maxsize=4096)

@@ -23,7 +23,8 @@ PREFIX: Final = "LGSP_SETTING_"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-def _url(text: str) -> str:
+def check_url(text: str) -> str:
+    """Return the address of a gateway without its last slash; raise `ValueError` for http beyond this machine, or what is no address."""
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise ValueError("is not an address like https://bus.example.vn")
@@ -58,7 +59,7 @@ class SystemSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    url: Annotated[str, AfterValidator(_url)]
+    url: Annotated[str, AfterValidator(check_url)]
     """The gateway's address."""
     bus: Annotated[str, AfterValidator(_bus)]
     system: Annotated[str, AfterValidator(_system)]

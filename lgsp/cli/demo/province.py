@@ -19,6 +19,7 @@ from lgsp.cli.founding import Founding, found
 from lgsp.cli.gateway_door import open_kept, publish
 from lgsp.cli.key_commands import make_key
 from lgsp.cli.key_policy import read_policy
+from lgsp.cli.reach import Reach
 from lgsp.cli.registrar import draw_plan, sign_plan
 from lgsp.cli.systems import make_system
 from lgsp.config import Settings
@@ -123,7 +124,7 @@ async def _publish(folder: DataFolder) -> None:
     async with open_kept(settings) as kept:
         plan = draw_plan(kept.directory, wanted, kept.documents, read_policy())
     sealed = sign_plan(plan, keyfiles.read_private(folder.registrar_key), SystemClock().now())
-    await publish(settings, sealed, "demo")
+    await publish(Reach(data=folder.root), sealed, "demo", command="lgsp demo")
 
 
 def _stranger() -> Sequence[dict[str, Any]]:
