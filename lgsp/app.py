@@ -167,6 +167,7 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
         sequencer=base.sequencer,
         sweep=_sweep(parts, base, courier, auditor),
         quotas=base.quotas,
+        room=base.room,
         tasks=tasks,
     )
 

@@ -1,4 +1,4 @@
-"""VNFishbase on the bus: asks the population service who owns each vessel, and others where the owner's number is missing.
+"""VNFishbase on the bus: asks the population service who owns each vessel, others where the owner's number is missing, and tells who was linked.
 
 What is said is `mapping`'s, the course of it `sync`'s; here both meet the SDK.
 """
@@ -37,6 +37,10 @@ VERIFY_SCHEMA: Final = "urn:lgsp:schema:population:citizen-verify-request:1.0.0"
 OWNER_LIST: Final = "vn.lgsp.fisheries.owner-list.complete.v1"
 OWNER_LIST_REPLY: Final = "vn.lgsp.fisheries.owner-list.complete.reply.v1"
 OWNER_LIST_SCHEMA: Final = "urn:lgsp:schema:fisheries:owner-list-request:1.0.0"
+LINKED: Final = "vn.lgsp.fisheries.vessel.linked.v1"
+LINKED_SCHEMA: Final = "urn:lgsp:schema:fisheries:vessel-linked:1.0.0"
+LINKED_LIFE: Final = timedelta(days=7)
+"""As long as the service allows: whoever subscribes may have been away."""
 POPULATION: Final = "urn:lgsp:agency:G01.02:sys:population"
 ADDRESSEES: Final = {
     "police": "urn:lgsp:agency:H01.21:sys:police",
@@ -80,8 +84,7 @@ class VNFishbase(Adapter):
         """Take the population service's answer about one vessel."""
         async with message.effect() as effect:
             key = _asked(message, "verify")
-            result = mapping.verdict(message.body)
-            effect.run(lambda own: steps.settle(own, key.name, result))
+            self._settle(effect, key.name, mapping.verdict(message.body))
         self._take_note(message, effect)
 
     @handles(OWNER_LIST_REPLY)
@@ -97,9 +100,31 @@ class VNFishbase(Adapter):
             effect.run(lambda own: steps.record(own, key.name, numbers))
         self._take_note(message, effect)
 
+    def _settle(self, effect: Effect, registration: str, result: mapping.Linked | mapping.Quarantined) -> None:
+        """Write down what becomes of a vessel; if that links it, now and not before, all who subscribe are told in the same transaction."""
+
+        def settled(own: Tables) -> bool:
+            return steps.settle(own, registration, result)
+
+        if isinstance(result, mapping.Quarantined):
+            effect.run(settled)
+            return
+        row = standings.vessel(self.client.read, registration)
+        effect.publish(
+            LINKED,
+            when=settled,
+            key=f"linked:{registration}",
+            schema=LINKED_SCHEMA,
+            body=mapping.linked_event(row, self.client.clock.now().astimezone(mapping.ZONE).date()),
+            orgcat=mapping.CATALOGUE,
+            expires_in=LINKED_LIFE,
+        )
+
     async def failed(self, failure: Failure) -> None:
         """Ask anew where the bus could not deliver, or give up where somebody said no."""
-        key, state = Key.parse(failure.outcome.key), failure.outcome.state
+        key = Key.parse(failure.outcome.key)
+        # What reached the bus too late was refused by nobody who knows the question: it is put again like any that was not delivered.
+        state = "expired" if failure.outcome.code == "expired" else failure.outcome.state
         async with failure.effect() as work:
             if key is not None:
                 work.run(lambda own: self._sync.fail(own, key, state))

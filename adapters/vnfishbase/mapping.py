@@ -6,7 +6,7 @@ Which vessel is asked about when, and what is remembered, is left to the adapter
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta, timezone
 from itertools import count
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from adapters.vnfishbase.records import VesselRow
 CATALOGUE = "2025-07"  # the file uses the communes of July 2025
 ROWS_PER_LIST = 100  # the schema's limit
 POLICE = "police"
+ZONE = timezone(timedelta(hours=7), "Asia/Ho_Chi_Minh")
 
 Reason = Literal[
     "name_differs",
@@ -34,6 +35,9 @@ Reason = Literal[
 ]
 NumberMember = Literal["personalNumber", "oldNumber"]
 NUMBER_MEMBERS: dict[int, NumberMember] = {12: "personalNumber", 9: "oldNumber"}
+LengthClass = Literal["under12", "from12", "from15", "from24"]
+LENGTH_CLASSES: tuple[tuple[float, LengthClass], ...] = ((12.0, "under12"), (15.0, "from12"), (24.0, "from15"))
+"""Metres under which a vessel is of a class; the fisheries law draws these lines."""
 MISMATCHES: dict[frozenset[str], Reason] = {
     frozenset({"fullName"}): "name_differs",
     frozenset({"birthDate"}): "birth_date_differs",
@@ -84,6 +88,22 @@ def verdict(reply: Mapping[str, Any]) -> Linked | Quarantined:
     if reply["result"] == "mismatch":
         return Quarantined(reason=MISMATCHES[frozenset(reply["fields"])])
     return Quarantined(reason=RESULTS[reply["result"]])
+
+
+def length_class(length_m: float) -> LengthClass:
+    """Return the class of a vessel by its length over all, in metres."""
+    return next((name for bound, name in LENGTH_CLASSES if length_m < bound), "from24")
+
+
+def linked_event(row: VesselRow, day: date) -> dict[str, str]:
+    """Tell that a vessel was linked on a day, and nothing about its owner."""
+    return {
+        "registration": row.registration,
+        "communeCode": row.commune_code,
+        "orgcat": CATALOGUE,
+        "linkedOn": day.isoformat(),
+        "lengthClass": length_class(row.hull.length_m),
+    }
 
 
 def police_lists(rows: Iterable[VesselRow], as_of: date) -> Iterator[dict[str, Any]]:

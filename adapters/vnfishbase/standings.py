@@ -1,12 +1,13 @@
 """What stands in the tables: what is to be sent next, what waits for an answer, how far the synchronisation is. Reads alone."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from adapters.made_up.fleet import Hull
-from adapters.vnfishbase.mapping import Quarantined, verify_request
+from adapters.vnfishbase.mapping import Quarantined, length_class, verify_request
 from adapters.vnfishbase.records import VesselRow
 from adapters.vnfishbase.tables import COLUMNS
 
@@ -100,6 +101,15 @@ def registrations(read: Read, list_id: str) -> frozenset[str]:
     return frozenset(row["registration"] for (body,) in rows for row in json.loads(body)["rows"])
 
 
+def vessel(read: Read, registration: str) -> VesselRow:
+    """Return one vessel of the file."""
+    (columns,) = read(
+        f"SELECT length_m, engine_kw, material, built, {COLUMNS} FROM vessel WHERE registration = ?",  # noqa: S608 - a constant of ours
+        (registration,),
+    )
+    return _vessel_row(columns)
+
+
 def standing(read: Read) -> Standing:
     """Count the vessels and lists by step."""
     vessels = dict(_pairs(read("SELECT step, count(*) FROM vessel GROUP BY step")))
@@ -125,12 +135,21 @@ def report(read: Read) -> tuple[dict[str, Any], float]:
     counts = {
         "vessels": reached.vessels,
         "linked": reached.linked,
+        **_linked_by(read),
         "quarantined": reached.quarantined,
         "by_reason": dict(_pairs(reasons)),
         "verifications": int(verifications),
         "lists": int(lists),
     }
     return counts, round(seconds, 3)
+
+
+def _linked_by(read: Read) -> dict[str, dict[str, int]]:
+    """Count the linked vessels by commune and by class of length."""
+    linked = read("SELECT commune_code, length_m FROM vessel WHERE step = 'linked' ORDER BY commune_code, length_m")
+    communes = Counter(commune for commune, _length in linked)
+    classes = Counter(length_class(length) for _commune, length in linked)
+    return {"linked_by_commune": dict(communes), "linked_by_class": dict(classes)}
 
 
 def _pairs(rows: Iterable[tuple[Any, ...]]) -> list[tuple[str, int]]:

@@ -30,13 +30,14 @@ def quarantine(tables: Tables, registration: str, result: Quarantined) -> None:
     )
 
 
-def settle(tables: Tables, registration: str, result: Linked | Quarantined) -> None:
-    """Write down the answer about a vessel that was asked about; nothing when it is known what became of it."""
+def settle(tables: Tables, registration: str, result: Linked | Quarantined) -> bool:
+    """Write down the answer about a vessel that was asked about, and tell so; nothing when it is known what became of it."""
     step, reason = ("quarantined", result.reason) if isinstance(result, Quarantined) else ("linked", None)
-    tables.execute(
+    changed = tables.execute(
         "UPDATE vessel SET step = ?, reason = ? WHERE registration = ? AND step IN ('asked', 'ready') AND tries > 0",
         (step, reason, registration),
     )
+    return changed.rowcount == 1
 
 
 def ask_anew(tables: Tables, registration: str, attempt: int, most: int) -> None:

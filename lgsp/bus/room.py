@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from lgsp.domain.exchange import State
 from lgsp.domain.limits import LIMITS, Limits
-from lgsp.ports.inboxes import Inboxes
+from lgsp.ports.inboxes import Depth, Inboxes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,17 +20,20 @@ class Room:
 
     inboxes: Inboxes
     limits: Limits = LIMITS
+    depths: dict[tuple[str, State], Depth] = field(default_factory=dict)
+    """What was open at the last reading, per (inbox, state)."""
     _open: Counter[str] = field(default_factory=Counter)
     _full: set[str] = field(default_factory=set)
     """Inboxes that the carrier itself found full since the last reading."""
 
     async def refresh(self) -> None:
         """Read the figures anew."""
-        found: Counter[str] = Counter()
-        for (inbox, _), depth in (await self.inboxes.depths()).items():
-            found[inbox] += depth.size
+        found = await self.inboxes.depths()
+        self.depths.clear()
+        self.depths.update(found)
         self._open.clear()
-        self._open.update(found)
+        for (inbox, _), depth in found.items():
+            self._open[inbox] += depth.size
         self._full.clear()
 
     def has(self, inbox: str, size: int) -> bool:

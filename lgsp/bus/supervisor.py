@@ -18,6 +18,7 @@ from lgsp.bus.progress import Progress
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
 from lgsp.bus.replies import Replies
+from lgsp.bus.room import Room
 from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.settlement import Settlement
 from lgsp.bus.steward import Steward
@@ -73,6 +74,7 @@ class Bus:
     sequencer: Sequencer
     sweep: Sweep
     quotas: Quotas
+    room: Room
     tasks: Tasks
 
     async def start(self) -> None:

@@ -142,6 +142,8 @@ def found(folder: DataFolder, founding: Founding) -> bool:
     _refuse_foreign(folder.root)
     folder.root.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     with datafolder.hold(folder, command="lgsp init"):
+        if folder.settings.exists():
+            return False  # another command completed it before this one held the folder
         if not ready.exists():
             shutil.rmtree(new, ignore_errors=True)
             _make(new, founding)

@@ -63,7 +63,7 @@ def send(  # noqa: PLR0913 - one parameter for each attribute that may be stated
     stated: dict[str, object] = {name: value for name, value in optional.items() if value is not None}
     stated |= {"audience": _audience(audience), "body": _body(body)}
     settings = SystemSettings.load(system)
-    _run(voice, _send(voice, settings, type_, schema, stated, wait=wait, reply=reply))
+    _run(voice, _send(voice, settings, type_, schema, stated, wait=wait, reply=reply), key=key)
 
 
 def _audience(text: str) -> str:
@@ -198,7 +198,7 @@ async def _within(client: Client, seconds: float) -> AsyncIterator[Message]:
         yield message
 
 
-def _run(voice: Voice, work: Coroutine[None, None, None]) -> None:
+def _run(voice: Voice, work: Coroutine[None, None, None], *, key: str | None = None) -> None:
     try:
         asyncio.run(work)
     except Refused as error:
@@ -208,15 +208,24 @@ def _run(voice: Voice, work: Coroutine[None, None, None]) -> None:
         where = f" {error.pointer}" if error.pointer else ""
         voice.tell(f"the receiver refused it: {error.code}{where}", f"bên nhận từ chối: {error.code}{where}")
         raise typer.Exit(FAILED) from None
-    except Unreachable:
-        voice.tell(
-            "no gateway was reached in time; what is in the outbox goes out with the next command",
-            "không kết nối được cổng; phong bì trong hộp gửi sẽ đi cùng lệnh tiếp theo",
-        )
+    except (Unreachable, OutcomeUnknown) as error:
+        _tell_no_word(voice, error.id, key)
         raise typer.Exit(FAILED) from None
-    except OutcomeUnknown as error:
+
+
+def _tell_no_word(voice: Voice, identifier: str, key: str | None) -> None:
+    """Tell whether the envelope is on its way, and what to do: without a key a repetition would be a second envelope."""
+    if not identifier:
+        voice.tell("no gateway was reached in time; nothing was sent", "không kết nối được cổng; chưa gửi gì")
+    elif key is not None:
         voice.tell(
-            f"no word of {error.id} in time; it stays in the outbox. Repeat the command with the same --key",
-            f"chưa có tin về {error.id}; phong bì vẫn trong hộp gửi. Hãy chạy lại lệnh với cùng --key",
+            f"no word of {identifier} in time; it stays in the outbox. Repeat the command with the same --key",
+            f"chưa có tin về {identifier}; phong bì vẫn trong hộp gửi. Hãy chạy lại lệnh với cùng --key",
         )
-        raise typer.Exit(FAILED) from None
+    else:
+        voice.tell(
+            f"no word of {identifier} in time; it stays in the outbox and goes out with the next command. Without --key this command"
+            " would send it a second time; an answer comes to: lgsp inbox",
+            f"chưa có tin về {identifier}; phong bì vẫn trong hộp gửi và sẽ đi cùng lệnh tiếp theo. Chạy lại lệnh này mà không có --key"
+            " sẽ gửi thêm lần nữa; xem trả lời bằng: lgsp inbox",
+        )

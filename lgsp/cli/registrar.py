@@ -90,6 +90,7 @@ def draw_plan(directory: Directory, wanted: Wanted, held: Mapping[str, bytes], p
     proofs = {row["id"]: str(row.pop(PROOF)) for row in rows if row["kind"] == "key" and PROOF in row}
     stated = _stated(rows)
     _refuse_contradictions(wanted, stated, present)
+    _refuse_ended(stated, present, directory.version)
     added = [record for name, record in stated.items() if name not in present]
     _refuse_unproven(added, proofs, directory.bus, policy)
     future = {name: record for name, record in (present | stated).items() if name not in set(wanted.removed)}
@@ -233,6 +234,18 @@ def _refuse_contradictions(wanted: Wanted, stated: Mapping[Name, Record], presen
     problems += [words for name, record in stated.items() if (words := _moved_key(present.get(name), record))]
     if problems:
         raise _invalid(problems)
+
+
+def _refuse_ended(stated: Mapping[Name, Record], present: Mapping[Name, Record], version: int) -> None:
+    """Refuse to let a key hold again that was ended: whoever ended it may have had to."""
+    problems = [
+        f"key {after.id}: ended with version {before.until} and never holds again; make a new one, or state its until"
+        for name, after in stated.items()
+        if isinstance(before := present.get(name), records.KeyRecord) and isinstance(after, records.KeyRecord)
+        if before.until is not None and before.until <= version and after.until != before.until
+    ]
+    if problems:
+        raise Refusal("key_refused", "\n".join(problems))
 
 
 def _refuse_unproven(added: Iterable[Record], proofs: Mapping[str, str], bus: str, policy: KeyPolicy) -> None:

@@ -152,6 +152,7 @@ def add(  # noqa: PLR0913 - one parameter for each thing that a person says
         str, typer.Argument(metavar="CODE/NAME", help="Such as H01.99/example | mã cơ quan/tên hệ thống")
     ],
     file: PublicKeyFile,
+    *,
     name: Annotated[str | None, typer.Option(envvar="LGSP_NAME", help="In English | tên tiếng Anh")] = None,
     name_vi: Annotated[str | None, typer.Option(envvar="LGSP_NAME_VI", help="In Vietnamese | tên tiếng Việt")] = None,
     consumes: Annotated[
@@ -161,7 +162,6 @@ def add(  # noqa: PLR0913 - one parameter for each thing that a person says
     proof: Proof = None,
     registrar: Registrar = None,
     reason: Reason = None,
-    *,
     dry_run: DryRun = False,
     reach: Reach,
 ) -> None:

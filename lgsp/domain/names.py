@@ -99,6 +99,11 @@ def agency_of(urn: str) -> str:
     return ""
 
 
+def topic_urn(message_type: str) -> str:
+    """Return the URN of the topic on which events of a type are published."""
+    return f"urn:lgsp:topic:{message_type}"
+
+
 def is_system(urn: str) -> bool:
     """Tell whether the URN names a system."""
     return SYSTEM_FORM.fullmatch(urn) is not None

@@ -31,5 +31,7 @@ async def get_ready(request: web.Request) -> web.Response:
 async def get_metrics(request: web.Request) -> web.Response:
     """Give all figures in Prometheus text format."""
     query_of(request)
-    text, content_type = request.app[METRICS].exposition()
+    metrics = request.app[METRICS]
+    metrics.show_depths(request.app[BUS].room.depths)
+    text, content_type = metrics.exposition()
     return web.Response(body=text, headers={"Content-Type": content_type})

@@ -25,7 +25,7 @@ from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.sdk.background import Background
 from lgsp.sdk.client import Client, Surroundings
-from lgsp.sdk.composition import Stated
+from lgsp.sdk.composition import Stated, Told
 from lgsp.sdk.errors import AdapterError, ConfigInvalid, Reject, Retry
 from lgsp.sdk.message import Effect, Failure, Message, Tables, Value, Work
 from lgsp.sdk.outbox import Outcome, Sent
@@ -193,6 +193,17 @@ class BlockingClient:
         `OutcomeUnknown` after `timeout` seconds, when the envelope stays in the outbox and goes on its way.
         """
         return self._background.call(self._client.send(type, wait=wait, timeout=timeout, **stated))
+
+    def publish(
+        self,
+        type: str,  # noqa: A002 - the envelope's attribute has this name
+        *,
+        wait: bool = True,
+        timeout: float = 30.0,
+        **told: Unpack[Told],
+    ) -> Sent:
+        """Send an event to all who subscribe to its type at that moment, as `send` does; with no subscriber it is accepted and done."""
+        return self._background.call(self._client.publish(type, wait=wait, timeout=timeout, **told))
 
     def request(
         self,

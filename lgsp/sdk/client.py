@@ -32,7 +32,7 @@ from lgsp.machine import SystemClock, SystemEntropy
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.sdk import frames, marks, outbox
 from lgsp.sdk.box import Box, Committed, Writing
-from lgsp.sdk.composition import Composer, Stated
+from lgsp.sdk.composition import Composer, Stated, Told, published
 from lgsp.sdk.directories import Directories
 from lgsp.sdk.errors import ClientError, OutcomeUnknown, Refused, Unreachable
 from lgsp.sdk.frames import Welcome
@@ -198,6 +198,17 @@ class Client:
         sent = await self._post(type, stated)
         return await self._receipted(sent, timeout) if wait and sent.state == "queued" else sent
 
+    async def publish(
+        self,
+        type: str,  # noqa: A002 - the envelope's attribute has this name
+        *,
+        wait: bool = True,
+        timeout: float = 30.0,  # noqa: ASYNC109 - part of what the caller is told about
+        **told: Unpack[Told],
+    ) -> Sent:
+        """Send an event to all who subscribe to its type at that moment, as `send` does; with no subscriber it is accepted and done."""
+        return await self.send(type, wait=wait, timeout=timeout, **published(type, told))
+
     async def request(
         self,
         type: str,  # noqa: A002 - the envelope's attribute has this name
@@ -234,6 +245,7 @@ class Client:
             except TimeoutError:
                 raise OutcomeUnknown(id) from None
             found = outbox.outcome_of(self._box.reader, id)
+        future.cancel()
         if found is None or found.state == "refused":
             raise Refused(found.code if found else "not_found", pointer=found.pointer if found else "")
         return found
@@ -256,6 +268,7 @@ class Client:
             except TimeoutError:
                 raise self._unknown(sent) from None
             found = outbox.by_id(self._box.reader, sent.id)
+        future.cancel()
         if found is None or found.state == "refused":
             self._raise_failure(sent.id)
         return found or sent

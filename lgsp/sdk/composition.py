@@ -28,10 +28,9 @@ LONGEST_REPLY: Final = timedelta(days=366)
 """How long an answer may take where this system has not seen the service yet: the most that a service may state."""
 
 
-class Stated(TypedDict, total=False):
-    """What a program states about an envelope; the names are those of protocol section 2 but for the first lines."""
+class Told(TypedDict, total=False):
+    """What a program states about an event; the names are those of protocol section 2 but for the first lines."""
 
-    audience: Required[str]
     schema: Required[str]
     body: Required[object]
     """Any JSON value."""
@@ -53,6 +52,17 @@ class Stated(TypedDict, total=False):
     partitionkey: str
     sequence: str
     traceparent: str
+
+
+class Stated(Told, total=False):
+    """What a program states about an envelope: besides what an event has, to whom it goes."""
+
+    audience: Required[str]
+
+
+def published(type_: str, told: Told) -> Stated:
+    """Return what is stated about an event on the topic of its type."""
+    return {**told, "audience": names.topic_urn(type_)}
 
 
 COPIED: Final = (

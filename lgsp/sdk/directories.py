@@ -19,6 +19,8 @@ from lgsp.ports.directory import SignedRecords
 from lgsp.sdk.box import Box, Writing
 
 KEPT_IN_MEMORY: Final = 16
+KEPT_IN_BOX: Final = 64
+"""Versions that the box keeps, the newest: one of a whole province is some megabytes. An older one is fetched again when a receipt names it."""
 
 Fetch = Callable[[int | None], Awaitable[SignedRecords]]
 """Get one version from the gateway, the newest for None; raises `Unreachable` or `Refused`."""
@@ -91,11 +93,16 @@ class Directories:
 
 
 def keep(writing: Writing, opened: Directory) -> None:
-    """Keep a version that was verified."""
+    """Keep a version that was verified, and drop what is older than the newest few."""
     records = json.dumps([record.decode() for record in opened.encoded], ensure_ascii=False)
     writing.connection.execute(
         "INSERT INTO lgsp_directories (version, statement, records) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
         (opened.version, opened.statement, records),
+    )
+    writing.connection.execute(
+        "DELETE FROM lgsp_directories WHERE version NOT IN"
+        " (SELECT version FROM lgsp_directories ORDER BY version DESC LIMIT ?)",
+        (KEPT_IN_BOX,),
     )
 
 

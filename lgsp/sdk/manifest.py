@@ -134,6 +134,8 @@ class AdapterManifest(_Part):
     """Requests that it answers."""
     consumes: tuple[MessageType, ...] = ()
     """Other messages that it takes: replies, events."""
+    subscribes: tuple[MessageType, ...] = ()
+    """Which of these are events of a topic, for which the directory must hold a subscription."""
     sends: tuple[MessageType, ...] = ()
     asks: tuple[Ask, ...] = ()
     settings: dict[SettingName, Setting] = Field(default_factory=dict)
@@ -168,6 +170,11 @@ class AdapterManifest(_Part):
             if type_ not in asked and not names.is_reply_type(type_)
         ]
         problems += [f"provides {type_}, which is a reply" for type_ in self.provides if names.is_reply_type(type_)]
+        problems += [
+            f"subscribes to {type_}, which it does not consume"
+            for type_ in self.subscribes
+            if type_ not in self.consumes
+        ]
         problems += [f"both provides and consumes {type_}" for type_ in self.provides if type_ in self.consumes]
         if problems:
             raise ValueError("; ".join(problems))
@@ -191,6 +198,10 @@ class AdapterManifest(_Part):
     def overreach(self, directory: Directory, system: str, today: date) -> list[str]:
         """Return, in words, what is asked for and not granted to this system or its agency in this version."""
         return [f"{ask.type} to {ask.audience}" for ask in self.asks if not _is_granted(ask, directory, system, today)]
+
+    def unsubscribed(self, directory: Directory, system: str) -> list[str]:
+        """Return the types of events that neither this system nor one that it stands for subscribes to in this version."""
+        return [type_ for type_ in self.subscribes if not directory.stands_for(system, names.topic_urn(type_), type_)]
 
     def values(self, given: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> AdapterSettings:
         """Return the settings of the adapter; refuse (`config_invalid`) with every problem at once, never with a value."""

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, Protocol, Unpack
 
 from lgsp.domain.envelope import Manifest, Wire
 from lgsp.errors import Defect
-from lgsp.sdk.composition import Stated
+from lgsp.sdk.composition import Stated, Told, published
 from lgsp.sdk.errors import Reject
 from lgsp.sdk.outbox import Letter, Outcome
 
@@ -56,6 +56,7 @@ def _refuse_own_transaction(sql: str) -> None:
 
 
 Step = Callable[[Tables], object]
+Condition = Callable[[Tables], bool]
 
 
 class Compose(Protocol):
@@ -89,6 +90,18 @@ class Work:
         """Sign a further envelope, sent when the block ends well, and return its id; raise `Refused` for what is malformed."""
         letter = self.compose.letter(type, stated)
         self.letters.append(letter)
+        return letter.id
+
+    def publish(self, type: str, *, when: Condition | None = None, **told: Unpack[Told]) -> str:  # noqa: A002 - as above
+        """Sign an event for all who subscribe to its type, sent when the block ends well, and return its id; raise `Refused` if malformed.
+
+        With `when`, a change of the tables that is run in its place among the others, the event is sent only if that returns true.
+        """
+        letter = self.compose.letter(type, published(type, told))
+        if when is None:
+            self.letters.append(letter)
+        else:
+            self.steps.append(lambda tables: self.letters.append(letter) if when(tables) else None)
         return letter.id
 
 

@@ -149,7 +149,7 @@ class Runner:
     # --- getting ready --------------------------------------------------------------------------------------------------------------
 
     async def _admitted(self) -> None:
-        """See whether what the manifest asks for is granted in the newest directory."""
+        """See whether what the manifest asks for is granted, and its topics are subscribed to, in the newest directory."""
         try:
             await self._client.ready(LONGEST_PAUSE)
         except ClientError as error:
@@ -158,6 +158,9 @@ class Runner:
         missing = self._manifest.overreach(self._client.directory, self._client.settings.system, today)
         if missing:
             raise Unusable("adapter_overreaches", "; ".join(missing))
+        silent = self._manifest.unsubscribed(self._client.directory, self._client.settings.system)
+        if silent:
+            raise Unusable("adapter_unsubscribed", "; ".join(silent))
 
     async def _until_ready(self, step: Callable[[], Awaitable[None]]) -> None:
         pause = FIRST_PAUSE

@@ -79,11 +79,11 @@ class Sender:
     # --- those who wait -------------------------------------------------------------------------------------------------------------
 
     def await_receipt(self, identifier: str) -> asyncio.Future[None]:
-        """Return what is done once the receipt of an envelope, or its refusal, is stored."""
+        """Return what is done once the receipt of an envelope, or its refusal, is stored; who waits no longer cancels it."""
         return _waiting(self._receipt_waits, identifier)
 
     def await_outcome(self, identifier: str) -> asyncio.Future[None]:
-        """Return what is done once an outcome of an envelope is stored."""
+        """Return what is done once an outcome of an envelope is stored; who waits no longer cancels it."""
         return _waiting(self._outcome_waits, identifier)
 
     # --- receipts and refusals ------------------------------------------------------------------------------------------------------
@@ -178,10 +178,7 @@ class Sender:
     async def _checked(self, became: Became, sent: Sent, type_: str, audience: str) -> Outcome:
         item: dict[str, Any] = {}
         if became.state in {"acked", "rejected"}:
-            try:
-                item = self._trust.ack(became, self._directories.head, audience=audience, type_=type_)
-            except Refusal:  # by a key that is younger than the directory seen last
-                item = self._trust.ack(became, await self._directories.refresh(), audience=audience, type_=type_)
+            item = await self._acked(became, sent, type_, audience)
             if (item["outcome"] == "accepted") != (became.state == "acked"):
                 raise Refusal("ack_invalid", "the ack says something else than the bus")
         return Outcome(
@@ -195,6 +192,21 @@ class Sender:
             pointer=str(item.get("pointer", "")),
             ack=became.ack,
         )
+
+    async def _acked(self, became: Became, sent: Sent, type_: str, audience: str) -> dict[str, Any]:
+        """Return the item of a receiver's ack; refuse as `ack_invalid` what neither the newest directory nor that of acceptance allows."""
+        try:
+            return self._trust.ack(became, self._directories.head, audience=audience, type_=type_)
+        except Refusal:  # by a key that is younger than the directory seen last
+            newest = await self._directories.refresh()
+        try:
+            return self._trust.ack(became, newest, audience=audience, type_=type_)
+        except Refusal:
+            if sent.receipt is None:
+                raise
+        # By one who was a receiver when the envelope was accepted, and is none any more: its subscription or delegation has ended.
+        accepted = await self._directories.at(trust.policy_of(sent.receipt))
+        return self._trust.ack(became, newest, audience=audience, type_=type_, accepted=accepted)
 
     def _store_outcomes(self, outcomes: list[Outcome]) -> None:
         def done(_: None) -> None:
@@ -240,7 +252,17 @@ def _seq(frame: dict[str, Any]) -> int:
 def _waiting(waits: dict[str, list[asyncio.Future[None]]], identifier: str) -> asyncio.Future[None]:
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     waits.setdefault(identifier, []).append(future)
+    future.add_done_callback(lambda ended: _leave(waits, identifier, ended))
     return future
+
+
+def _leave(waits: dict[str, list[asyncio.Future[None]]], identifier: str, ended: asyncio.Future[None]) -> None:
+    """Take out whoever waits no longer, told or not."""
+    waiting = waits.get(identifier, [])
+    if ended in waiting:
+        waiting.remove(ended)
+        if not waiting:
+            del waits[identifier]
 
 
 def _release(waits: dict[str, list[asyncio.Future[None]]], identifier: str) -> bool:

@@ -71,8 +71,13 @@ class Trust:
         _check_item(item, id_=sent.id, source=sent.source, audience=sent.audience)
         return self._signed(statement.jws, statements.RECEIPT, directory).at
 
-    def ack(self, became: Became, directory: Directory, *, audience: str, type_: str) -> dict[str, Any]:
-        """Return the item of a receiver's ack to one of this system's envelopes; refuse as `ack_invalid` what does not fit."""
+    def ack(
+        self, became: Became, directory: Directory, *, audience: str, type_: str, accepted: Directory | None = None
+    ) -> dict[str, Any]:
+        """Return the item of a receiver's ack to one of this system's envelopes; refuse as `ack_invalid` what does not fit.
+
+        The signer's key stands in `directory`; that it is a receiver too, unless the version is given under which the envelope was `accepted`.
+        """
         statement = became.ack
         if statement is None:
             raise Refusal("ack_invalid", "the ack is missing")
@@ -82,7 +87,8 @@ class Trust:
         except Refusal as refusal:
             raise Refusal("ack_invalid", f"the ack fails at {refusal.code}") from None
         fits = item.get("env") == became.env and item.get("outcome") in {"accepted", "rejected"}
-        if not fits or signed.iss != became.to or not directory.stands_for(signed.iss, audience, type_):
+        is_receiver = (accepted or directory).stands_for(signed.iss, audience, type_)
+        if not fits or signed.iss != became.to or not is_receiver:
             raise Refusal("ack_invalid", "the ack is another envelope's or another receiver's")
         return item
 

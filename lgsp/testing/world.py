@@ -32,6 +32,7 @@ POLICE: Final = "urn:lgsp:agency:H01.21:sys:police"
 ONE_STOP: Final = "urn:lgsp:agency:H01.31:sys:one-stop"
 NDXP: Final = "urn:lgsp:agency:H01.05:sys:ndxp"
 POPULATION: Final = "urn:lgsp:agency:G01.02:sys:population"
+IOC: Final = "urn:lgsp:agency:H01.02:sys:ioc"
 OFFICER: Final = "urn:lgsp:agency:H01.12:officer:7f3a91"
 AUDITOR: Final = "urn:lgsp:agency:H01.05:officer:a0d170"
 
@@ -54,6 +55,7 @@ OWNERS: Final[Mapping[str, tuple[str, keys.Role]]] = {
     "police": (POLICE, "system"),
     "one-stop": (ONE_STOP, "system"),
     "ndxp": (NDXP, "system"),
+    "ioc": (IOC, "system"),
     "officer": (OFFICER, "officer"),
     "auditor": (AUDITOR, "officer"),
     "gateway": (GATEWAY, "gateway"),
@@ -252,7 +254,7 @@ def province(signers: Mapping[str, keys.PrivateKey]) -> list[dict[str, Any]]:
 
 def _agencies() -> list[dict[str, Any]]:
     consumes = {
-        FISHERIES: [], POLICE: [OWNER_LIST], ONE_STOP: [OWNER_LIST], NDXP: [], POPULATION: ["vn.lgsp.population.*"],
+        FISHERIES: [], POLICE: [OWNER_LIST], ONE_STOP: [OWNER_LIST], NDXP: [], IOC: [], POPULATION: ["vn.lgsp.population.*"],
     }  # fmt: skip
     agencies = [{"kind": "agency", "id": names.agency_of(urn)} for urn in consumes]
     systems = [

@@ -162,13 +162,25 @@ def serving(data) -> Iterator[str]:
 
 
 @pytest.fixture
-def gateway(province):
+def gateway(serve_for_a_moment):
     """The address of a running gateway with two systems."""
-    with serving(province) as url:
-        for name in ("asker", "answerer"):
-            settings = province / "systems" / f"H01.99-{name}" / "system.toml"
-            settings.write_text(settings.read_text().replace("http://127.0.0.1:8791", url))
+    with serve_for_a_moment() as url:
         yield url
+
+
+@pytest.fixture
+def serve_for_a_moment(province):
+    """Run a gateway with two systems for as long as a block; give its address."""
+
+    @contextmanager
+    def serve():
+        with serving(province) as url:
+            for name in ("asker", "answerer"):
+                settings = province / "systems" / f"H01.99-{name}" / "system.toml"
+                settings.write_text(re.sub('url = ".*"', f'url = "{url}"', settings.read_text()))
+            yield url
+
+    return serve
 
 
 # --- processes of their own, and people in what they write ---------------------------------------------------------------------------------

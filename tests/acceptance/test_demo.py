@@ -1,5 +1,6 @@
 """`lgsp demo` as a person runs it: what it shows, what it leaves, and that no person stands in anything that it writes."""
 
+import contextlib
 import json
 import shutil
 import signal
@@ -34,7 +35,18 @@ SCHEMAS = Path(__file__).parents[2] / "schemas"
 """Public, and published in the directory; the examples in them are names out of the same syllables."""
 SIZES = ("--vessels", str(COUNT), "--lookups", str(LOOKUPS))
 NEVER_ASKED = {"number_missing", "answers_differ", "number_malformed", "birth_date_missing"}
-SAME = ("vessels", "linked", "quarantined", "by_reason", "verifications", "lists", "exchanges", "refused")
+SAME = (
+    "vessels",
+    "linked",
+    "counted",
+    "communes",
+    "quarantined",
+    "by_reason",
+    "verifications",
+    "lists",
+    "exchanges",
+    "refused",
+)
 REFUSED = {
     "no grant": (403, "no_grant"),
     "a grant for another purpose": (403, "purpose_not_granted"),
@@ -133,7 +145,8 @@ def test_the_result_is_one_json_object_and_its_figures_agree(told):
     result = told.result
     assert result["vessels"] == COUNT == result["linked"] + result["quarantined"]
     assert result["quarantined"] == sum(result["by_reason"].values())
-    assert result["exchanges"] == 2 * (result["verifications"] + result["lists"] + LOOKUPS + 1)
+    questions = result["verifications"] + result["lists"] + LOOKUPS + 1
+    assert result["exchanges"] == 2 * questions + result["linked"]
     assert result["log_size"] > result["exchanges"]
     assert result["verified"] is True
     assert 0 < result["sync_seconds"] < result["seconds"]
@@ -166,6 +179,21 @@ def test_the_outcome_of_each_vessel_is_the_one_that_was_made_up(told, true_outco
     truth = true_outcomes(SEED, COUNT)
     assert outcomes(told.data) == truth
     assert counts(told.result) == figures(truth)
+
+
+def test_the_operations_centre_counts_what_the_fisheries_linked(told):
+    result, linked = told.result, outcomes(told.data)
+    assert (result["counted"], result["differing"]) == (result["linked"], [])
+    rows = {row.registration: row for row in vessels(SEED, COUNT)}
+    expected = Counter(rows[registration].commune_code for registration, step in linked.items() if step == "linked")
+    assert result["communes"] == len(expected)
+    assert figures_of(told.data) == expected
+
+
+def figures_of(data):
+    """Return the vessels that the centre's own tables count in each commune."""
+    with contextlib.closing(sqlite3.connect(data / "systems" / "H01.02-ioc" / "box.sqlite")) as box:
+        return dict(box.execute("SELECT commune, sum(vessels) FROM figure GROUP BY commune"))
 
 
 def outcomes(data):
@@ -233,7 +261,19 @@ def test_another_seed_gives_other_counts_and_the_tables_speak_vietnamese(run_apa
     assert {reason: row_of(out, REASONS[reason][1]) for reason in shown["by_reason"]} == {
         reason: [str(number)] for reason, number in shown["by_reason"].items()
     }
-    silent = {"province", "programs", "idle", "sync", "refusals", "verify", "stay", "lists", "verify_step", "no"}
+    silent = {
+        "province",
+        "programs",
+        "idle",
+        "sync",
+        "refusals",
+        "verify",
+        "stay",
+        "lists",
+        "verify_step",
+        "no",
+        "unequal",
+    }
     assert [words[1] for name, words in WORDS.items() if name not in silent and words[1] not in out] == []
     assert "không có quyền" in out
     assert [
@@ -259,7 +299,7 @@ def test_every_word_of_the_screen_exists_in_two_languages(english, vietnamese):
 
 @pytest.mark.parametrize(
     ("act", "started", "first", "second"),
-    [("sync", 5, signal.SIGINT, signal.SIGTERM), ("programs", 0, signal.SIGTERM, signal.SIGINT)],
+    [("sync", 6, signal.SIGINT, signal.SIGTERM), ("programs", 0, signal.SIGTERM, signal.SIGINT)],
 )
 def test_an_interrupted_demo_leaves_no_process_and_no_file(start, tmp_path, running_in, act, started, first, second):
     run = start("demo", "--serve", "--vessels", "2000", cwd=tmp_path, TMPDIR=str(tmp_path))
@@ -319,7 +359,7 @@ def test_nobody_stands_in_what_was_printed_logged_measured_or_answered(told, per
     assert len(person_search.numbers) > 2 * COUNT
     assert len(person_search.names) > 2 * COUNT
     written = {path.name: path.read_text() for path in (told.data / "logs").iterdir()}
-    assert len(written) == 6
+    assert len(written) == 7
     written |= {"stdout": told.out, "stderr": told.err, "metrics": told.metrics}
     written |= {f"problem {index}": problem for index, problem in enumerate(told.problems)}
     assert {name: found for name, text in written.items() if (found := person_search.find(text))} == {}

@@ -1,4 +1,4 @@
-"""The synchronisation with programs killed in the middle: as if nothing had happened, nobody asked about twice, and the log verifies."""
+"""The synchronisation with programs killed in the middle: as if nothing had happened, nobody asked about or told of twice, and the log verifies."""
 
 import asyncio
 import contextlib
@@ -10,18 +10,19 @@ from datetime import date
 
 import pytest
 
-from adapters.vnfishbase.mapping import commune_lists, police_lists
+from adapters.vnfishbase.mapping import commune_lists, length_class, police_lists
 from adapters.vnfishbase.records import vessels
 from lgsp.cli.demo.province import FISHERIES
 from lgsp.cli.demo.story import Plan, Story
 
-VICTIMS = ("gateway", "vnfishbase", "ndxp")
+VICTIMS = ("gateway", "vnfishbase", "ndxp", "ioc")
 SEED = 20_261_122
 AS_OF = date(2026, 11, 22)
 NEVER_ASKED = {"number_missing", "answers_differ", "number_malformed", "birth_date_missing"}
 VERIFY = "vn.lgsp.population.citizen.verify"
 OWNER_LIST = "vn.lgsp.fisheries.owner-list.complete"
-KINDS = (f"{VERIFY}.v1", f"{VERIFY}.reply.v1", f"{OWNER_LIST}.v1", f"{OWNER_LIST}.reply.v1")
+LINKED = "vn.lgsp.fisheries.vessel.linked.v1"
+KINDS = (f"{VERIFY}.v1", f"{VERIFY}.reply.v1", f"{OWNER_LIST}.v1", f"{OWNER_LIST}.reply.v1", LINKED)
 
 
 @pytest.fixture
@@ -52,6 +53,7 @@ async def synchronise(tmp_path, stage, victim, *, count, kills, seed):
             assert await story.programs.kill(victim) == -9
             await story.start(victim)
         await story.wait_for_report()
+        assert (await story.wait_for_figures()).agrees
         await story.programs.stop_all(but="gateway")
     return story
 
@@ -59,14 +61,18 @@ async def synchronise(tmp_path, stage, victim, *, count, kills, seed):
 def expected(truth):
     """Return the counts of an undisturbed run."""
     reasons = Counter(outcome for outcome in truth.values() if outcome != "linked")
-    rows = vessels(SEED, len(truth))
+    fleet = vessels(SEED, len(truth))
     return {
         "vessels": len(truth),
         "linked": len(truth) - reasons.total(),
+        "linked_by_commune": Counter(row.commune_code for row in fleet if truth[row.registration] == "linked"),
+        "linked_by_class": Counter(
+            length_class(row.hull.length_m) for row in fleet if truth[row.registration] == "linked"
+        ),
         "quarantined": reasons.total(),
         "by_reason": dict(reasons),
         "verifications": sum(outcome not in NEVER_ASKED for outcome in truth.values()),
-        "lists": len(list(police_lists(rows, AS_OF))) + len(list(commune_lists(rows, AS_OF))),
+        "lists": len(list(police_lists(fleet, AS_OF))) + len(list(commune_lists(fleet, AS_OF))),
     }
 
 
@@ -81,9 +87,15 @@ async def check(story, log, truth, run_apart):
     assert story.report == wanted
     assert dict(rows(data, "H01.12-vnfishbase", "SELECT registration, coalesce(reason, step) FROM vessel")) == truth
     accepted = Counter(entry["type"] for entry in log if entry["ev"] == "msg.accepted")
-    asked, lists = wanted["verifications"], wanted["lists"]
-    assert accepted == dict(zip(KINDS, (asked, asked, lists, lists), strict=True))
-    attempts = [key.rpartition(":")[::2] for (key,) in rows(data, "H01.12-vnfishbase", "SELECT key FROM lgsp_outbox")]
+    asked, lists, linked = wanted["verifications"], wanted["lists"], wanted["linked"]
+    assert accepted == dict(zip(KINDS, (asked, asked, lists, lists, linked), strict=True))
+    keys = [key for (key,) in rows(data, "H01.12-vnfishbase", "SELECT key FROM lgsp_outbox")]
+    told = {key.removeprefix("linked:") for key in keys if key.startswith("linked:")}
+    assert told == {registration for registration, outcome in truth.items() if outcome == "linked"}
+    assert {name for (name,) in rows(data, "H01.02-ioc", "SELECT registration FROM vessel")} == told
+    counted = rows(data, "H01.02-ioc", "SELECT commune, sum(vessels) FROM figure GROUP BY commune")
+    assert dict(counted) == wanted["linked_by_commune"]
+    attempts = [key.rpartition(":")[::2] for key in keys if not key.startswith("linked:")]
     assert len({name for name, _ in attempts}) == len(attempts) == asked + lists
     assert {attempt for _, attempt in attempts} == {"1"}
     assert (

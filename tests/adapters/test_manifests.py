@@ -18,6 +18,7 @@ SYSTEMS = {
     "police": "urn:lgsp:agency:H01.21:sys:police",
     "one_stop": "urn:lgsp:agency:H01.31:sys:one-stop",
     "ndxp": "urn:lgsp:agency:H01.05:sys:ndxp",
+    "ioc": "urn:lgsp:agency:H01.02:sys:ioc",
 }
 SECRETS = {"NDXP_ADDRESS": "http://127.0.0.1:1", "NDXP_CONSUMER_KEY": "bridge", "NDXP_CONSUMER_SECRET": "made up"}
 DAY = date(2026, 11, 22)
@@ -51,6 +52,7 @@ def test_the_class_has_a_handler_for_what_the_manifest_states(name: str) -> None
 @each_adapter
 def test_the_province_grants_what_an_adapter_asks_for(name: str, directory: Any) -> None:
     assert manifest_of(name).overreach(directory, SYSTEMS[name], DAY) == []
+    assert manifest_of(name).unsubscribed(directory, SYSTEMS[name]) == []
 
 
 @each_adapter
@@ -58,6 +60,8 @@ def test_a_message_of_the_province_reaches_an_adapter_that_takes_it(name: str, d
     manifest = manifest_of(name)
     principals = [held.principal for held in directory.delegations if held.bridge == SYSTEMS[name]]
     routed = {type_ for urn in (SYSTEMS[name], *principals) for type_ in directory.systems[urn].consumes}
+    subscriptions = [held for group in directory.subscriptions.values() for held in group]
+    routed |= {held.type for held in subscriptions if held.subscriber in {SYSTEMS[name], *principals}}
     assert routed == {type_ for type_ in (*manifest.provides, *manifest.consumes) if not names.is_reply_type(type_)}
 
 

@@ -13,8 +13,10 @@ from adapters.ndxp.mock.registry import registry
 from adapters.ndxp.mock.service import Rules, answered
 from adapters.one_stop.adapter import OneStop
 from adapters.police.adapter import Police
-from adapters.vnfishbase import standings
-from adapters.vnfishbase.adapter import OWNER_LIST, VERIFY, VNFishbase
+from adapters.vnfishbase import mapping, standings
+from adapters.vnfishbase.adapter import LINKED, OWNER_LIST, VERIFY, VNFishbase
+from adapters.vnfishbase.records import vessels
+from lgsp.domain import strictjson
 from lgsp.sdk import ConfigInvalid
 
 SEED, COUNT, WINDOW = 3, 120, 12
@@ -54,6 +56,9 @@ class Province:
     async def answer(self, adapter: Any) -> None:
         while True:
             waiting = {key: self.bench.outbox[key] for key in self.bench.outbox if key not in self.answered}
+            for key in [key for key in waiting if key.startswith("linked:")]:  # nobody answers an event
+                self.answered.add(key)
+                del waiting[key]
             self.most_open = max(self.most_open, sum(key.startswith("verify:") for key in waiting))
             for key, letter in waiting.items():
                 if not self.silent(key):
@@ -83,6 +88,10 @@ class Province:
         )
         body = ndxp.answer(answered(ndxp.question(message.body, asker), self.held, RULES))
         return self.bridge.reply(message.manifest, body, schema=None, orgcat=None)
+
+    def told(self) -> list[dict[str, Any]]:
+        """Return the bodies of the events in the outbox."""
+        return [strictjson.parse(letter.body) for letter in self.bench.outbox.values() if letter.type == LINKED]
 
     def outcomes(self) -> dict[str, str]:
         rows = self.bench.read("SELECT registration, iif(step = 'linked', step, reason) FROM vessel")
@@ -125,9 +134,12 @@ async def test_every_vessel_comes_to_what_was_made_up(province: Province, true_o
     counts = report["counts"]
     reasons = Counter(expected.values())
     linked = reasons.pop("linked")
+    fleet = [row for row in vessels(SEED, COUNT) if expected[row.registration] == "linked"]
     assert counts == {
         "vessels": COUNT,
         "linked": linked,
+        "linked_by_commune": Counter(row.commune_code for row in fleet),
+        "linked_by_class": Counter(mapping.length_class(row.hull.length_m) for row in fleet),
         "quarantined": COUNT - linked,
         "by_reason": dict(sorted(reasons.items())),
         "verifications": sum(questions_by_vessel(province).values()),
@@ -139,7 +151,9 @@ async def test_every_vessel_comes_to_what_was_made_up(province: Province, true_o
 
 async def test_a_question_says_who_asks_in_which_case_and_why(province: Province) -> None:
     await province.synchronise(await province.start())
-    manifests = [province.bench.message(letter).manifest for letter in province.bench.outbox.values()]
+    manifests = [
+        province.bench.message(letter).manifest for letter in province.bench.outbox.values() if letter.type != LINKED
+    ]
     verifications = [manifest for manifest in manifests if manifest.type == VERIFY]
     stated = {
         tuple(manifest.text(name) for name in ("purpose", "legalbasis", "procedure", "authid", "orgcat"))
@@ -154,7 +168,12 @@ async def test_a_question_says_who_asks_in_which_case_and_why(province: Province
 async def test_the_bus_accepts_whatever_is_sent(province: Province, accepted: Any) -> None:
     await province.synchronise(await province.start())
     rules = Counter(accepted(letter) for letter in province.bench.outbox.values())
-    assert set(rules) == {"fisheries-verify", "fisheries-lists-police", "fisheries-lists-commune"}
+    assert set(rules) == {
+        "fisheries-verify",
+        "fisheries-lists-police",
+        "fisheries-lists-commune",
+        "fisheries-vessels-linked",
+    }
 
 
 async def test_a_rerun_loads_nothing_asks_nothing_and_reports_the_same(province: Province) -> None:
@@ -163,6 +182,58 @@ async def test_a_rerun_loads_nothing_asks_nothing_and_reports_the_same(province:
     again = await province.synchronise(await province.start())
     assert again == first
     assert set(province.bench.outbox) == sent
+
+
+async def test_every_linked_vessel_is_told_once_and_no_other(province: Province) -> None:
+    await province.synchronise(await province.start())
+    linked = [registration for registration, outcome in province.outcomes().items() if outcome == "linked"]
+    rows = {row.registration: row for row in vessels(SEED, COUNT)}
+    assert sorted(event["registration"] for event in province.told()) == sorted(linked)
+    for event in province.told():
+        row = rows[event["registration"]]
+        assert event == {
+            "registration": row.registration,
+            "communeCode": row.commune_code,
+            "orgcat": "2025-07",
+            "linkedOn": "2026-11-22",
+            "lengthClass": mapping.length_class(row.hull.length_m),
+        }
+
+
+async def test_an_answer_that_comes_too_late_to_link_a_vessel_tells_nobody(province: Province) -> None:
+    adapter = await province.start()
+    async with under_way(province, adapter):
+        key, letter = next(pair for pair in province.bench.outbox.items() if pair[1].type == VERIFY)
+        reply = await province.reply_to(letter)
+        body = {"result": "match"}
+        match = province.bridge.reply(province.bridge.message(letter).manifest, body, schema=None, orgcat=None)
+        await adapter.failed(province.bench.failure(letter, "refused"))
+        await province.deliver(adapter, match, key)
+    assert reply.audience == match.audience
+    assert province.outcomes()[key.split(":")[1]] == "refused"
+    assert province.told() == []
+
+
+async def test_a_match_that_comes_twice_is_told_once(province: Province) -> None:
+    adapter = await province.start()
+    async with under_way(province, adapter):
+        key, letter = next(pair for pair in province.bench.outbox.items() if pair[1].type == VERIFY)
+        for _ in range(2):
+            match = province.bridge.reply(
+                province.bridge.message(letter).manifest, {"result": "match"}, schema=None, orgcat=None
+            )
+            await province.deliver(adapter, match, key)
+    assert [event["registration"] for event in province.told()] == [key.split(":")[1]]
+
+
+async def test_an_event_that_came_to_a_bad_end_changes_no_vessel(province: Province) -> None:
+    adapter = await province.start()
+    await province.synchronise(adapter)
+    outcomes, sent = province.outcomes(), set(province.bench.outbox)
+    event = next(letter for letter in province.bench.outbox.values() if letter.type == LINKED)
+    for state in ("refused", "rejected", "parked", "expired"):
+        await adapter.failed(province.bench.failure(event, state))
+    assert (province.outcomes(), set(province.bench.outbox)) == (outcomes, sent)
 
 
 async def test_one_process_reports_once(province: Province) -> None:
@@ -194,6 +265,7 @@ async def test_a_run_after_a_crash_comes_to_the_same_counts(
     assert province.outcomes() == true_outcomes(SEED, COUNT)
     assert report["counts"]["linked"] == Counter(province.outcomes().values())["linked"]
     assert set(questions_by_vessel(province).values()) == {1}, "a vessel was asked about under another key"
+    assert len(province.told()) == report["counts"]["linked"]
 
 
 async def test_the_seconds_count_from_the_first_beginning(province: Province, clock: Any) -> None:
@@ -282,13 +354,20 @@ async def test_a_question_that_was_refused_is_not_repeated(province: Province, s
     assert {province.outcomes()[registration] for registration in questions_by_vessel(province)} == {"refused"}
 
 
-async def failing(province: Province, adapter: Any, state: str) -> None:
+async def test_a_question_that_the_bus_was_given_too_late_is_put_again(province: Province) -> None:
+    """The gateway was away for longer than the question may live: its refusal is no "no"."""
+    adapter = await province.start()
+    await failing(province, adapter, "refused", code="expired")
+    assert min(questions_by_vessel(province).values()) > 1
+
+
+async def failing(province: Province, adapter: Any, state: str, code: str = "") -> None:
     """Synchronise while every question comes to a bad end."""
 
     async def answer(adapter: Any, reply: Any, key: str) -> Any:
         letter = province.bench.outbox[key]
         if letter.type == VERIFY:
-            await adapter.failed(province.bench.failure(letter, state))
+            await adapter.failed(province.bench.failure(letter, state, code))
             return None
         return await Province.deliver(province, adapter, reply, key)
 

@@ -131,6 +131,26 @@ async def test_an_unproven_envelope_gets_no_receipt_and_is_counted(edge, world):
     assert edge.bus.refusals.total["signature"] == 1
 
 
+async def until(condition):
+    """Wait for what nothing tells of: something that happens at the gateway's end."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def hang_up(edge, writer):
+    """Cut a connection, and return when the gateway knows."""
+    listener = edge.running.listener
+    before = listener._active_count
+    writer.transport.abort()
+    await until(lambda: listener._active_count < before)
+
+
+async def until_pulling(edge):
+    """Wait until a pull of the bridge has begun to wait."""
+    await until(lambda: edge.bus.courier._inbox(NDXP).pulls)
+
+
 async def take_request(edge, signer="ndxp"):
     answer = await edge.call("GET", "/v1/inbox?max=1&wait=5", signer=signer)
     [item] = answer.members["items"]
@@ -179,8 +199,7 @@ async def test_a_reply_for_a_caller_that_hung_up_comes_through_the_inbox(edge, w
     writer.write(head.encode() + request.body)
     await writer.drain()
     await take_request(edge)
-    writer.transport.abort()
-    await asyncio.sleep(0.05)  # the other end of the connection learns of it
+    await hang_up(edge, writer)
     await edge.post(world.reply(request))
     item = await take_request(edge, "fisheries")
     assert envelope.from_structured(item["envelope"]) == world.reply(request)
@@ -193,9 +212,8 @@ async def test_deliveries_that_a_pull_left_behind_are_queued_again_uncounted(edg
     _, writer = await asyncio.open_connection("127.0.0.1", edge.running.port)
     writer.write(head.encode())
     await writer.drain()
-    await asyncio.sleep(0.05)  # the pull has begun
-    writer.transport.abort()
-    await asyncio.sleep(0.05)  # the other end of the connection learns of it
+    await until_pulling(edge)
+    await hang_up(edge, writer)
     await edge.post(world.envelope())
     assert (await take_request(edge))["attempt"] == 1
 
@@ -731,7 +749,7 @@ async def test_a_directory_by_the_registrar_is_put_in_place_over_the_admin_socke
 async def test_calls_in_progress_are_answered_before_the_listener_ends(world):
     async with opened(world) as edge:
         waiting = asyncio.create_task(edge.call("GET", "/v1/inbox?wait=1", signer="ndxp"))
-        await asyncio.sleep(0.1)  # the call has arrived
+        await until_pulling(edge)
         await edge.running.close()
         assert (await waiting).members["items"] == []
         with pytest.raises(aiohttp.ClientConnectionError):
@@ -747,3 +765,12 @@ async def test_a_caller_that_sends_too_many_is_told_when_to_come_back(edge, worl
     assert problem["code"] == "rate_limited"
     assert answers[2].headers["Retry-After"] == str(problem["retry_after"])
     assert 0 < problem["retry_after"] <= 10
+
+
+async def test_the_figures_tell_how_full_each_inbox_is(edge, world):
+    await edge.post(world.envelope())
+    await edge.bus.room.refresh()
+    text = (await edge.call("GET", "/metrics")).body.decode()
+    assert 'lgsp_inbox_deliveries{inbox="H01.05/ndxp",state="queued"} 1.0' in text
+    [size] = [line for line in text.splitlines() if line.startswith('lgsp_inbox_bytes{inbox="H01.05/ndxp"')]
+    assert float(size.split()[1]) > 500

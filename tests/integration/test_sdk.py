@@ -503,3 +503,16 @@ async def test_a_body_as_large_as_its_service_allows_reaches_its_receiver(tmp_pa
             async with message.effect():
                 found.add(message.env)
         assert ndxp.read("SELECT count(*) FROM lgsp_inbox") == [(2,)]
+
+
+async def test_those_who_waited_leave_nothing_behind(town, fisheries):
+    async with Client.open(town.settings("ndxp")) as ndxp, answering(ndxp, match):
+        reply = await fisheries.request(VERIFY, **VERIFICATION)
+        sent = reply.manifest.text("causationid")
+        for _ in range(3):
+            assert (await fisheries.outcome(sent)).state == "acked"
+    late = await fisheries.send(VERIFY, **VERIFICATION)
+    with pytest.raises(OutcomeUnknown):
+        await fisheries.outcome(late.id, timeout=0.01)
+    await until(lambda: not fisheries._sender._outcome_waits)
+    assert fisheries._sender._receipt_waits == {}

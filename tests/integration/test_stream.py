@@ -645,7 +645,7 @@ async def test_a_drain_answers_what_is_under_way_and_says_when_to_come_back(edge
         await stream.put(op="ping")
         await stream.receive("pong")
         draining = asyncio.create_task(edge.running.drain())
-        await asyncio.sleep(0.05)  # the drain has begun
+        await until(lambda: edge.running.streams._draining)
         held.set()
         assert (await stream.receive("receipt"))["ref"] == 1
         closing = await stream.closing()

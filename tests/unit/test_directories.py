@@ -64,6 +64,16 @@ async def test_an_older_version_is_no_head_but_still_serves_its_receipts(box):
     assert found.head.version == 2
 
 
+async def test_the_box_keeps_the_newest_versions_alone(box, monkeypatch):
+    monkeypatch.setattr("lgsp.sdk.directories.KEPT_IN_BOX", 1)
+    found, asked = directories(box, FIRST, SECOND)
+    for _ in range(2):
+        await found.refresh()
+    assert box.reader.execute("SELECT version FROM lgsp_directories").fetchall() == [(2,)]
+    again, asked = directories(box, FIRST)
+    assert (again.head.version, (await again.at(1)).version, asked) == (2, 1, [1])
+
+
 async def refused(awaitable):
     with pytest.raises(Refusal) as caught:
         await awaitable

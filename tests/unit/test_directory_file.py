@@ -259,6 +259,15 @@ def test_a_registered_key_is_ended_without_its_owner(desk):
     assert desk.record("key", KEY.kid).until == 2
 
 
+def test_a_key_that_was_ended_never_holds_again(desk):
+    desk.apply(SYSTEM + key_table())
+    desk.apply(key_table(more='until = "next"\n'))
+    refusal = desk.refusal(key_table())
+    assert (refusal.code, "never holds again" in refusal.detail) == ("key_refused", True)
+    assert desk.plan(key_table(more="until = 2\n")).changes == ()
+    assert desk.refusal(key_table(more="until = 99\n")).code == "key_refused"
+
+
 def test_a_key_never_changes_its_owner(desk):
     desk.apply(SYSTEM + key_table())
     assert "never to another" in desk.refusal(key_table(owner="H01.99/b")).detail

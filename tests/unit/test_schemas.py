@@ -22,6 +22,7 @@ DECIDED = {
     "urn:lgsp:schema:population:citizen-verify-reply:1.0.0",
     "urn:lgsp:schema:fisheries:owner-list-request:1.0.0",
     "urn:lgsp:schema:fisheries:owner-list-reply:1.0.0",
+    "urn:lgsp:schema:fisheries:vessel-linked:1.0.0",
 }
 each_document = pytest.mark.parametrize("name", DOCUMENTS)
 

@@ -37,12 +37,14 @@ SYSTEMS: Final[Mapping[str, str]] = {
     "police": "H01.21/police",
     "one_stop": "H01.31/one-stop",
     "ndxp": "H01.05/ndxp",
+    "ioc": "H01.02/ioc",
     "stranger": "H01.05/stranger",
 }
 """Adapter -> system. The stranger is registered and holds a key, but no grant: it is there to be refused."""
-ADAPTERS: Final = ("police", "ndxp", "one_stop")
+ADAPTERS: Final = ("police", "ndxp", "ioc", "one_stop")
 """The systems that run before the fisheries begin."""
 FISHERIES: Final = "vnfishbase"
+CENTRE: Final = "ioc"
 
 
 PORTS: Final = range(20_000, 32_000)

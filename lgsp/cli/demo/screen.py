@@ -14,18 +14,19 @@ from rich.table import Table
 from lgsp.cli.demo.latency import Latency
 from lgsp.cli.demo.refusals import Shown
 from lgsp.cli.demo.story import Outcome
+from lgsp.cli.demo.tally import Tally
 from lgsp.errors import Language
 
 WORDS: Final[dict[str, tuple[str, str]]] = {
     "province": ("Keys, directory and data of a made-up An Giang", "Khóa, danh bạ và dữ liệu giả lập của An Giang"),
     "programs": (
-        "Starting the gateway, the national platform (mock) and four systems",
-        "Khởi động cổng, nền tảng quốc gia (giả lập) và bốn hệ thống",
+        "Starting the gateway, the national platform (mock) and five systems",
+        "Khởi động cổng, nền tảng quốc gia (giả lập) và năm hệ thống",
     ),
     "idle": ("One-stop looks up applicants while the bus is idle", "Một cửa tra cứu người nộp hồ sơ khi trục rảnh"),
     "sync": (
-        "Fisheries verifies every owner; one-stop goes on looking up",
-        "Thủy sản xác minh mọi chủ tàu; một cửa vẫn tra cứu",
+        "Fisheries verifies every owner and tells who is linked; one-stop goes on looking up",
+        "Thủy sản xác minh mọi chủ tàu và báo tàu đã liên kết; một cửa vẫn tra cứu",
     ),
     "refusals": ("What the bus refuses", "Những gì trục từ chối"),
     "verify": ("Stopping, then verifying the whole log", "Dừng lại và kiểm chứng toàn bộ nhật ký"),
@@ -39,6 +40,12 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     "vessels": ("vessels", "tàu cá"),
     "linked": ("linked to a verified owner", "đã liên kết chủ tàu được xác minh"),
     "quarantined": ("in quarantine, with a reason", "để riêng, có lý do"),
+    "figures": ("The operations centre (IOC), told by events", "Trung tâm điều hành (IOC), nhận qua sự kiện"),
+    "counted": ("vessels counted", "tàu đã đếm"),
+    "communes": ("communes with a linked vessel", "xã, phường, đặc khu có tàu liên kết"),
+    "agreement": ("its figures and the fisheries'", "so với số liệu của thủy sản"),
+    "equal": ("equal", "khớp"),
+    "unequal": ("DIFFERENT: {places}", "KHÁC NHAU: {places}"),
     "latency": ("One-stop's lookups (ms)", "Tra cứu của một cửa (ms)"),
     "idle_row": ("idle", "lúc rảnh"),
     "busy_row": ("during the synchronisation", "trong lúc đồng bộ"),
@@ -121,6 +128,7 @@ class Stage:
     def present(self, outcome: Outcome, console: Console) -> None:
         """Print the result as tables."""
         console.print(self._vessels(outcome))
+        console.print(self._figures(outcome.tally))
         console.print(self._latency(outcome.idle, outcome.busy))
         console.print(self._refusals(outcome))
         console.print(self._evidence(outcome))
@@ -134,6 +142,17 @@ class Stage:
         for reason, count in sorted(counts["by_reason"].items(), key=lambda pair: -pair[1]):
             table.add_row(f"  {self._reason(reason)}", f"{count:,}")
         table.add_row(self.word("seconds"), f"{outcome.sync_seconds:.1f} s")
+        return table
+
+    def _figures(self, tally: Tally) -> Table:
+        table = Table(title=self.word("figures"), title_justify="left", show_header=False)
+        table.add_row(self.word("counted"), f"{tally.counted:,}")
+        table.add_row(self.word("communes"), f"{tally.communes:,}")
+        places = ", ".join(tally.differing) or f"{tally.linked:,} / {tally.counted:,}"
+        table.add_row(
+            self.word("agreement"),
+            self.word("equal") if tally.agrees else self.word("unequal").format(places=places),
+        )
         return table
 
     def _reason(self, code: str) -> str:
@@ -178,6 +197,9 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     return {
         "vessels": counts["vessels"],
         "linked": counts["linked"],
+        "counted": outcome.tally.counted,
+        "communes": outcome.tally.communes,
+        "differing": list(outcome.tally.differing),
         "quarantined": counts["quarantined"],
         "by_reason": dict(sorted(counts["by_reason"].items())),
         "verifications": counts["verifications"],

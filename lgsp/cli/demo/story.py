@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import shutil
 import sys
@@ -17,8 +18,9 @@ import aiohttp
 
 from lgsp.cli.demo.latency import Latency, measure
 from lgsp.cli.demo.programs import Event, Program, Programs
-from lgsp.cli.demo.province import ADAPTERS, FISHERIES, Province
+from lgsp.cli.demo.province import ADAPTERS, CENTRE, FISHERIES, Province
 from lgsp.cli.demo.refusals import Offender, Shown
+from lgsp.cli.demo.tally import Tally, compare
 from lgsp.cli.demo.verdict import Verdict, verify
 from lgsp.errors import Unusable
 
@@ -27,6 +29,8 @@ ONE_STOP_PROCEDURES: Final = ("1.001612.000.00.00.H01", "2.002492.000.00.00.H01"
 READY_SECONDS: Final = 60.0
 SYNC_SECONDS: Final = 900.0
 LOOKUP_SECONDS: Final = 120.0
+COUNT_SECONDS: Final = 60.0
+"""How long after the synchronisation the centre may still be counting before its figures are taken as they are."""
 POLL_SECONDS: Final = 0.05
 
 
@@ -52,6 +56,7 @@ class Outcome:
     """What came of it."""
 
     report: dict[str, Any]
+    tally: Tally
     sync_seconds: float
     idle: Latency
     busy: Latency
@@ -63,7 +68,7 @@ class Outcome:
     @property
     def sound(self) -> bool:
         """Whether everything that was to be shown was seen."""
-        return self.verdict.verified and all(shown.as_expected for shown in self.refusals)
+        return self.verdict.verified and self.tally.agrees and all(shown.as_expected for shown in self.refusals)
 
 
 class Screen(Protocol):
@@ -93,6 +98,8 @@ class Story:
     """How far each step of the synchronisation is."""
     report: dict[str, Any] | None = None
     """The counts of the synchronisation, once it is over."""
+    figures: dict[str, Any] | None = None
+    """What the operations centre has counted so far."""
     _national: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -115,8 +122,10 @@ class Story:
             case "adapter.progress":
                 self.done[str(event["step"])] = int(event["done"])
                 self.screen.progress(str(event["step"]), int(event["done"]), int(event["total"]))
-            case "adapter.report":
+            case "adapter.report" if program == FISHERIES:
                 self.report = dict(event["counts"])
+            case "adapter.report" if program == CENTRE:
+                self.figures = dict(event["counts"])
             case "adapter.lookup" if program == "one_stop":
                 self.lookups.append((time.monotonic(), float(event["ms"])))
 
@@ -168,6 +177,19 @@ class Story:
         await self._until(lambda: self.report is not None, "all vessels are synchronised", seconds=SYNC_SECONDS)
         return self.report or {}
 
+    async def wait_for_figures(self) -> Tally:
+        """Wait until the centre has counted as many vessels as were linked, or can be expected to no more, and compare the figures."""
+        fisheries = self.report or {}
+        with contextlib.suppress(Unusable):  # the comparison says what is missing
+            await self._until(
+                lambda: self._counted() >= fisheries["linked"], "all links are counted", seconds=COUNT_SECONDS
+            )
+        self.programs.check()
+        return compare(fisheries, self.figures or {"linked": 0, "linked_by_commune": {}, "linked_by_class": {}})
+
+    def _counted(self) -> int:
+        return int(self.figures["linked"]) if self.figures else 0
+
     async def wait_for_vessels(self, count: int) -> None:
         """Wait until it is known of so many vessels what became of them."""
         await self._until(
@@ -209,6 +231,7 @@ async def tell(plan: Plan, screen: Screen, *, stay: Callable[[], Awaitable[None]
         await story.start(FISHERIES)
         report = await story.wait_for_report()
         sync_until = time.monotonic()
+        tally = await story.wait_for_figures()
         await story.wait_for_lookups(plan.lookups)
         screen.act("refusals")
         refusals = await story.show_refusals()
@@ -223,6 +246,7 @@ async def tell(plan: Plan, screen: Screen, *, stay: Callable[[], Awaitable[None]
     verdict = await verify(plan.data)
     return Outcome(
         report=report,
+        tally=tally,
         sync_seconds=sync_until - sync_from,
         idle=measure([ms for at, ms in story.lookups if at < sync_from]),
         busy=measure([ms for at, ms in story.lookups if sync_from <= at <= sync_until]),

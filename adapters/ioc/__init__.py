@@ -1,0 +1,1 @@
+"""The provincial operations centre (IOC): counts what departments tell on topics."""
