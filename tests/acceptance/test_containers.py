@@ -77,7 +77,7 @@ class Machine:
     def prepare(self):
         for folder in ("bin", "opt/lgsp/share", "run/lgsp", "data", "authority", "logs"):
             (self.root / folder).mkdir(parents=True)
-        for volume in ("vnfishbase", "police", "one-stop", "ndxp"):
+        for volume in ("vnfishbase", "police", "one-stop", "ioc", "ndxp"):
             (self.root / "systems" / volume).mkdir(parents=True)
         for name in ("found", "certify"):
             (self.root / "bin" / name).write_text(self.moved((ROOT / "docker" / name).read_text()))
@@ -147,6 +147,11 @@ class Machine:
         lines = [line for line in self.said(name).splitlines() if line.startswith("{")]
         return [found for found in map(json.loads, lines) if found["event"] == event]
 
+    def linked(self, name):
+        """How many linked vessels a system told last of."""
+        reports = self.events(name, "adapter.report")
+        return reports[-1]["counts"]["linked"] if reports else None
+
     def stop(self):
         """Stop all, the last started first; return the exit codes."""
         return {name: self.end(process) for name, process in reversed(self.running.items())}
@@ -174,6 +179,7 @@ def test_compose_founds_the_bus_runs_the_province_and_stops_in_order(machine):
         machine.start(name)
     machine.until(lambda: machine.events("vnfishbase", "adapter.report"), "vnfishbase")
     machine.until(lambda: len(machine.events("one-stop", "adapter.lookup")) == int(LOOKUPS), "one-stop")
+    machine.until(lambda: machine.linked("ioc") == machine.linked("vnfishbase"), "ioc")
     for name in machine.services:
         if name != "founding":
             machine.service_healthy(name)

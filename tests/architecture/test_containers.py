@@ -39,7 +39,7 @@ FILES = (
     ".dockerignore",
 )
 UsageError = typer.BadParameter.__mro__[1]
-OURS = {"founding", "gateway", "vnfishbase", "police", "one-stop", "ndxp", "ndxp-mock"}
+OURS = {"founding", "gateway", "vnfishbase", "police", "one-stop", "ioc", "ndxp", "ndxp-mock"}
 JOIN = re.compile(r"^join (\S+) (\S+) (\S+)$", re.MULTILINE)
 LINE = re.compile(r"(?:^|\|\|\n)\s*(lgsp .*?)(?: > /dev/null)?$", re.MULTILINE)
 SECONDS = re.compile(r"^(\d+)s$")
