@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from lgsp import keyfiles
 from lgsp.backends.embedded import EmbeddedTransport
+from lgsp.backends.rabbitmq import RabbitTransport
 from lgsp.backends.sql.sqlite import SqliteLedger
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
@@ -18,7 +19,7 @@ from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.fairness import Rates, Turns
-from lgsp.bus.health import Health
+from lgsp.bus.health import Health, Probe
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.moves import Moves
 from lgsp.bus.parking import Parking
@@ -45,6 +46,11 @@ from lgsp.ports.inboxes import Inboxes
 from lgsp.ports.ledger import Ledger
 from lgsp.ports.transport import Transport
 
+BROKER_SECONDS = 2.0
+"""How long a start waits for the broker; a gateway without it runs, and says that it is not ready."""
+MISMATCH = "carrier_mismatch"
+"""The code of a delivery whose message was not what its row says."""
+
 
 class Store(Ledger, Inboxes, DirectoryStore, Protocol):
     """A backend that keeps everything: log, deliveries and directory."""
@@ -68,6 +74,7 @@ class Parts:
     entropy: Entropy
     limits: Limits = LIMITS
     retry: RetryPolicy = RETRY
+    probes: Mapping[str, Probe] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -92,11 +99,40 @@ async def open_bus(settings: Settings, *, create: bool = False) -> AsyncIterator
             transport=EmbeddedTransport(store),
             clock=SystemClock(),
             entropy=SystemEntropy(),
+            limits=replace(LIMITS, inbox_bytes=settings.transport.inbox_bytes),
         )
-        async with run_bus(parts) as bus:
+        running = (
+            run_bus(parts)
+            if settings.transport.kind == "embedded"
+            else run_on_broker(parts, settings.transport.address)
+        )
+        async with running as bus:
             yield bus
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def run_on_broker(parts: Parts, url: str) -> AsyncIterator[Bus]:
+    """Run a bus made of these parts whose deliveries RabbitMQ carries, whether it is there yet or not."""
+    transport = RabbitTransport(
+        url, parts.store, bus=parts.bus, clock=parts.clock, inbox_bytes=parts.limits.inbox_bytes
+    )
+    async with transport.running():
+        await transport.connected(BROKER_SECONDS)
+        parts = replace(parts, transport=transport, probes={**parts.probes, "broker": transport.state})
+        async with run_bus(parts) as bus:
+            park_mismatches(transport, bus)
+            yield bus
+
+
+def park_mismatches(transport: RabbitTransport, bus: Bus) -> None:
+    """Have the bus park the deliveries whose messages are not what their rows say (R06 in docs/security.md)."""
+
+    async def park(inbox: str, env: str) -> None:
+        await bus.courier.set_aside(inbox, env, code=MISMATCH)
+
+    transport.report_to(park)
 
 
 @asynccontextmanager
@@ -161,7 +197,7 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
         progress=base.progress,
         auditor=auditor,
         parking=_parking(parts, base),
-        health=Health(ledger=parts.store, registry=base.registry, ingress=ingress),
+        health=Health(ledger=parts.store, registry=base.registry, ingress=ingress, probes=parts.probes),
         steward=_steward(parts, base),
         refusals=base.refusals,
         sequencer=base.sequencer,

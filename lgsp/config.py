@@ -11,9 +11,18 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,6 +32,7 @@ from pydantic_settings import (
 )
 
 from lgsp.domain import keys
+from lgsp.domain.limits import LIMITS
 from lgsp.domain.records import BusUrn, GatewayUrn
 from lgsp.errors import Refusal, Unusable
 
@@ -32,6 +42,8 @@ NESTED: Final = "__"
 ADAPTERS: Final = "LGSP_SETTING_"
 """Variables of adapters' own settings, none of the gateway's."""
 DEFAULT_PORT: Final = 8791
+LEAST_INBOX_BYTES: Final = 1024 * 1024
+"""An inbox that holds less would refuse a receiver's ordinary morning."""
 
 Origin = Annotated[str, StringConstraints(pattern=r"^[a-z0-9./-]{3,120}$")]
 
@@ -78,6 +90,27 @@ class StorageSection(Section):
     path: Path = Path("bus.sqlite")
 
 
+class TransportSection(Section):
+    """What carries deliveries: the ledger's own rows, or a broker. The broker's `url` holds its password and is shown nowhere."""
+
+    kind: Literal["embedded", "rabbitmq"] = "embedded"
+    url: SecretStr | None = None
+    inbox_bytes: Annotated[int, Field(ge=LEAST_INBOX_BYTES)] = LIMITS.inbox_bytes
+
+    @model_validator(mode="after")
+    def _with_address(self) -> Self:
+        if self.kind == "rabbitmq" and not self.address.startswith(("amqp://", "amqps://")):
+            raise ValueError(
+                "rabbitmq needs a url like amqps://name:password@host/vhost, best given as LGSP_TRANSPORT__URL"
+            )
+        return self
+
+    @property
+    def address(self) -> str:
+        """The broker's URL in clear, or nothing; for the one who connects."""
+        return "" if self.url is None else self.url.get_secret_value()
+
+
 class KeysSection(Section):
     """Files of the gateway's own keys, and the public key of the registrar that the directory is pinned to."""
 
@@ -109,6 +142,7 @@ class Settings(BaseSettings):
     bus: BusSection
     http: HttpSection = HttpSection()
     storage: StorageSection = StorageSection()
+    transport: TransportSection = TransportSection()
     keys: KeysSection
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -171,6 +205,7 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     "bus": BusSection,
     "http": HttpSection,
     "storage": StorageSection,
+    "transport": TransportSection,
     "keys": KeysSection,
 }
 

@@ -1,8 +1,18 @@
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
+from typing import Any
 
+import aio_pika
 import pytest
 
 from adapters.made_up.fleet import Vessel, fleet
+from lgsp.backends.rabbitmq import RabbitTransport
+from lgsp.ports.inboxes import Inboxes
+from lgsp.testing.clock import ManualClock
+from lgsp.testing.rabbitmq import PrivateServer, private_server
+
+Carrying = Callable[..., AbstractAsyncContextManager[RabbitTransport]]
 
 
 def outcome(vessel: Vessel) -> str:
@@ -20,3 +30,35 @@ def outcome(vessel: Vessel) -> str:
 def true_outcomes() -> Callable[[int, int], dict[str, str]]:
     """Return the function from seed and count to the outcome by registration: `linked` or a reason."""
     return lambda seed, count: {vessel.registration: outcome(vessel) for vessel in fleet(seed, count).vessels}
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateServer]:
+    """Run one RabbitMQ server for the tests of this process; where none is installed they fail."""
+    with private_server(tmp_path_factory.mktemp("rabbitmq")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def carrying(rabbitmq: PrivateServer) -> Carrying:
+    """Return what runs a transport with queues of its own on the server, and takes them away afterwards."""
+    buses = count(1)
+
+    @asynccontextmanager
+    async def run(inboxes: Inboxes, **options: Any) -> AsyncIterator[RabbitTransport]:
+        given = {"bus": f"urn:lgsp:bus:test-{next(buses)}", "clock": ManualClock(), **options}
+        transport = RabbitTransport(rabbitmq.url, inboxes, **given)
+        async with transport.running():
+            await transport.connected(30)
+            try:
+                yield transport
+            finally:
+                await _delete(rabbitmq.url, transport.queues())
+
+    return run
+
+
+async def _delete(url: str, queues: list[str]) -> None:
+    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
+        for name in queues:
+            await channel.queue_delete(name)

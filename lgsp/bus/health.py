@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.registry import Registry
 from lgsp.errors import Refusal
 from lgsp.ports.ledger import Ledger
+
+Probe = Callable[[], Awaitable[str]]
+"""Tells the state of one part in a word: `ok`, or what is wrong."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -17,6 +21,8 @@ class Health:
     ledger: Ledger
     registry: Registry
     ingress: Ingress
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    """Further parts of this gateway, by name."""
 
     def live(self) -> bool:
         """Tell whether the process answers at all."""
@@ -28,7 +34,7 @@ class Health:
             "ledger": await self._ledger(),
             "directory": "ok" if self.registry.current.version else "empty",
             "intake": "draining" if self.ingress.draining else "ok",
-        }
+        } | {name: await probe() for name, probe in self.probes.items()}
         return all(state == "ok" for state in states.values()), states
 
     async def _ledger(self) -> str:

@@ -1,0 +1,153 @@
+"""The connection to the broker, made again with growing pauses whenever it is lost. What lives on it is made anew by its users.
+
+A plain connection rather than a robust one of the library: what was held on a lost channel is void, and nobody but us knows what to do then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection
+
+from lgsp.logs import get_logger
+
+CONNECT_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 5.0
+CALL_SECONDS: Final = 5.0
+"""How long one call to the broker may take."""
+HEARTBEAT_SECONDS: Final = 10
+"""Between signs of life: a broker that is silent for longer than two of them is given up."""
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 5.0
+
+for _library in ("aio_pika", "aiormq"):
+    # They tell of every lost connection with a traceback; our own events tell of it in a line.
+    logging.getLogger(_library).addHandler(logging.NullHandler())
+
+
+class BrokerAwayError(Exception):
+    """The broker did not do what it was asked: it is away, too slow, or closed the channel."""
+
+
+@contextmanager
+def broker_calls() -> Iterator[None]:
+    """Raise `BrokerAwayError` for whatever goes wrong in the block's calls to the client library.
+
+    When a connection ends, the library throws what it has into whoever waits: its own errors, a bare Exception, a cancellation.
+    """
+    try:
+        yield
+    except BrokerAwayError:
+        raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BrokerAwayError("cancelled") from error
+    except Exception as error:
+        raise BrokerAwayError(type(error).__name__) from error
+
+
+@dataclass(slots=True, kw_only=True)
+class Link:
+    """The one connection of a gateway; `on_change` is called when it is there and when it is gone."""
+
+    url: str = field(repr=False)
+    on_change: Callable[[], None]
+    _connection: AbstractConnection | None = None
+    _up: asyncio.Event = field(default_factory=asyncio.Event)
+    _said: str = ""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the broker is connected."""
+        return self._connection is not None
+
+    async def wait(self, seconds: float) -> bool:
+        """Return whether the broker is connected, after `seconds` at the latest."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._up.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Keep the connection until cancelled."""
+        pause = FIRST_PAUSE
+        while True:
+            lost = asyncio.Event()
+            connection = await self._connect(lost)
+            if connection is None:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            pause = FIRST_PAUSE
+            try:
+                await self._serve(connection, lost)
+            finally:
+                await close(connection)
+
+    async def channel(self, *, confirms: bool = False) -> AbstractChannel:
+        """Open a channel; raise `BrokerAwayError` while there is no connection.
+
+        With `confirms` a message that no queue takes raises: otherwise the library reports it as delivered.
+        """
+        if self._connection is None:
+            raise BrokerAwayError("not connected")
+        with broker_calls():
+            async with asyncio.timeout(CALL_SECONDS):
+                return await _opened(self._connection.channel(publisher_confirms=confirms, on_return_raises=confirms))
+
+    async def _connect(self, lost: asyncio.Event) -> AbstractConnection | None:
+        try:
+            with broker_calls():
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    connection = await aio_pika.connect(self.url, heartbeat=HEARTBEAT_SECONDS)
+        except BrokerAwayError as error:
+            self._say("broker.away", reason=str(error))
+            return None
+        connection.close_callbacks.add(lambda *_: lost.set())
+        if not connection.connected.is_set():  # lost before anybody could be told
+            lost.set()
+        return connection
+
+    async def _serve(self, connection: AbstractConnection, lost: asyncio.Event) -> None:
+        self._connection = connection
+        self._up.set()
+        self._say("broker.connected")
+        self.on_change()
+        try:
+            await lost.wait()
+        finally:
+            self._connection = None
+            self._up.clear()
+            self.on_change()
+        self._say("broker.away", reason="lost")
+
+    def _say(self, event: str, **fields: str) -> None:
+        """Tell of a change once, not of every try."""
+        if event != self._said:
+            self._said = event
+            get_logger().log(logging.INFO if event == "broker.connected" else logging.WARNING, event, **fields)
+
+
+async def _opened(channel: Any) -> AbstractChannel:  # noqa: ANN401 - the library's channel is its own awaitable, untyped as such
+    opened: AbstractChannel = await channel
+    return opened
+
+
+async def close(closing: AbstractConnection | AbstractChannel) -> None:
+    """Close a connection or channel that may be gone already."""
+    try:
+        with broker_calls():
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await closing.close()
+    except (BrokerAwayError, TimeoutError):
+        return  # gone is what was wanted

@@ -1,0 +1,169 @@
+"""Queues on the broker: their names, what they promise, and whether they answer.
+
+A quorum queue for each inbox and lane, durable, with limits that refuse rather than drop. Nothing is dead-lettered and nothing delayed there:
+retries are the rows' affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import ChannelPreconditionFailed
+
+from lgsp.backends.rabbitmq.connection import CALL_SECONDS, BrokerAwayError, Link, broker_calls, close
+from lgsp.domain import names
+from lgsp.domain.records import Lane
+from lgsp.logs import get_logger
+
+MESSAGE_BYTES: Final = 4 * 1024
+"""What a message takes at least beside its body, which is all that the broker's own byte limit counts: envelope and receipt."""
+DELIVERY_LIMIT: Final = 1_000_000
+"""How often one message may come back, practically without end: without a limit the broker puts what comes back behind all others."""
+PROBE_SECONDS: Final = 1.5
+PROBES: Final = 4
+DELETE_SECONDS: Final = 30.0
+
+Spawn = Callable[[str, Coroutine[Any, Any, None]], None]
+
+
+def queue_name(bus: str, inbox: str, lane: Lane) -> str:
+    """Return the name of a lane's queue; `bus` and `inbox` are URNs."""
+    return f"lgsp.{bus.removeprefix('urn:lgsp:bus:')}.{names.short_system(inbox)}.{lane}"
+
+
+def arguments(inbox_bytes: int) -> dict[str, Any]:
+    """Return the arguments of a queue that holds bodies of so many bytes at most."""
+    return {
+        "x-queue-type": "quorum",
+        "x-max-length-bytes": inbox_bytes,
+        "x-max-length": max(inbox_bytes // MESSAGE_BYTES, 1),
+        "x-overflow": "reject-publish",
+        "x-delivery-limit": DELIVERY_LIMIT,
+    }
+
+
+@dataclass(slots=True, kw_only=True)
+class Topology:
+    """The queues of one gateway's connection."""
+
+    link: Link
+    inbox_bytes: int
+    spawn: Spawn
+    _ready: dict[str, asyncio.Future[bool]] = field(default_factory=dict)
+    _differing: set[str] = field(default_factory=set)
+    """Queues that stand on the broker with other limits than ours."""
+
+    def forget(self, name: str | None = None) -> None:
+        """Trust a queue no longer, or none after the connection changed: it is declared and tried again before its next use."""
+        forgotten = list(self._ready) if name is None else [name]
+        for each in forgotten:
+            self._ready.pop(each, None)
+            self._differing.discard(each)
+
+    def names(self) -> list[str]:
+        """Return the queues that are known to answer, or are being tried."""
+        return list(self._ready)
+
+    async def ensure(self, name: str) -> None:
+        """Return when a queue is there and answers; raise `BrokerAwayError` when it cannot be had.
+
+        Whoever gives up waiting leaves the work going on for the next.
+        """
+        ready = self._ready.get(name)
+        if ready is None:
+            ready = self._ready[name] = asyncio.get_running_loop().create_future()
+            self.spawn(f"prepare {name}", self._prepare(name, ready))
+        if not await asyncio.shield(ready):
+            raise BrokerAwayError(name)
+
+    async def count(self, name: str) -> int:
+        """Return how many messages are ready in a queue, those with a consumer not counted."""
+        await self.ensure(name)
+        channel = await self.link.channel()
+        try:
+            return await self._declare(channel, name)
+        finally:
+            await close(channel)
+
+    async def _prepare(self, name: str, ready: asyncio.Future[bool]) -> None:
+        done = False
+        try:
+            done = await self._is_prepared(name)
+        except BrokerAwayError:
+            return
+        finally:
+            if not done and self._ready.get(name) is ready:
+                del self._ready[name]
+            if not ready.done():
+                ready.set_result(done)
+
+    async def _is_prepared(self, name: str) -> bool:
+        await self._declare_anew(name)
+        for _ in range(PROBES):
+            if await self._answers(name):
+                return True
+        # A queue declared within seconds of a kill comes back without a leader for good. The rows have all that it held.
+        get_logger().warning("broker.queue_dead", queue=name)
+        await self._delete(name)
+        await self._declare_anew(name)
+        return await self._answers(name)
+
+    async def _declare_anew(self, name: str) -> None:
+        channel = await self.link.channel()
+        try:
+            await self._declare(channel, name)
+        finally:
+            await close(channel)
+
+    async def _declare(self, channel: AbstractChannel, name: str) -> int:
+        """Declare a queue and return how many messages are ready in it; one with other limits is left as it is, and told of."""
+        if name in self._differing:
+            return await self._declare_passively(name)
+        try:
+            with broker_calls():
+                queue = await channel.declare_queue(
+                    name, durable=True, arguments=arguments(self.inbox_bytes), timeout=CALL_SECONDS
+                )
+        except BrokerAwayError as error:
+            if not isinstance(error.__cause__, ChannelPreconditionFailed):
+                raise
+            self._differing.add(name)
+            get_logger().warning("broker.queue_differs", queue=name)
+            return await self._declare_passively(name)
+        return queue.declaration_result.message_count or 0
+
+    async def _declare_passively(self, name: str) -> int:
+        channel = await self.link.channel()
+        try:
+            with broker_calls():
+                queue = await channel.declare_queue(name, passive=True, timeout=CALL_SECONDS)
+            return queue.declaration_result.message_count or 0
+        finally:
+            await close(channel)
+
+    async def _answers(self, name: str) -> bool:
+        """Tell whether a queue has a leader: it gives its first message, or says that it has none. The closed channel puts it back in front."""
+        channel = await self.link.channel()
+        try:
+            with broker_calls():
+                queue = await channel.get_queue(name, ensure=False)
+                await queue.get(fail=False, timeout=PROBE_SECONDS)
+        except BrokerAwayError as error:
+            if isinstance(error.__cause__, TimeoutError):
+                return False
+            raise
+        finally:
+            await close(channel)
+        return True
+
+    async def _delete(self, name: str) -> None:
+        channel = await self.link.channel()
+        try:
+            with broker_calls():
+                await channel.queue_delete(name, timeout=DELETE_SECONDS)
+        finally:
+            await close(channel)

@@ -1,0 +1,262 @@
+"""The transport over RabbitMQ: publishes through the outlet, takes from a reader per inbox, and checks every message against its row.
+
+The row is the authority. A message whose row has moved on is dropped; one that does not agree with its row is reported, then dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Self
+
+from lgsp.backends.rabbitmq.carrier import Carried
+from lgsp.backends.rabbitmq.connection import BrokerAwayError, Link
+from lgsp.backends.rabbitmq.outlet import PUBLISH_SECONDS, Outlet
+from lgsp.backends.rabbitmq.reader import Reader
+from lgsp.backends.rabbitmq.topology import Topology, queue_name
+from lgsp.domain.exchange import Delivery
+from lgsp.domain.lanes import LANES
+from lgsp.domain.limits import LIMITS
+from lgsp.logs import get_logger
+from lgsp.ports.clock import Clock
+from lgsp.ports.inboxes import Inboxes, Parcel
+from lgsp.ports.transport import Placed
+
+COMES: Final = frozenset({"accepted", "queued"})
+"""States of a row whose message is handed out."""
+
+Mismatched = Callable[[str, str], Awaitable[None]]
+"""Told of a message that does not agree with its row: the inbox it lay in, and the env hash it went by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long things may take, in seconds; tests hand in shorter ones."""
+
+    publish: float = PUBLISH_SECONDS
+    take: float = 5.0
+    """A take from a broker that does not answer ends empty."""
+    idle: float = 60.0
+    """How long what was fetched may lie here while nobody takes. The broker closes a channel that leaves messages unanswered for 30 minutes."""
+    look: float = 5.0
+    """Between two looks at what lies idle."""
+
+
+class RabbitTransport:
+    """Inboxes carried by a broker; for one event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        inboxes: Inboxes,
+        *,
+        bus: str,
+        clock: Clock,
+        inbox_bytes: int = LIMITS.inbox_bytes,
+        pace: Pace = Pace(),
+    ) -> None:
+        self._inboxes = inboxes
+        self._bus = bus
+        self._pace = pace
+        self._tasks: asyncio.TaskGroup | None = None
+        self._link = Link(url=url, on_change=self._on_change)
+        self._topology = Topology(link=self._link, inbox_bytes=inbox_bytes, spawn=self._spawn)
+        self._outlet = Outlet(
+            bus=bus, link=self._link, topology=self._topology, clock=clock, spawn=self._spawn, seconds=pace.publish
+        )
+        self._readers: dict[str, Reader] = {}
+        self._watchers: defaultdict[str, dict[object, Callable[[], None]]] = defaultdict(dict)
+        self._mismatched: Mismatched = _told_to_nobody
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Keep the connection until the block ends; the broker need not be there yet."""
+        async with asyncio.TaskGroup() as group:
+            self._tasks = group
+            work = [group.create_task(self._link.run()), group.create_task(self._look_after())]
+            try:
+                yield self
+            finally:
+                self._tasks = None
+                for reader in self._readers.values():
+                    await reader.close()
+                for task in work:
+                    task.cancel()
+
+    def report_to(self, mismatched: Mismatched) -> None:
+        """Tell `mismatched` of messages that do not agree with their rows, before they are dropped."""
+        self._mismatched = mismatched
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the queue is the ledger's own rows: it is not."""
+        return False
+
+    async def state(self) -> str:
+        """Return `ok`, or `away` while the broker is not connected."""
+        return "ok" if self._link.is_up else "away"
+
+    async def connected(self, seconds: float) -> bool:
+        """Return whether the broker is connected, after `seconds` at the latest."""
+        return await self._link.wait(seconds)
+
+    async def publish(self, parcels: Sequence[Parcel]) -> list[Placed]:
+        """Put parcels into their queues and return what became of each, within the pace's limit."""
+        if not self._link.is_up:
+            return ["unavailable"] * len(parcels)
+        placed = await self._outlet.publish(parcels)
+        self.wake([parcel.delivery for parcel, word in zip(parcels, placed, strict=True) if word == "queued"])
+        return placed
+
+    async def take(self, inbox: str, limit: int) -> list[Parcel]:
+        """Return up to `limit` parcels whose rows say that they are to go out; empty while the broker is away."""
+        if limit <= 0:
+            return []
+        reader = self._reader(inbox)
+        reader.used_at = _now()
+        try:
+            async with asyncio.timeout(self._pace.take):
+                await reader.open()
+        except (BrokerAwayError, TimeoutError):
+            return []
+        taken: list[Parcel] = []
+        try:
+            await self._report(inbox, reader)
+            while len(taken) < limit and (drawn := reader.draw(limit - len(taken))):
+                taken += await self._checked(inbox, reader, drawn)
+        except BaseException:
+            reader.put_back([parcel.delivery.env for parcel in taken])
+            raise
+        return taken
+
+    async def _report(self, inbox: str, reader: Reader) -> None:
+        suspects = list(reader.suspects)
+        for suspect in suspects:
+            await self._tell(inbox, suspect.env, suspect.what)
+        del reader.suspects[: len(suspects)]
+        await reader.clear_suspects(suspects)
+
+    async def _checked(self, inbox: str, reader: Reader, drawn: Sequence[Carried]) -> list[Parcel]:
+        """Return the parcels among what was drawn; drop what has moved on or is not what its row says."""
+        try:
+            rows = await self._inboxes.held(inbox, [carried.env for carried in drawn])
+            strange = {carried.env: what for carried in drawn if (what := _mismatch(carried, rows.get(carried.env)))}
+            for env, what in strange.items():
+                await self._tell(inbox, env, what)
+        except BaseException:
+            reader.put_back([carried.env for carried in drawn])
+            raise
+        good = [carried for carried in drawn if carried.env not in strange and rows[carried.env].state in COMES]
+        kept = {carried.env for carried in good}
+        await reader.drop([carried.env for carried in drawn if carried.env not in kept])
+        return [_parcel(carried, rows[carried.env]) for carried in good]
+
+    async def _tell(self, inbox: str, env: str, what: str) -> None:
+        get_logger().error("broker.mismatch", inbox=inbox, env=env, reason=what)
+        await self._mismatched(inbox, env)
+
+    async def drop(self, inbox: str, envs: Sequence[str]) -> None:
+        """Acknowledge the messages of parcels whose rows have moved on."""
+        await self._reader(inbox).drop(envs)
+
+    async def put_back(self, inbox: str, envs: Sequence[str]) -> None:
+        """Put parcels back in their places, and tell those who watch the inbox."""
+        self._reader(inbox).put_back(envs)
+        if envs:
+            self._ring(inbox)
+
+    def wake(self, deliveries: Sequence[Delivery]) -> None:
+        """Call those who watch the inboxes of these deliveries, each once; to be called on the event loop's thread."""
+        for inbox in {delivery.to for delivery in deliveries}:
+            self._ring(inbox)
+
+    def watch(self, inbox: str, call: Callable[[], None]) -> Callable[[], None]:
+        """Call back whenever the inbox may hold something new; `call` must neither block nor raise. Return what ends the watch."""
+        watch = object()
+        self._watchers[inbox][watch] = call
+
+        def end() -> None:
+            # Ending twice is harmless: both sides of a connection that breaks may do it.
+            self._watchers[inbox].pop(watch, None)
+
+        return end
+
+    async def carried(self, inbox: str) -> int | None:
+        """Return how many messages are ready in the inbox's queues or fetched from them, None while the broker does not answer."""
+        reader = self._reader(inbox)
+        try:
+            async with asyncio.timeout(self._pace.take):
+                waiting = [await self._topology.count(name) for name in reader.queues.values()]
+        except (BrokerAwayError, TimeoutError):
+            return None
+        return sum(waiting) + reader.buffered
+
+    def queues(self) -> list[str]:
+        """Return the names of the queues that were used on this connection."""
+        return self._topology.names()
+
+    def _reader(self, inbox: str) -> Reader:
+        reader = self._readers.get(inbox)
+        if reader is None:
+            queues = {lane: queue_name(self._bus, inbox, lane) for lane in LANES}
+            reader = self._readers[inbox] = Reader(
+                queues=queues, link=self._link, topology=self._topology, ring=partial(self._ring, inbox)
+            )
+        return reader
+
+    def _ring(self, inbox: str) -> None:
+        for call in tuple(self._watchers[inbox].values()):
+            call()
+
+    def _on_change(self) -> None:
+        """Begin anew on another connection: those who watch take again, and that opens their readers."""
+        self._topology.forget()
+        self._outlet.renew()
+        for inbox in list(self._watchers):
+            self._ring(inbox)
+
+    async def _look_after(self) -> None:
+        """Give back what lies here while nobody takes it, and have those try again whose reader could not be opened."""
+        while True:
+            await asyncio.sleep(self._pace.look)
+            for inbox, reader in list(self._readers.items()):
+                if reader.is_open and _now() - reader.used_at > self._pace.idle:
+                    await self._rest(inbox, reader)
+                elif reader.failed and self._link.is_up:
+                    self._ring(inbox)
+
+    async def _rest(self, inbox: str, reader: Reader) -> None:
+        """Close an idle reader, unless somebody watches and nothing lies there: then it waits for what comes."""
+        if reader.buffered or not self._watchers[inbox]:
+            await reader.close()
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        if self._tasks is None:
+            work.close()  # the end: what it would have tidied up goes with the connection
+            return
+        self._tasks.create_task(work, name=name)
+
+
+def _mismatch(carried: Carried, row: Delivery | None) -> str:
+    """Return in what a message differs from its row, or nothing."""
+    if row is None:
+        return "inbox"
+    return "" if row.lane == carried.lane else "lane"
+
+
+def _parcel(carried: Carried, row: Delivery) -> Parcel:
+    return Parcel(
+        delivery=row, compact=carried.compact, receipt=carried.receipt, sealed=carried.sealed, day=carried.day
+    )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _told_to_nobody(_inbox: str, _env: str) -> None:
+    """Leave it at the log's line."""

@@ -1,0 +1,210 @@
+"""The transport over a broker that dies, comes back, cuts its connections or is not there at all: nothing hangs, everything comes back by itself."""
+
+import asyncio
+import time
+
+import pytest
+
+from lgsp.backends.memory import MemoryLedger
+from lgsp.backends.rabbitmq import Pace, RabbitTransport
+from lgsp.testing.clock import ManualClock
+from lgsp.testing.contracts.inboxes import numbers
+from lgsp.testing.contracts.transport import queue, take_all
+from lgsp.testing.rabbitmq import free_port
+from lgsp.testing.samples import accept, sign_receipts
+from lgsp.testing.world import NDXP
+
+pytestmark = pytest.mark.timeout(180)
+
+CUT = '[rabbit_networking:close_connection(Pid, "a test") || Pid <- rabbit_networking:connections()].'
+SETTLE = "[dets:sync(Table) || Table <- dets:all()]."
+"""The server writes what it knows of a new queue every few seconds; one declared since then is lost by a kill. This writes it now."""
+
+
+@pytest.fixture
+def ledger():
+    return MemoryLedger()
+
+
+@pytest.fixture
+async def transport(ledger, carrying):
+    async with carrying(ledger, pace=Pace(publish=2, look=0.2)) as transport:
+        yield transport
+
+
+async def eventually(act, seconds=60):
+    async with asyncio.timeout(seconds):
+        while not (found := await act()):
+            await asyncio.sleep(0.05)
+    return found
+
+
+async def parcel_of(ledger, number):
+    return await ledger.parcel(accept(number).exchange.env, NDXP)
+
+
+async def publishes(transport, parcel):
+    return await transport.publish([parcel]) == ["queued"]
+
+
+async def downed(transport):
+    return await transport.state() == "away"
+
+
+async def test_without_a_broker_everything_is_answered_at_once_and_nothing_raises(ledger):
+    url = f"amqp://nobody:nothing@127.0.0.1:{free_port()}/"
+    transport = RabbitTransport(url, ledger, bus="urn:lgsp:bus:test", clock=ManualClock())
+    async with transport.running(), asyncio.timeout(5):
+        await ledger_with(ledger, 1)
+        assert await transport.publish([await parcel_of(ledger, 1)]) == ["unavailable"]
+        assert await transport.take(NDXP, 5) == []
+        assert await transport.carried(NDXP) is None
+        assert await transport.state() == "away"
+        await transport.drop(NDXP, ["sha-256:none"])
+        await transport.put_back(NDXP, ["sha-256:none"])
+
+
+async def ledger_with(ledger, *many):
+    await ledger.commit([accept(number) for number in many], sign_receipts)
+
+
+async def test_a_killed_broker_is_away_and_when_it_is_back_so_is_all_that_it_confirmed(ledger, transport, rabbitmq):
+    await queue(ledger, transport, *(accept(number) for number in range(1, 21)))
+    calls = []
+    transport.watch(NDXP, lambda: calls.append("called"))
+    held = await transport.take(NDXP, 5)
+    assert numbers(held) == [1, 2, 3, 4, 5]
+    rabbitmq.evaluate(SETTLE)
+    rabbitmq.kill()
+    await eventually(lambda: downed(transport))
+    began = time.monotonic()
+    assert await transport.publish(held) == ["unavailable"] * 5
+    assert await transport.take(NDXP, 5) == []
+    assert await transport.carried(NDXP) is None
+    await transport.drop(NDXP, [parcel.delivery.env for parcel in held])  # their channel is gone: they come again
+    assert time.monotonic() - began < 1
+    calls.clear()
+    rabbitmq.start()
+    await eventually(lambda: transport.take(NDXP, 1))
+    assert calls
+    assert numbers(await take_all(transport)) == list(range(2, 21))
+    await queue(ledger, transport, accept(30))
+    assert numbers(await eventually(lambda: transport.take(NDXP, 5))) == [30]
+
+
+async def test_a_queue_that_comes_back_without_a_leader_is_made_anew(ledger, transport, rabbitmq):
+    await queue(ledger, transport, accept(1))
+    rabbitmq.kill()
+    rabbitmq.start()
+    parcel = await parcel_of(ledger, 1)
+    await eventually(lambda: publishes(transport, parcel))
+    assert numbers(await eventually(lambda: transport.take(NDXP, 5))) == [1]
+
+
+async def test_a_cut_connection_is_made_again_and_watchers_go_on(ledger, transport, rabbitmq):
+    await queue(ledger, transport, accept(1), accept(2))
+    assert numbers(await transport.take(NDXP, 1)) == [1]
+    bell = asyncio.Event()
+    transport.watch(NDXP, bell.set)
+    rabbitmq.evaluate(CUT)
+    # Until the loss is noticed what was fetched may still be handed out; then all comes again, and the rows tell which is which.
+    assert set(numbers(await served(transport, bell, {1, 2}))) == {1, 2}
+    await queue_soon(ledger, transport, 3)
+    assert 3 in numbers(await served(transport, bell, {3}))
+
+
+async def served(transport, bell, wanted):
+    """Take as the courier does: look when called, and not otherwise."""
+    taken = []
+    async with asyncio.timeout(60):
+        while not wanted <= set(numbers(taken)):
+            bell.clear()
+            found = await transport.take(NDXP, 10)
+            taken += found
+            if not found:
+                await bell.wait()
+    return taken
+
+
+async def queue_soon(ledger, transport, number):
+    await ledger_with(ledger, number)
+    parcel = await parcel_of(ledger, number)
+    await eventually(lambda: publishes(transport, parcel))
+
+
+async def test_what_is_published_while_the_broker_dies_is_confirmed_or_not_and_what_is_confirmed_is_there(
+    ledger, transport, rabbitmq
+):
+    await queue(ledger, transport, accept(1))
+    rabbitmq.evaluate(SETTLE)
+    await ledger_with(ledger, *range(2, 152))
+    parcels = [await parcel_of(ledger, number) for number in range(2, 152)]
+    killing = asyncio.create_task(asyncio.to_thread(rabbitmq.kill))
+    placed = []
+    for parcel in parcels:
+        placed += await transport.publish([parcel])
+    await killing
+    assert set(placed) <= {"queued", "unavailable"}
+    assert placed[-1] == "unavailable"
+    rabbitmq.start()
+    confirmed = {1} | {number for number, word in enumerate(placed, start=2) if word == "queued"}
+    taken = set(numbers(await eventually(lambda: transport.take(NDXP, 64))))
+    while found := await transport.take(NDXP, 64):
+        taken |= set(numbers(found))
+    assert confirmed <= taken
+
+
+async def test_a_broker_that_starts_after_the_gateway_is_found(ledger, rabbitmq):
+    rabbitmq.stop()
+    transport = RabbitTransport(rabbitmq.url, ledger, bus="urn:lgsp:bus:late", clock=ManualClock())
+    async with transport.running():
+        assert not await transport.connected(0.3)
+        rabbitmq.start()
+        assert await transport.connected(30)
+        await queue_soon(ledger, transport, 1)
+        assert numbers(await transport.take(NDXP, 5)) == [1]
+
+
+async def test_the_wrong_password_is_as_if_the_broker_were_away(ledger, rabbitmq):
+    url = f"amqp://lgsp:wrong@127.0.0.1:{rabbitmq.port}/"
+    transport = RabbitTransport(url, ledger, bus="urn:lgsp:bus:test", clock=ManualClock())
+    async with transport.running():
+        assert not await transport.connected(1)
+        assert await transport.state() == "away"
+
+
+async def test_the_end_of_a_transport_gives_everything_back_in_order(ledger, carrying, rabbitmq):
+    async with carrying(ledger, bus="urn:lgsp:bus:kept") as transport:
+        await queue(ledger, transport, accept(1), accept(2), accept(3))
+        other = RabbitTransport(rabbitmq.url, ledger, bus="urn:lgsp:bus:kept", clock=ManualClock())
+        async with other.running():
+            await other.connected(30)
+            assert numbers(await other.take(NDXP, 2)) == [1, 2]
+        assert numbers(await eventually(lambda: transport.take(NDXP, 9))) == [1, 2, 3]
+
+
+async def test_two_gateways_share_an_inbox_and_hand_nothing_out_twice(ledger, carrying, rabbitmq):
+    async with carrying(ledger, bus="urn:lgsp:bus:shared") as one:
+        other = RabbitTransport(rabbitmq.url, ledger, bus="urn:lgsp:bus:shared", clock=ManualClock())
+        async with other.running():
+            await other.connected(30)
+            await one.take(NDXP, 1)
+            await other.take(NDXP, 1)
+            await queue(ledger, one, *(accept(number) for number in range(1, 101)))
+            hands = []
+            async with asyncio.timeout(30):
+                while len(hands) < 100:
+                    for each in (one, other):
+                        found = await each.take(NDXP, 10)
+                        hands += numbers(found)
+                        await each.drop(NDXP, [parcel.delivery.env for parcel in found])
+            assert sorted(hands) == list(range(1, 101))
+
+
+async def test_a_message_that_came_twice_is_handed_out_once(ledger, transport):
+    await queue(ledger, transport, accept(1))
+    parcel = await parcel_of(ledger, 1)
+    assert await transport.publish([parcel]) == ["queued"]
+    assert await transport.carried(NDXP) == 2
+    assert numbers(await take_all(transport)) == [1]
+    assert await transport.carried(NDXP) == 0
