@@ -21,13 +21,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lgsp.testing.rabbitmq import PrivateServer
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 VESSELS = "120"
 LOOKUPS = "12"
 SECONDS = 120
 OURS = "lgsp-bus"
-PLACES = re.compile(r"(?<![\w/.])/(data|authority|systems|opt/lgsp/share|run/lgsp)\b")
+PLACES = re.compile(r"(?<![\w/.])/(data|authority|systems|broker|opt/lgsp/share|run/lgsp)\b")
 
 
 def free_ports(count):
@@ -64,6 +66,17 @@ def built(tmp_path_factory):
     return folder / "site"
 
 
+@dataclass(slots=True, kw_only=True)
+class Broker(PrivateServer):
+    """A server of this test's own, set up by the very file that `found` wrote."""
+
+    written: Path
+
+    def _write(self):
+        super(Broker, self)._write()
+        shutil.copy(self.written, self.folder / "rabbitmq.conf")
+
+
 @dataclass(kw_only=True)
 class Machine:
     """One folder in the place of a machine's root, and the services that run in it."""
@@ -73,9 +86,10 @@ class Machine:
     ports: list[str]
     services: dict = field(default_factory=dict)
     running: dict[str, subprocess.Popen] = field(default_factory=dict)
+    broker: Broker | None = None
 
     def prepare(self):
-        for folder in ("bin", "opt/lgsp/share", "run/lgsp", "data", "authority", "logs"):
+        for folder in ("bin", "opt/lgsp/share", "run/lgsp", "data", "authority", "broker", "logs"):
             (self.root / folder).mkdir(parents=True)
         for volume in ("vnfishbase", "police", "one-stop", "ioc", "ndxp"):
             (self.root / "systems" / volume).mkdir(parents=True)
@@ -89,10 +103,11 @@ class Machine:
         return self
 
     def moved(self, text):
-        gateway, mock = self.ports
+        gateway, mock, broker = self.ports
         text = PLACES.sub(lambda place: f"{self.root}/{place[1]}", text)
         text = text.replace("https://gateway:8791", f"https://localhost:{gateway}").replace("8791", gateway)
         text = text.replace("http://ndxp-mock:8792", f"http://127.0.0.1:{mock}").replace("8792", mock)
+        text = text.replace("@rabbitmq:5672", f"@127.0.0.1:{broker}").replace("5672", broker)
         return text.replace('"10026"', f'"{VESSELS}"').replace('LOOKUPS: "160"', f'LOOKUPS: "{LOOKUPS}"')
 
     def around(self, service):
@@ -120,16 +135,27 @@ class Machine:
             self.start(other)
             if rule["condition"] != "service_started":
                 getattr(self, rule["condition"])(other)
+        if service["image"] != OURS:
+            self.start_broker()
+            return
         argv = service.get("entrypoint", ["lgsp"]) + service.get("command", [])
         with (self.root / "logs" / name).open("w") as log:
             self.running[name] = subprocess.Popen(
                 argv, env=self.around(service), cwd=self.root / "data", stdout=log, stderr=log, start_new_session=True
             )
 
+    def start_broker(self):
+        if self.broker is None:
+            written = self.root / "broker/rabbitmq.conf"
+            self.broker = Broker(folder=self.root / "rabbitmq", port=int(self.ports[2]), written=written)
+            self.broker.start()
+
     def service_completed_successfully(self, name):
         assert self.running[name].wait(timeout=SECONDS) == 0, self.said(name)
 
     def service_healthy(self, name):
+        if self.services[name]["image"] != OURS:
+            return  # it was awaited when it was started
         probe = self.services[name]["healthcheck"]["test"][1:]
         self.until(lambda: self.run(name, *probe)[0] == 0, name)
 
@@ -154,7 +180,11 @@ class Machine:
 
     def stop(self):
         """Stop all, the last started first; return the exit codes."""
-        return {name: self.end(process) for name, process in reversed(self.running.items())}
+        codes = {name: self.end(process) for name, process in reversed(self.running.items())}
+        if self.broker is not None:
+            self.broker.stop()
+            self.broker = None
+        return codes
 
     def end(self, process):
         with suppress(ProcessLookupError):
@@ -168,7 +198,7 @@ class Machine:
 
 @pytest.fixture
 def machine(built, tmp_path):
-    made = Machine(root=tmp_path / "root", site=built, ports=free_ports(2)).prepare()
+    made = Machine(root=tmp_path / "root", site=built, ports=free_ports(3)).prepare()
     yield made
     made.stop()
 
@@ -187,6 +217,8 @@ def test_compose_founds_the_bus_runs_the_province_and_stops_in_order(machine):
     assert counts["linked"] > 0
     assert counts["linked"] + counts["quarantined"] == int(VESSELS)
     assert all(lookup["ok"] for lookup in machine.events("one-stop", "adapter.lookup"))
+    code, said = machine.run("gateway", "lgsp", "status")
+    assert (code, re.search(r"^broker +ok *$", said, re.MULTILINE) is not None) == (0, True), said
     code, said = machine.run("gateway", "lgsp", "doctor")
     assert code == 0, said
     assert "registrar's private key" not in said
@@ -239,6 +271,10 @@ def test_only_the_pinned_authority_is_believed_and_a_new_certificate_is_its_own(
     assert machine.run("police", "lgsp", "health", "--system", str(settings)) == (0, f"{address} is ready\n")
 
 
+def found_in(root, text):
+    return [path for path in root.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
 def test_secrets_lie_where_only_their_owner_reads_them(machine):
     assert machine.run("founding", "found")[0] == 0
     files = [path for path in machine.root.rglob("*") if path.is_file() and path.suffix in {".pem", ".key"}]
@@ -246,5 +282,13 @@ def test_secrets_lie_where_only_their_owner_reads_them(machine):
     assert {path.stat().st_mode & 0o077 for path in private} == {0}
     by_place = {path.relative_to(machine.root).parts[0] for path in private}
     assert by_place == {"authority", "data", "systems"}
+    password = re.search(
+        r"^default_pass = (\w{48})$", (machine.root / "broker/rabbitmq.conf").read_text(), re.MULTILINE
+    )[1]
+    account = {
+        path.relative_to(machine.root).as_posix(): path.stat().st_mode & 0o777
+        for path in found_in(machine.root, password)
+    }
+    assert account == {"broker/rabbitmq.conf": 0o640, "data/lgsp.toml": 0o600}
     assert not list((machine.root / "data").rglob("registrar.pem"))
     assert not list((machine.root / "data").rglob("ca.key"))
