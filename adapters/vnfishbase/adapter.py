@@ -220,6 +220,7 @@ def _pace(settings: AdapterSettings) -> Pace:
     """Return the pace; ConfigInvalid names every setting that is not above 0."""
     pace = Pace(
         window=settings.integer("window"),
+        queueing=settings.number("queueing"),
         tries=settings.integer("tries"),
         reply_within=settings.number("reply_within"),
         list_reply_within=settings.number("list_reply_within"),

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from adapters.vnfishbase import standings, steps
 from adapters.vnfishbase.mapping import Quarantined
 from adapters.vnfishbase.standings import Question, Standing, WorkList
-from lgsp.sdk import Tables
+from lgsp.sdk import Tables, YieldingWindow
 
 T = TypeVar("T")
 Kind = Literal["verify", "list"]
@@ -51,9 +51,10 @@ class Outside(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How many questions are open at a time, how often each is put, and how many seconds an answer may take."""
+    """How many questions are open at most, how much queueing they may cause, how often each is put, how long an answer may take; in seconds."""
 
     window: int
+    queueing: float
     tries: int
     reply_within: float
     list_reply_within: float
@@ -87,6 +88,14 @@ class Key:
         return cls(kind="verify" if kind == "verify" else "list", name=name, attempt=int(attempt))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A question or list on its way; `sent` is None for one that an earlier run sent."""
+
+    until: float
+    sent: float | None
+
+
 class Sync:
     """One synchronisation; `now` gives seconds since 1970, `clock` seconds that never go back."""
 
@@ -102,20 +111,20 @@ class Sync:
         self._pace = pace
         self._now = now
         self._clock = clock
-        self._open: dict[Kind, dict[Key, float]] = {"verify": {}, "list": {}}
-        """What waits for an answer, and until when, in the order of sending."""
+        self._open: dict[Kind, dict[Key, Waiting]] = {"verify": {}, "list": {}}
+        """What waits for an answer, in the order of sending."""
+        self._window = YieldingWindow(largest=pace.window, target=pace.queueing)
         self._moved = asyncio.Event()
         self._shown_at = float("-inf")
 
     async def run(self) -> None:
         """Go on until it is known of every vessel what became of it, then report."""
         self._resume()
-        while not (standing := standings.standing(self._outside.read)).complete:
-            self._show(standing)
+        while not self._is_complete():
             await self._send()
             await self._give_up_late()
             await self._pause()
-        self._outside.progressed(standing)
+        self._outside.progressed(standings.standing(self._outside.read))
         ended = self._now()
         await self._outside.write(lambda tables: steps.end(tables, ended))
         self._outside.reported(*standings.report(self._outside.read))
@@ -123,9 +132,11 @@ class Sync:
     def settled(self, key: Key) -> None:
         """Take note that it is written down what became of a question or a work-list."""
         waiting = self._open[key.kind]
-        waiting.pop(key, None)
+        held, now = waiting.pop(key, None), self._clock()
+        if key.kind == "verify" and held is not None and held.sent is not None:
+            self._window.answered(now - held.sent, now=now)
         # Room for a quarter of the window is worth a transaction; less of it waits for the next tick.
-        if key.kind == "list" or len(waiting) <= self._pace.window * 3 // 4:
+        if key.kind == "list" or len(waiting) <= self._window.size * 3 // 4:
             self._moved.set()
 
     def fail(self, tables: Tables, key: Key, state: str) -> None:
@@ -142,35 +153,37 @@ class Sync:
         for waiting in self._open.values():
             waiting.clear()
         for registration, attempt in standings.asked(self._outside.read):
-            self._wait_for(Key(kind="verify", name=registration, attempt=attempt))
+            self._wait_for(Key(kind="verify", name=registration, attempt=attempt), sent=None)
         for list_id, attempt in standings.asked_lists(self._outside.read):
-            self._wait_for(Key(kind="list", name=list_id, attempt=attempt))
+            self._wait_for(Key(kind="list", name=list_id, attempt=attempt), sent=None)
 
-    def _wait_for(self, key: Key) -> None:
+    def _wait_for(self, key: Key, *, sent: float | None) -> None:
         within = self._pace.reply_within if key.kind == "verify" else self._pace.list_reply_within
-        self._open[key.kind][key] = self._clock() + within
+        self._open[key.kind][key] = Waiting(until=self._clock() + within, sent=sent)
 
     async def _send(self) -> None:
-        room = max(self._pace.window - len(self._open["verify"]), 0)
+        room = max(self._window.size - len(self._open["verify"]), 0)
         questions, hopeless = standings.questions(self._outside.read, room)
         lists = standings.due_lists(self._outside.read)
         if not (questions or hopeless or lists):
             return
         for key in (*map(Key.of, questions), *map(Key.of, lists)):
-            self._wait_for(key)
+            self._wait_for(key, sent=self._clock())
         await self._outside.send(questions, lists, lambda tables: _note(tables, questions, lists, hopeless))
 
     async def _give_up_late(self) -> None:
         late = [key for waiting in self._open.values() for key in self._late(waiting)]
         if late:
             await self._outside.write(lambda tables: self._anew(tables, late))
+            self._window.failed()
             for key in late:
-                self.settled(key)
+                self._open[key.kind].pop(key, None)
+            self._moved.set()
 
-    def _late(self, waiting: Mapping[Key, float]) -> list[Key]:
+    def _late(self, waiting: Mapping[Key, Waiting]) -> list[Key]:
         now, found = self._clock(), []
-        for key, deadline in waiting.items():
-            if deadline > now:
+        for key, held in waiting.items():
+            if held.until > now:
                 break
             found.append(key)
         return found
@@ -180,11 +193,16 @@ class Sync:
             move = steps.ask_anew if key.kind == "verify" else steps.post_anew
             move(tables, key.name, key.attempt, self._pace.tries)
 
-    def _show(self, standing: Standing) -> None:
-        now = self._clock()
-        if now - self._shown_at >= TICK_SECONDS:
-            self._shown_at = now
+    def _is_complete(self) -> bool:
+        """Count what is done, each tick and when nothing is on its way any more: it reads all rows."""
+        is_tick = self._clock() - self._shown_at >= TICK_SECONDS
+        if not is_tick and any(self._open.values()):
+            return False
+        standing = standings.standing(self._outside.read)
+        if is_tick and not standing.complete:
+            self._shown_at = self._clock()
             self._outside.progressed(standing)
+        return standing.complete
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):

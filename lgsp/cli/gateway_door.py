@@ -19,11 +19,12 @@ from lgsp.cli.reach import Reach
 from lgsp.cli.registrar import Sealed
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder
-from lgsp.domain import statements, strictjson
+from lgsp.domain import jws, statements, strictjson
 from lgsp.domain.directory import Directory, empty_directory, open_directory
 from lgsp.errors import Refusal, Unusable, catalogue
 from lgsp.http import server
 from lgsp.machine import SystemClock, SystemEntropy
+from lgsp.sdk.tls import trusting
 
 TIME_LIMIT: Final = aiohttp.ClientTimeout(total=60)
 PATIENCE: Final = 5.0
@@ -78,15 +79,25 @@ async def look(reach: Reach) -> Present:
     if reach.url is None:
         async with open_kept(Settings.load(reach.data)) as kept:
             return Present(directory=kept.directory, documents=kept.documents)
-    async with _far(reach.url) as session:
-        found = strictjson.parse_object(await _asked(session, reach.url, Call(method="GET", path="/v1/directory")))
-        statement, encoded = found["statement"].encode(), [record.encode() for record in found["records"]]
-        directory = open_directory(statement, encoded, reach.pin(), bus=reach.bus())
+    async with _far(reach) as session:
+        directory = _opened(await _asked(session, reach.url, Call(method="GET", path="/v1/directory")), reach)
         documents = {
             urn: await _asked(session, reach.url, Call(method="GET", path=f"/v1/schemas/{urn}"))
             for urn in directory.schemas
         }
+    others = [urn for urn, document in documents.items() if jws.hash_of(document) != directory.schemas[urn].hash]
+    if others:
+        raise Refusal("directory_invalid", f"schema {others[0]}: the document is not the one that was published")
     return Present(directory=directory, documents=documents)
+
+
+def _opened(answer: bytes, reach: Reach) -> Directory:
+    try:
+        found = strictjson.parse_object(answer)
+        statement, encoded = str(found["statement"]).encode(), [str(record).encode() for record in found["records"]]
+    except (ValueError, KeyError, TypeError):
+        raise Unusable("unavailable", "what answers is no gateway") from None
+    return open_directory(statement, encoded, reach.pin(), bus=reach.bus())
 
 
 async def ask(reach: Reach, method: str, path: str, members: dict[str, Any] | None = None, *, command: str) -> bytes:
@@ -98,7 +109,7 @@ async def ask(reach: Reach, method: str, path: str, members: dict[str, Any] | No
     call = Call(method=method, path=path, body=b"" if members is None else strictjson.compact(members))
     if reach.url is None:
         return await _ask_near(reach, call, command)
-    async with _far(reach.url) as session:
+    async with _far(reach) as session:
         return await _asked(session, reach.url, call, {"Authorization": _signed(reach, call)})
 
 
@@ -164,12 +175,13 @@ def _session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSe
 
 
 @asynccontextmanager
-async def _far(url: str) -> AsyncIterator[aiohttp.ClientSession]:
-    async with _session() as session:
+async def _far(reach: Reach) -> AsyncIterator[aiohttp.ClientSession]:
+    connector = None if reach.ca is None else aiohttp.TCPConnector(ssl=trusting(reach.ca))
+    async with _session(connector) as session:
         try:
             yield session
         except aiohttp.ClientConnectorError as error:
-            raise Unusable("unavailable", f"no gateway is reached at {url}: {type(error).__name__}") from None
+            raise Unusable("unavailable", f"no gateway is reached at {reach.url}: {type(error).__name__}") from None
 
 
 async def _asked(session: aiohttp.ClientSession, url: str, call: Call, headers: dict[str, str] | None = None) -> bytes:

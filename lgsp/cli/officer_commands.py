@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 
 import typer
@@ -47,8 +46,17 @@ def add(  # noqa: PLR0913 - one parameter for each thing that a person says
 ) -> None:
     """Register an officer with a public key and roles | đăng ký cán bộ cùng khóa công khai và vai trò."""
     urn = names.officer_urn(officer)
-    rows = (_officer(urn, role, present_of(reach).directory), key_row(file, urn, "officer", proof))
-    _change(voice_of(context), reach, rows, "lgsp officer add", reason, registrar, dry_run=dry_run)
+    present = present_of(reach)
+    carry_out(
+        voice_of(context),
+        reach,
+        Wanted(stated=(_officer(urn, role, present.directory), key_row(file, urn, "officer", proof))),
+        command="lgsp officer add",
+        reason=reason,
+        registrar=registrar,
+        dry_run=dry_run,
+        present=present,
+    )
 
 
 def _officer(urn: str, roles: list[str] | None, directory: Directory) -> dict[str, Any]:
@@ -81,10 +89,19 @@ def revoke(
     """End an officer's keys and roles with the next version | thu hồi khóa và vai trò của cán bộ."""
     voice = voice_of(context)
     urn = names.officer_urn(officer)
-    directory = present_of(reach).directory
-    rows = _ended(urn, kid, directory)
-    _tell_grants(voice, urn, directory)
-    _change(voice, reach, rows, "lgsp officer revoke", reason, registrar, dry_run=dry_run)
+    present = present_of(reach)
+    ended = _ended(urn, kid, present.directory)
+    _tell_grants(voice, urn, present.directory)
+    carry_out(
+        voice,
+        reach,
+        Wanted(stated=ended),
+        command="lgsp officer revoke",
+        reason=reason,
+        registrar=registrar,
+        dry_run=dry_run,
+        present=present,
+    )
 
 
 def _ended(urn: str, kids: list[str] | None, directory: Directory) -> tuple[dict[str, Any], ...]:
@@ -143,26 +160,20 @@ def roles(
     """Show an officer's roles, or set them | xem hoặc đặt vai trò của cán bộ."""
     voice = voice_of(context)
     urn = names.officer_urn(officer)
-    directory = present_of(reach).directory
-    held = _known(urn, directory)
+    present = present_of(reach)
+    held = _known(urn, present.directory)
     if none and role:
         raise Unusable("bad_request", "either --none or --role")
     if not none and not role:
         voice.give("\n".join(held) if held else voice.choose("(no role)", "(không có vai trò)"))
         return
-    row = _officer(urn, [] if none else role, directory)
-    _change(voice, reach, (row,), "lgsp officer roles", reason, registrar, dry_run=dry_run)
-
-
-def _change(
-    voice: Voice,
-    reach: Reach,
-    rows: tuple[dict[str, Any], ...],
-    command: str,
-    reason: str | None,
-    registrar: Path | None,
-    *,
-    dry_run: bool,
-) -> None:
-    wanted = Wanted(stated=rows)
-    carry_out(voice, reach, wanted, command=command, reason=reason, registrar=registrar, dry_run=dry_run)
+    carry_out(
+        voice,
+        reach,
+        Wanted(stated=(_officer(urn, [] if none else role, present.directory),)),
+        command="lgsp officer roles",
+        reason=reason,
+        registrar=registrar,
+        dry_run=dry_run,
+        present=present,
+    )

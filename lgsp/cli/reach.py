@@ -45,12 +45,22 @@ TrustFile = Annotated[
     Path,
     typer.Option("--trust", envvar="LGSP_TRUST", metavar="FILE", help="With --url: trust.json | cùng với --url"),
 ]
+Authority = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca",
+        envvar="LGSP_CA",
+        metavar="FILE",
+        help="With --url: the authority behind the gateway's certificate | tệp chứng thư CA của cổng",
+    ),
+]
 OPTIONS: Final[dict[str, tuple[Any, Any]]] = {
     "data": (Data, DEFAULT_DATA),
     "url": (Url, None),
     "as_officer": (As, None),
     "as_key": (OfficerKey, None),
     "trust": (TrustFile, Path("trust.json")),
+    "ca": (Authority, None),
 }
 """Parameter -> its option and its default."""
 
@@ -64,6 +74,7 @@ class Reach:
     officer: str | None = None
     key: Path | None = None
     trust: Path = Path("trust.json")
+    ca: Path | None = None
 
     @property
     def folder(self) -> DataFolder:
@@ -102,7 +113,9 @@ def _reach_of(given: dict[str, Any]) -> Reach:
     except ValueError as error:
         raise Unusable("bad_request", f"--url {error}") from None
     officer = names.officer_urn(given["as_officer"])
-    return Reach(data=given["data"], url=url, officer=officer, key=given["as_key"], trust=given["trust"])
+    return Reach(
+        data=given["data"], url=url, officer=officer, key=given["as_key"], trust=given["trust"], ca=given["ca"]
+    )
 
 
 def reaching(command: Callable[..., None]) -> Callable[..., None]:

@@ -108,7 +108,8 @@ def new(
     pinned = read_trust(trust or DataFolder(root=data).trust)
     address = url or _address(data)
     folder = out or DataFolder(root=data).system(urn)
-    held = _same_system(folder, urn, pinned, address, alg)
+    authority = None if ca is None else _authority(ca)
+    held = _same_system(folder, settings_text(urn, pinned, address, ca=authority and AUTHORITY), authority, alg)
     if held is not None:
         voice.give(key_record(urn, pinned.bus, held).rstrip("\n"))
         voice.tell(
@@ -116,24 +117,31 @@ def new(
         )
         return
     key = make_key(read_policy(), "system", alg)
-    make_system(folder, urn, pinned, address, key, ca=None if ca is None else _authority(ca))
+    make_system(folder, urn, pinned, address, key, ca=authority)
     voice.give(key_record(urn, pinned.bus, key).rstrip("\n"))
     voice.tell(
         f"made {folder}; give the record above (or {folder}/key.jwk) to the registrar, then: --system {folder}/system.toml",
         f"đã tạo {folder}; gửi bản ghi trên (hoặc {folder}/key.jwk) cho bộ phận quản lý danh bạ, rồi dùng: --system {folder}/system.toml",
     )
+    voice.tell(
+        f"read the key's thumbprint to the registrar over the telephone: {key.kid}",
+        f"hãy đọc dấu vân tay của khóa cho bộ phận quản lý danh bạ qua điện thoại: {key.kid}",
+    )
 
 
-def _same_system(folder: Path, urn: str, trust: Trust, url: str, alg: str | None) -> PrivateKey | None:
+def _same_system(folder: Path, settings: str, authority: str | None, alg: str | None) -> PrivateKey | None:
     """Return the key of the system in a folder when it is the very one that is asked for, None when there is none."""
     if not folder.exists():
         return None
+    wanted = tomllib.loads(settings)
     try:
         held = tomllib.loads((folder / "system.toml").read_text(encoding="utf-8"))
-        wanted = tomllib.loads(settings_text(urn, trust, url))
+        pinned = (folder / AUTHORITY).read_text(encoding="utf-8") if AUTHORITY in held.values() else None
     except (OSError, ValueError):
         raise Unusable("file_exists", f"{folder}: not what lgsp system new makes") from None
-    others = [name for name, value in wanted.items() if held.get(name) != value]
+    others = [name for name in (*wanted, "ca") if held.get(name) != wanted.get(name)]
+    if not others and pinned != authority:
+        others = [AUTHORITY]
     if others:
         raise Unusable(
             "file_exists", f"{folder}: {', '.join(others)} {'is' if len(others) == 1 else 'are'} another there"

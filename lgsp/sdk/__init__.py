@@ -29,6 +29,7 @@ from lgsp.sdk.message import Effect, Failure, Message, Tables, Work
 from lgsp.sdk.outbox import Outcome, Sent
 from lgsp.sdk.runner import run_adapter
 from lgsp.sdk.settings import SystemSettings
+from lgsp.sdk.yielding import YieldingWindow
 
 __all__ = [
     "Adapter",
@@ -58,6 +59,7 @@ __all__ = [
     "Tables",
     "Unreachable",
     "Work",
+    "YieldingWindow",
     "get_logger",
     "handles",
     "run_adapter",

@@ -412,8 +412,9 @@ class Client:
         finally:
             await self._drain(drain)
             running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
+            await asyncio.wait([running])  # and not the task itself: whoever is called off here is to learn of it
+            if not running.cancelled():
+                running.result()
 
     async def _run(self) -> None:
         await self._box.write(self._forget)

@@ -208,10 +208,16 @@ class Runner:
         if message.is_settled:
             return
         if isinstance(error, Reject):
-            async with message.effect() as effect:
-                effect.refuse(error)
+            await self._reject(message, error)
         else:
             self._client.put_back(message, code, getattr(error, "after", None))
+
+    async def _reject(self, message: Message, rejection: Reject) -> None:
+        try:
+            async with message.effect() as effect:
+                effect.refuse(rejection)
+        except Exception as error:  # noqa: BLE001 - it could not be written down: the effect has put the message back
+            self._report("failed", error, env=message.env)
 
     # --- failures and work of its own -----------------------------------------------------------------------------------------------
 

@@ -6,8 +6,15 @@ import stat
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from lgsp.cli import gateway_door
 from lgsp.datafolder import DataFolder, hold
@@ -238,6 +245,62 @@ def test_an_officer_without_the_role_is_refused(officer, province, lgsp, serve_f
         assert code_of(lgsp("parked", "drop", NOBODY, "--reason", "x", *far)) == "forbidden"
         assert lgsp("officer", "revoke", OFFICER, "--data", province).code == 0
         assert code_of(lgsp("parked", "list", *far)) == "auth_invalid"
+
+
+def test_a_key_that_was_revoked_is_not_registered_again(officer, province, lgsp):
+    again = ("officer", "add", OFFICER, officer.with_suffix(".jwk"), "--role", "viewer", "--data", province)
+    assert lgsp("officer", "revoke", OFFICER, "--data", province).code == 0
+    refused = lgsp(*again)
+    assert (refused.code, code_of(refused), "never holds again" in refused.err) == (1, "key_refused", True)
+
+
+def test_an_officer_is_registered_only_with_the_proof_of_holding_the_key(province, lgsp, tmp_path):
+    (tmp_path / "k.jwk").write_text(lgsp("keys", "new", tmp_path / "k.pem", "--role", "officer").out)
+    add = ("officer", "add", OFFICER, tmp_path / "k.jwk", "--role", "viewer", "--data", province)
+    assert code_of(lgsp(*add)) == "key_refused"
+    assert code_of(lgsp(*add, "--role", "king")) == "bad_request"
+    proof = lgsp(
+        "keys", "prove", tmp_path / "k.pem", "--owner", OFFICER, "--trust", province / "trust.json"
+    ).out.strip()
+    assert lgsp(*add, "--proof", proof).code == 0
+
+
+def test_revoking_names_the_grants_that_still_name_the_officer(officer, province, lgsp):
+    grant = AGAIN["grant add"]
+    assert lgsp(*grant, "--officer", "a0d170", "--data", province).code == 0
+    ended = lgsp("officer", "revoke", OFFICER, "--data", province)
+    assert "grants that still name a0d170: again" in ended.err
+
+
+def test_an_officer_reaches_a_gateway_behind_an_authority_of_its_own(officer, province, lgsp, serve_for_a_moment):
+    certificate, key = certificate_in(province)
+    settings = province / "lgsp.toml"
+    paths = f'[http]\ntls_cert = "{certificate.name}"\ntls_key = "{key.name}"\n'
+    settings.write_text(settings.read_text().replace("[http]\n", paths))
+    with serve_for_a_moment() as url:
+        far = ("--url", url, "--as", OFFICER, "--key", officer, "--trust", province / "trust.json")
+        assert url.startswith("https://")
+        assert lgsp("status", *far, "--ca", certificate).code == 0
+        assert code_of(lgsp("status", *far)) == "unavailable"
+
+
+def certificate_in(folder):
+    """Write a key and its own certificate for this machine."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway of a test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "tls.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "tls.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return folder / "tls.pem", folder / "tls.key"
 
 
 def test_where_no_gateway_listens_the_command_says_so(officer, province, lgsp):

@@ -430,7 +430,15 @@ async def test_a_box_with_another_fleet_is_a_wrong_setting(province: Province) -
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("as_of", "22/11/2026"), ("count", 0), ("count", 50_001), ("window", 0), ("tries", 0), ("reply_within", -1.0)],
+    [
+        ("as_of", "22/11/2026"),
+        ("count", 0),
+        ("count", 50_001),
+        ("window", 0),
+        ("queueing", 0.0),
+        ("tries", 0),
+        ("reply_within", -1.0),
+    ],
 )
 async def test_a_wrong_setting_is_named(province: Province, setting: str, value: Any) -> None:
     with pytest.raises(ConfigInvalid, match=setting):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 from contextlib import asynccontextmanager
 
 import pytest
@@ -379,3 +380,27 @@ async def test_a_failure_of_what_was_sent_is_shown_to_the_adapter_once(town):
         await until(lambda: any(isinstance(door, Fisheries) and door.failures for door in DOORS))
     [outcome] = next(door.failures for door in DOORS if isinstance(door, Fisheries))
     assert (outcome.key, outcome.state, outcome.code) == ("vessel 1", "rejected", "owner_unknown")
+
+
+async def test_a_rejection_that_cannot_be_written_down_ends_no_adapter(town):
+    """The disk is full for a moment."""
+
+    def prepare(adapter):
+        write = adapter.client._box.write
+
+        async def full(_operation):
+            adapter.client._box.write = write
+            raise sqlite3.OperationalError("database or disk is full")
+
+        async def reject(message):
+            if message.attempt == 1:
+                adapter.client._box.write = full
+            raise Reject("owner_unknown", "/fullName")
+
+        adapter.deal = reject
+
+    PREPARE.append(prepare)
+    async with running(population_manifest(town), town.settings_file("ndxp")):
+        with pytest.raises(Refused) as caught:
+            await ask(town)
+        assert caught.value.code == "owner_unknown"

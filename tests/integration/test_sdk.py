@@ -12,6 +12,8 @@ import pytest
 import structlog
 
 from lgsp.backends.memory import MemoryLedger
+from lgsp.bus.parking import Choice
+from lgsp.domain.retry import RetryPolicy
 from lgsp.errors import Refusal
 from lgsp.http.server import serve
 from lgsp.machine import SystemClock
@@ -87,6 +89,31 @@ async def test_a_request_is_answered_by_the_bridge_of_the_national_system(town, 
         assert reply.body == {"result": "match"}
         assert reply.source == POPULATION
         assert (await fisheries.outcome(reply.manifest.text("causationid"))).state == "acked"
+
+
+async def test_what_was_parked_and_is_replayed_is_answered_and_its_sender_learns_both(tmp_path):
+    trouble = [Retry(0.0)]
+
+    async def answer(message):
+        async with message.effect() as effect:
+            if trouble:
+                raise trouble.pop()
+            effect.reply({"result": "match"})
+
+    async with (
+        running_town(tmp_path, MemoryLedger(), retry=RetryPolicy(attempts=1)) as town,
+        Client.open(town.settings("fisheries")) as fisheries,
+        Client.open(town.settings("ndxp")) as ndxp,
+        answering(ndxp, answer),
+    ):
+        with pytest.raises(Refused) as parked:
+            await fisheries.request(VERIFY, **VERIFICATION, key="one")
+        assert parked.value.code == "retry"
+        assert fisheries.read("SELECT state FROM lgsp_outcomes") == [("parked",)]
+        [item] = (await town.bus.parking.listing(Choice(), limit=5)).items
+        assert await town.bus.parking.replay([(item.delivery.env, NDXP)], by="local", reason="mended") == [None]
+        await until(lambda: fisheries.read("SELECT state FROM lgsp_outcomes") == [("acked",)])
+        assert (await fisheries.request(VERIFY, **VERIFICATION, key="one")).body == {"result": "match"}
 
 
 async def test_an_ack_that_cannot_be_written_down_goes_out_again_over_the_same_stream(town, fisheries, monkeypatch):
@@ -516,3 +543,19 @@ async def test_those_who_waited_leave_nothing_behind(town, fisheries):
         await fisheries.outcome(late.id, timeout=0.01)
     await until(lambda: not fisheries._sender._outcome_waits)
     assert fisheries._sender._receipt_waits == {}
+
+
+async def test_a_time_limit_around_a_client_holds_while_its_stream_is_slow_to_end(town, monkeypatch):
+    begun = asyncio.Event()
+
+    async def stubborn(_client):
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.5)  # as long as the other end takes to answer the close
+
+    monkeypatch.setattr(Client, "_run", stubborn)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2), Client.open(town.settings("fisheries"), connect_within=None):
+            await begun.wait()

@@ -15,12 +15,12 @@ def test_a_folder_that_another_command_completed_meanwhile_is_left_as_it_is(tmp_
     folder, hold = DataFolder(root=tmp_path / "data"), datafolder.hold
 
     @contextmanager
-    def late(asked):
+    def late(asked, **given):
         """Hold the folder only after somebody else has made it."""
         monkeypatch.setattr(datafolder, "hold", hold)
         assert found(folder, FOUNDING)
         before.extend([folder.trust.read_bytes(), (folder.root / "bus.sqlite").read_bytes()])
-        with hold(asked):
+        with hold(asked, **given):
             yield
 
     before = []
