@@ -126,6 +126,17 @@ async def run_on_broker(parts: Parts, url: str) -> AsyncIterator[Bus]:
             yield bus
 
 
+async def broker_trouble(settings: Settings) -> str:
+    """Return why the broker of these settings cannot be reached, in a word, or nothing; there must be one."""
+    store = SqliteLedger.open(settings.storage.path)
+    try:
+        transport = RabbitTransport(settings.transport.address, store, bus=settings.bus.urn, clock=SystemClock())
+        async with transport.running():
+            return "" if await transport.connected(BROKER_SECONDS) else transport.trouble or "no answer"
+    finally:
+        await store.close()
+
+
 def park_mismatches(transport: RabbitTransport, bus: Bus) -> None:
     """Have the bus park the deliveries whose messages are not what their rows say (R06 in docs/security.md)."""
 

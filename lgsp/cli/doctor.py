@@ -18,7 +18,7 @@ from typing import Final, Literal
 import typer
 from rich.text import Text
 
-from lgsp import datafolder, keyfiles
+from lgsp import app, config, datafolder, keyfiles
 from lgsp.cli.gateway_door import Kept, open_kept
 from lgsp.cli.key_policy import objections, read_policy
 from lgsp.cli.options import DEFAULT_DATA, Data
@@ -40,6 +40,7 @@ ROOM_WANTED: Final = 5 * 1024**3
 ROOM_NEEDED: Final = 256 * 1024**2
 """Bytes free on the ledger's disk: some 200 million entries a year are some hundred gigabytes; below this a night's traffic may not fit."""
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ def _show(voice: Voice, finding: Finding) -> None:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Yield every finding on a gateway's folder."""
     running = datafolder.is_held(DataFolder(root=settings.data))
-    for look in (_look_at_folder, _look_at_keys, _look_at_registrar, _look_at_tls, _look_at_room):
+    for look in (_look_at_folder, _look_at_keys, _look_at_registrar, _look_at_tls, _look_at_room, _look_at_broker):
         yield from look(settings)
     yield _port(settings, running=running)
     try:
@@ -168,6 +169,28 @@ def _look_at_room(settings: Settings) -> Iterator[Finding]:
         vi=f"còn {size} cho sổ cái tại {folder}",
         mend_en="" if state == "ok" else mend[0],
         mend_vi="" if state == "ok" else mend[1],
+    )
+
+
+def _look_at_broker(settings: Settings) -> Iterator[Finding]:
+    if settings.transport.kind == "embedded":
+        return
+    path = settings.data / config.FILE
+    if settings.origins()["transport.url"] == config.FILE and path.stat().st_mode & OTHERS:
+        yield Finding(
+            state="wrong",
+            en=f"{path} holds the broker's password and others can read it",
+            vi=f"{path} có mật khẩu của máy chủ thông điệp và người khác đọc được",
+            mend_en=f"chmod 600 {path}",
+            mend_vi=f"chmod 600 {path}",
+        )
+    trouble = asyncio.run(app.broker_trouble(settings))
+    yield Finding(
+        state="wrong" if trouble else "ok",
+        en=f"the broker cannot be reached: {trouble}" if trouble else "the broker takes connections",
+        vi=f"không kết nối được máy chủ thông điệp: {trouble}" if trouble else "máy chủ thông điệp nhận kết nối",
+        mend_en="start RabbitMQ, or mend transport.url (name, password, host, vhost)" if trouble else "",
+        mend_vi="hãy khởi động RabbitMQ hoặc sửa transport.url (tên, mật khẩu, máy, vhost)" if trouble else "",
     )
 
 

@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -50,6 +51,13 @@ port = {port}
 [storage]
 path = "bus.sqlite"
 
+# What carries deliveries: the ledger itself ("embedded"), or a broker ("rabbitmq"). The broker's url holds a password: give it as
+# LGSP_TRANSPORT__URL, or write it here (url = "amqps://name:password@host/vhost") and keep this file to yourself (chmod 600).
+# Bên chuyển thông điệp: chính sổ cái ("embedded") hoặc máy chủ thông điệp ("rabbitmq"). url có mật khẩu: hãy đặt qua LGSP_TRANSPORT__URL,
+# hoặc ghi ở đây và giữ kín tệp này (chmod 600).
+[transport]
+kind = {transport}
+
 [keys]
 gateway = {gateway_key}
 log = "keys/log.pem"
@@ -70,6 +78,13 @@ khi ký danh bạ. Ai giữ khóa này quyết định ai được hỏi ai đi�
 """
 
 
+class Carrier(StrEnum):
+    """What carries deliveries."""
+
+    EMBEDDED = "embedded"
+    RABBITMQ = "rabbitmq"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Founding:
     """What is founded: names of bus, gateway and log, and where it will listen."""
@@ -78,6 +93,7 @@ class Founding:
     gateway: str
     origin: str
     port: int
+    transport: str = "embedded"
 
     @property
     def gateway_key(self) -> str:
@@ -99,6 +115,10 @@ def init(
     port: Annotated[
         int, typer.Option(envvar="LGSP_PORT", min=0, max=65_535, help="Where it will listen | cổng mạng")
     ] = DEFAULT_PORT,
+    transport: Annotated[
+        Carrier,
+        typer.Option(envvar="LGSP_TRANSPORT", help="What carries deliveries | bên chuyển thông điệp"),
+    ] = Carrier.EMBEDDED,
 ) -> None:
     """Make a data folder: keys, settings, first signed directory | tạo thư mục dữ liệu: khóa, cấu hình, danh bạ đầu tiên."""
     voice = voice_of(context)
@@ -108,6 +128,7 @@ def init(
         gateway=f"urn:lgsp:bus:{province}:gw:{gateway}",
         origin=origin or f"lgsp.example.vn/{province}/{year}",
         port=port,
+        transport=transport.value,
     )
     _check_names(founding)
     if found(DataFolder(root=data), founding):
@@ -186,7 +207,9 @@ def _write_key(path: Path) -> PrivateKey:
 
 
 def _settings(founding: Founding, registrar: PrivateKey) -> str:
-    quoted = {name: json.dumps(getattr(founding, name)) for name in ("bus", "gateway", "origin", "gateway_key")}
+    quoted = {
+        name: json.dumps(getattr(founding, name)) for name in ("bus", "gateway", "origin", "gateway_key", "transport")
+    }
     jwk = "\n".join(f"{name} = {json.dumps(registrar.public.jwk[name])}" for name in ("kty", "crv", "x"))
     return SETTINGS.format(**quoted, port=founding.port, registrar=jwk)
 
@@ -208,7 +231,8 @@ async def _publish_first(
     )
     plan = draw_plan(empty_directory(founding.bus), wanted, {}, read_policy())
     sealed = sign_plan(plan, registrar, SystemClock().now())
-    async with app.open_bus(Settings.load(folder.root), create=True) as bus:
+    # The first directory goes to nobody: whatever will carry deliveries need not be there yet.
+    async with app.open_bus(Settings.load(folder.root, {"transport.kind": "embedded"}), create=True) as bus:
         await bus.steward.publish_directory(
             statement=sealed.statement, records=sealed.records, documents={}, reason=FOUNDING_REASON
         )

@@ -233,18 +233,22 @@ class BlockingClient:
         while (message := self._background.call(_next(messages))) is not None:
             yield self._of(message)
 
-    def serve(self, handlers: Mapping[str, Handler], *, quiet: float | None = None) -> None:
+    def serve(
+        self, handlers: Mapping[str, Handler], *, recover: Handler | None = None, quiet: float | None = None
+    ) -> None:
         """Hand each message to the handler of its type, one after the other in this thread, until the inbox ends.
 
         What a handler raises is answered as `run_adapter` answers it: `Reject` tells the sender, `Retry` and `NotReady` put the message
         back, and so does any other exception, which is logged without its words. `ConfigInvalid` ends the loop. A message that its handler
-        leaves undone, or that has none, is put back until the bus parks it; a reply without a handler is settled.
+        leaves undone, or that has none, is put back until the bus parks it; a reply without a handler is settled. An uncertain message goes
+        to `recover` in place of its handler; without it, it is put back until the bus parks it for an operator.
         """
         for message in self.inbox(quiet=quiet):
             if message.type not in handlers and message.manifest.is_reply:
                 self.shelve(message)
             else:
-                self._handle(message, handlers.get(message.type, _unhandled))
+                handler = handlers.get(message.type, _unhandled)
+                self._handle(message, (recover or _unrecovered) if message.uncertain else handler)
 
     def _handle(self, message: BlockingMessage, handler: Handler) -> None:
         try:
@@ -319,3 +323,7 @@ async def _on_loop(function: Callable[[], T]) -> T:
 
 def _unhandled(_message: BlockingMessage) -> None:
     raise Retry(code="unhandled")
+
+
+def _unrecovered(_message: BlockingMessage) -> None:
+    raise Retry(code="uncertain")

@@ -37,7 +37,7 @@ from lgsp.sdk.directories import Directories
 from lgsp.sdk.errors import ClientError, OutcomeUnknown, Refused, Unreachable
 from lgsp.sdk.frames import Welcome
 from lgsp.sdk.gateway import Gateway
-from lgsp.sdk.message import Failure, Message, Tables, Value, Work
+from lgsp.sdk.message import Failure, Message, Tables, Value, Work, carry_out
 from lgsp.sdk.outbox import Letter, Outcome, Sent
 from lgsp.sdk.receiver import Receiver
 from lgsp.sdk.sender import Sender
@@ -358,7 +358,7 @@ class Client:
     async def _working(self) -> AsyncIterator[Work]:
         work = Work(compose=self._compose)
         yield work
-        await self._box.write(lambda writing: _done(writing, work))
+        await self._box.write(lambda writing: carry_out(writing, work))
 
     # --- the stream -----------------------------------------------------------------------------------------------------------------
 
@@ -493,14 +493,6 @@ class Client:
             self._quiet.set()
 
 
-def _done(writing: Writing, work: Work) -> None:
-    tables = Tables(writing.connection)
-    for step in work.steps:
-        step(tables)
-    for letter in work.letters:
-        outbox.add(writing, letter)
-
-
 def _acted(writing: Writing, outcome: Outcome, work: Work) -> None:
     outbox.notice(writing, outcome)
-    _done(writing, work)
+    carry_out(writing, work)

@@ -19,6 +19,8 @@ from typing import Any, Final, Literal, Protocol, Unpack
 
 from lgsp.domain.envelope import Manifest, Wire
 from lgsp.errors import Defect
+from lgsp.sdk import outbox
+from lgsp.sdk.box import Writing
 from lgsp.sdk.composition import Stated, Told, published
 from lgsp.sdk.errors import Reject
 from lgsp.sdk.outbox import Letter, Outcome
@@ -129,6 +131,15 @@ class Effect(Work):
         self.steps.clear()
         self.letters.clear()
         self.outcome, self.code, self.pointer = "rejected", rejection.code, rejection.pointer
+
+
+def carry_out(writing: Writing, work: Work) -> None:
+    """Run the statements and put the envelopes into the outbox, inside a transaction of the box."""
+    tables = Tables(writing.connection)
+    for step in work.steps:
+        step(tables)
+    for letter in work.letters:
+        outbox.add(writing, letter)
 
 
 class Settles(Protocol):

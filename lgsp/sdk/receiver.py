@@ -23,7 +23,7 @@ from lgsp.sdk.directories import Directories
 from lgsp.sdk.errors import ClientError, NotReady, Reject, Retry
 from lgsp.sdk.frames import Handed
 from lgsp.sdk.gathering import Gathering
-from lgsp.sdk.message import Compose, Effect, Message, Tables
+from lgsp.sdk.message import Compose, Effect, Message, carry_out
 from lgsp.sdk.trust import Believed, Trust
 
 EXTEND_AFTER: Final = 120.0
@@ -289,11 +289,7 @@ class Receiver:
 
         def operation(writing: Writing) -> None:
             marks.settle(writing, message.manifest, message.env, item)
-            tables = Tables(writing.connection)
-            for step in effect.steps:
-                step(tables)
-            for letter in effect.letters:
-                outbox.add(writing, letter)
+            carry_out(writing, effect)
 
         await self._box.write(operation)
         self._leave(message)

@@ -117,6 +117,30 @@ def test_what_a_handler_raises_is_answered_as_the_runner_answers_it(town, fisher
     assert len(tries) == 3
 
 
+@pytest.mark.parametrize("recovers", [True, False])
+def test_what_is_uncertain_is_not_handed_to_its_handler_again(town, fisheries, recovers):
+    """An effect elsewhere was cut off: whether it took place is not for the handler to try."""
+    handled, codes = [], []
+
+    def cut_off(message):
+        handled.append(message.attempt)
+        with message.effect(outside=True):
+            raise OSError("cut off in the middle")
+
+    with ThreadPoolExecutor(1) as threads:
+        with BlockingClient.open(town.settings("ndxp")) as ndxp:
+            put_back = ndxp.put_back
+            ndxp.put_back = lambda message, code, after=None: (codes.append(code), put_back(message, code, after))
+            serving = threads.submit(ndxp.serve, {VERIFY: cut_off}, recover=match if recovers else None)
+            sent = fisheries.send(VERIFY, **VERIFICATION)
+            if recovers:
+                assert fisheries.outcome(sent.id, timeout=20).state == "acked"
+            else:
+                until(lambda: "uncertain" in codes, 20)
+        serving.result(timeout=20)
+    assert handled == [1]
+
+
 def test_errors_are_those_of_the_asynchronous_client(town, fisheries):
     with pytest.raises(Refused, match="purpose_not_granted"):
         fisheries.send(VERIFY, **VERIFICATION | {"purpose": "dpv:Marketing"})

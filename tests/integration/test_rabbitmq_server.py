@@ -4,29 +4,29 @@ import aio_pika
 import psutil
 import pytest
 
+from lgsp import privatebroker
 from lgsp.errors import Unusable
-from lgsp.testing import rabbitmq
 
 pytestmark = pytest.mark.timeout(180)  # two starts on a machine that has other things to do
 
 
 def test_a_machine_without_rabbitmq_is_told_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(rabbitmq, "PLACES", ())
+    monkeypatch.setattr(privatebroker, "PLACES", ())
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(Unusable) as raised, rabbitmq.private_server(tmp_path / "server"):
+    with pytest.raises(Unusable) as raised, privatebroker.private_server(tmp_path / "server"):
         pass
     assert raised.value.code == "broker_missing"
 
 
 def test_a_server_that_cannot_start_says_where_to_look(tmp_path):
-    with pytest.raises(Unusable) as raised, rabbitmq.private_server(tmp_path, extra="nonsense = 1"):
+    with pytest.raises(Unusable) as raised, privatebroker.private_server(tmp_path, extra="nonsense = 1"):
         pass
     assert raised.value.code == "broker_failed"
     assert str(tmp_path) in raised.value.detail
 
 
 async def test_what_is_confirmed_outlives_a_kill_and_a_stop_leaves_no_process(tmp_path):
-    with rabbitmq.private_server(tmp_path) as server:
+    with privatebroker.private_server(tmp_path) as server:
         async with await aio_pika.connect(server.url) as connection:
             channel = await connection.channel()
             await channel.declare_queue("kept", durable=True)

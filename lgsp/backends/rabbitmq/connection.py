@@ -62,6 +62,8 @@ class Link:
     on_change: Callable[[], None]
     _connection: AbstractConnection | None = None
     _up: asyncio.Event = field(default_factory=asyncio.Event)
+    reason: str = ""
+    """Why there was no connection the last time that one was tried, as the library names it."""
     _said: str = ""
 
     @property
@@ -110,8 +112,9 @@ class Link:
             with broker_calls():
                 async with asyncio.timeout(CONNECT_SECONDS):
                     connection = await aio_pika.connect(self.url, heartbeat=HEARTBEAT_SECONDS)
-        except BrokerAwayError as error:
-            self._say("broker.away", reason=str(error))
+        except (BrokerAwayError, TimeoutError) as error:
+            self.reason = str(error) or "TimeoutError"
+            self._say("broker.away", reason=self.reason)
             return None
         connection.close_callbacks.add(lambda *_: lost.set())
         if not connection.connected.is_set():  # lost before anybody could be told

@@ -100,6 +100,11 @@ class RabbitTransport:
         """Return `ok`, or `away` while the broker is not connected."""
         return "ok" if self._link.is_up else "away"
 
+    @property
+    def trouble(self) -> str:
+        """Why the broker could not be connected the last time that it could not, in a word."""
+        return self._link.reason
+
     async def connected(self, seconds: float) -> bool:
         """Return whether the broker is connected, after `seconds` at the latest."""
         return await self._link.wait(seconds)

@@ -1,4 +1,4 @@
-"""`lgsp demo`: the main job on the embedded default, from nothing to a verified log."""
+"""`lgsp demo`: the main job, on the embedded default or on a broker, from nothing to a verified log."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import typer
 import uvloop
 from rich.console import Console
 
+from lgsp.cli.demo.engines import engines_of
 from lgsp.cli.demo.screen import Stage, as_json
 from lgsp.cli.demo.story import Outcome, Plan, clear, tell
 from lgsp.cli.voice import voice_of
@@ -46,6 +47,14 @@ def demo(
             help="Applicants looked up, a quarter of them before the sync | lượt tra cứu của một cửa",
         ),
     ] = 160,
+    engines: Annotated[
+        str,
+        typer.Option(
+            envvar="LGSP_DEMO_ENGINES",
+            metavar="NAMES",
+            help="What runs beside the gateway: embedded (nothing) or rabbitmq | chạy cùng cổng: embedded (không gì) hoặc rabbitmq",
+        ),
+    ] = "embedded",
     *,
     serve: Annotated[bool, typer.Option("--serve", help="Stay up afterwards | giữ hệ thống chạy")] = False,
     json_output: Annotated[
@@ -54,11 +63,17 @@ def demo(
 ) -> None:
     """Run the whole story on made-up data and verify its log | chạy trọn câu chuyện mẫu và kiểm chứng nhật ký."""
     voice = voice_of(context)
+    chosen = engines_of(engines)
     stage = Stage(language=voice.language)
     kept = data is not None
     root = data or Path(tempfile.mkdtemp(prefix="lgsp-demo-"))
     plan = Plan(
-        data=root if kept else root / "data", vessels=vessels, seed=seed, lookups=lookups, language=voice.language
+        data=root if kept else root / "data",
+        vessels=vessels,
+        seed=seed,
+        lookups=lookups,
+        language=voice.language,
+        engines=chosen,
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -23,6 +23,7 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
         "Starting the gateway, the national platform (mock) and five systems",
         "Khởi động cổng, nền tảng quốc gia (giả lập) và năm hệ thống",
     ),
+    "broker": ("Starting a private RabbitMQ server", "Khởi động máy chủ RabbitMQ riêng"),
     "idle": ("One-stop looks up applicants while the bus is idle", "Một cửa tra cứu người nộp hồ sơ khi trục rảnh"),
     "sync": (
         "Fisheries verifies every owner and tells who is linked; one-stop goes on looking up",

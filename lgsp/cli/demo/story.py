@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, Self
 
 import aiohttp
 
+from lgsp.cli.demo.engines import Engine, broker_of
 from lgsp.cli.demo.latency import Latency, measure
 from lgsp.cli.demo.programs import Event, Program, Programs
 from lgsp.cli.demo.province import ADAPTERS, CENTRE, FISHERIES, Province
@@ -23,6 +24,7 @@ from lgsp.cli.demo.refusals import Offender, Shown
 from lgsp.cli.demo.tally import Tally, compare
 from lgsp.cli.demo.verdict import Verdict, verify
 from lgsp.errors import Unusable
+from lgsp.privatebroker import PrivateServer
 
 ONE_STOP_PROCEDURES: Final = ("1.001612.000.00.00.H01", "2.002492.000.00.00.H01", "1.005129.000.00.00.H01")
 """Procedures in which the one-stop system looks up its applicants."""
@@ -44,6 +46,8 @@ class Plan:
     lookups: int = 160
     every_ms: int = 60
     language: str = "en"
+    engines: frozenset[Engine] = frozenset()
+    """What runs beside the gateway; nothing is the embedded default."""
 
     @property
     def idle_lookups(self) -> int:
@@ -91,6 +95,7 @@ class Story:
     plan: Plan
     screen: Screen
     province: Province
+    broker: PrivateServer | None = None
     programs: Programs = field(init=False)
     lookups: list[tuple[float, float]] = field(default_factory=list)
     """(when it came, milliseconds) of each lookup of the one-stop system."""
@@ -112,9 +117,10 @@ class Story:
         province = await Province.make(
             plan.data, seed=plan.seed, vessels=plan.vessels, lookups=plan.lookups, every_ms=plan.every_ms
         )
-        story = cls(plan=plan, screen=screen, province=province)
-        async with story.programs:
-            yield story
+        async with broker_of(plan, screen) as broker:
+            story = cls(plan=plan, screen=screen, province=province, broker=broker)
+            async with story.programs:
+                yield story
 
     def take(self, program: str, event: Event) -> None:
         """Learn from an event of a program."""
@@ -147,9 +153,17 @@ class Story:
         else:
             settings = str(self.province.settings_file(name))
             command, sign = _lgsp("adapter", "run", name, "--system", settings), "adapter.started"
-        program = await self.programs.start(name, *command, environment=self._national if name == "ndxp" else {})
+        program = await self.programs.start(name, *command, environment=self._environment(name))
         await program.event(sign, seconds=READY_SECONDS)
         return program
+
+    def _environment(self, name: str) -> Mapping[str, str]:
+        """Return the variables that a program gets beside the demo's own."""
+        if name == "ndxp":
+            return self._national
+        if name == "gateway" and self.broker is not None:
+            return {"LGSP_TRANSPORT__KIND": "rabbitmq", "LGSP_TRANSPORT__URL": self.broker.url}
+        return {}
 
     async def _start_platform(self) -> None:
         """Start the mock national platform; the bridge is told its address and the account."""
