@@ -248,6 +248,7 @@ def _courier(parts: Parts, base: _Base, tasks: Tasks) -> Courier:
         transport=parts.transport,
         publisher=base.publisher,
         progress=base.progress,
+        room=base.room,
         body_keys=base.body_keys,
         moves=base.moves,
         clock=parts.clock,

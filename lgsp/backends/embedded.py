@@ -95,5 +95,6 @@ class EmbeddedTransport:
 
     async def carried(self, inbox: str) -> int | None:
         """Return how many rows are queued and not held."""
-        depth = (await self._inboxes.depths()).get((inbox, "queued"))
-        return max((depth.count if depth else 0) - len(self._held[inbox]), 0)
+        depths = await self._inboxes.depths()
+        queued = sum(depth.count for depth in depths if depth.inbox == inbox and depth.state == "queued")
+        return max(queued - len(self._held[inbox]), 0)

@@ -14,13 +14,14 @@ from typing import Any, Final
 
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.inbox import Attached, Handover, Inbox, Receiver
-from lgsp.bus.moves import UNHELD, Moves, Step
+from lgsp.bus.moves import Moves, Step
 from lgsp.bus.progress import Progress
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.registry import Registry
+from lgsp.bus.room import Room
 from lgsp.domain import sealing
 from lgsp.domain.envelope import Wire
-from lgsp.domain.exchange import Delivery
+from lgsp.domain.exchange import UNHELD, Delivery
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.sealing import SealBroken
 from lgsp.errors import Refusal
@@ -47,6 +48,7 @@ class Courier:
     transport: Transport
     publisher: Publisher
     progress: Progress
+    room: Room
     body_keys: BodyKeys
     moves: Moves
     clock: Clock
@@ -151,6 +153,7 @@ class Courier:
             await self.transport.put_back(inbox, _envs(parcels))
             raise
         # Whatever became of them, their rows have moved on.
+        self.room.take(parcel.delivery for parcel in parcels)
         await self.transport.drop(inbox, _envs(parcels))
         return [
             (parcel, step.after)

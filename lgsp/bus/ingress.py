@@ -208,7 +208,7 @@ class Ingress:
                 to=inbox,
                 source=exchange.source,
                 id=exchange.id,
-                lane=judged.leave.lane,
+                lane=self.placing.room.lane(inbox, exchange.source, judged.leave.lane),
                 state=state,
                 attempts=0,
                 lease="",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from lgsp.domain.entries import Draft, draft
-from lgsp.domain.exchange import OPEN, Delivery, State
+from lgsp.domain.exchange import OPEN, UNHELD, Delivery, State
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.domain.statements import Statement
@@ -21,9 +21,6 @@ POINTER_FORM: Final = re.compile(r"(?!.*[0-9]{9})(?:/[A-Za-z0-9_*-]{1,64}){0,16}
 
 DROPPED: Final = "dropped"
 """The code of a delivery that a person ended."""
-
-UNHELD: Final[frozenset[State]] = frozenset({"accepted", "queued"})
-"""States of a delivery that is to go out and that nobody holds."""
 
 
 def begun_at(lease: str) -> datetime:
@@ -75,7 +72,9 @@ class Moves:
         if outcome not in {"accepted", "rejected"} or not sound or not POINTER_FORM.fullmatch(pointer):
             raise Refusal("ack_invalid", "the item is not of its form")
         state: State = "acked" if outcome == "accepted" else "rejected"
-        entry = self._entry("msg.acked", held, now, stmt=statement.leaf, code=code)
+        # An entry without a code is a good end: what was rejected without one says so in the bus's own word.
+        told = code or ("rejected" if state == "rejected" else "")
+        entry = self._entry("msg.acked", held, now, stmt=statement.leaf, code=told)
         after = _at_rest(held, state, code=code, ack=statement.text())
         return _step(held, after, expect=OPEN, entry=entry)
 

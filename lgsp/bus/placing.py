@@ -48,8 +48,7 @@ class Placing:
         """
         fitting = [delivery for delivery in operation.deliveries if delivery.to not in crowded]
         await self._leave_out([delivery for delivery in operation.deliveries if delivery.to in crowded])
-        for delivery in fitting:
-            self.room.add(delivery.to, delivery.size)
+        self.room.add(fitting)
         # A call that waits leases its row before anybody is woken; a carrier that comes later finds it leased and is dropped.
         awaited = self.replies.arrived(manifest, fitting)
         if not self.moves.embedded:

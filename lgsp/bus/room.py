@@ -1,49 +1,76 @@
-"""Room in inboxes: how many bytes are open for each receiver, so that what would be too much is refused before it is accepted.
+"""Room in inboxes: what is open for each receiver, so that too much is refused before it is accepted, and no sender crowds out the others.
 
-The figures are read from the rows every few seconds, and what this gateway accepts in between is added: with several gateways the bound is
-passed by what they accept between two readings.
+The figures are read from the rows every few seconds; what this gateway accepts and hands out in between is counted on top. With several
+gateways the bounds are passed by what the others do between two readings.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lgsp.domain.exchange import State
+from lgsp.domain.exchange import UNHELD, Delivery
 from lgsp.domain.limits import LIMITS, Limits
+from lgsp.domain.records import Lane
 from lgsp.ports.inboxes import Depth, Inboxes
+
+Place = tuple[str, str, Lane]
+"""(Inbox, sender, lane)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """Bytes open per inbox."""
+    """What is open in the inboxes."""
 
     inboxes: Inboxes
     limits: Limits = LIMITS
-    depths: dict[tuple[str, State], Depth] = field(default_factory=dict)
-    """What was open at the last reading, per (inbox, state)."""
+    depths: list[Depth] = field(default_factory=list)
+    """What was open at the last reading."""
     _open: Counter[str] = field(default_factory=Counter)
+    """Bytes per inbox."""
+    _waiting: Counter[Place] = field(default_factory=Counter)
+    """Deliveries that nobody holds."""
     _full: set[str] = field(default_factory=set)
     """Inboxes that the carrier itself found full since the last reading."""
 
     async def refresh(self) -> None:
         """Read the figures anew."""
-        found = await self.inboxes.depths()
-        self.depths.clear()
-        self.depths.update(found)
+        self.depths[:] = await self.inboxes.depths()
         self._open.clear()
-        for (inbox, _), depth in found.items():
-            self._open[inbox] += depth.size
+        self._waiting.clear()
         self._full.clear()
+        for depth in self.depths:
+            self._open[depth.inbox] += depth.size
+            if depth.state in UNHELD:
+                self._waiting[depth.inbox, depth.source, depth.lane] += depth.count
 
     def has(self, inbox: str, size: int) -> bool:
         """Tell whether `size` bytes more may wait for the receiver."""
         return inbox not in self._full and self._open[inbox] + size <= self.limits.inbox_bytes
 
-    def add(self, inbox: str, size: int) -> None:
+    def lane(self, inbox: str, source: str, wanted: Lane) -> Lane:
+        """Return the lane in which one delivery more waits: a person asks few questions at once, so what is more is bulk, and overtakes nobody."""
+        if wanted == "request" and self._waiting[inbox, source, wanted] >= self.limits.requests_waiting:
+            return "bulk"
+        return wanted
+
+    def add(self, deliveries: Iterable[Delivery]) -> None:
         """Count what was accepted."""
-        self._open[inbox] += size
+        for delivery in deliveries:
+            self._open[delivery.to] += delivery.size
+            self._waiting[_place(delivery)] += 1
+
+    def take(self, deliveries: Iterable[Delivery]) -> None:
+        """Count what is held from now on."""
+        for delivery in deliveries:
+            place = _place(delivery)
+            self._waiting[place] = max(self._waiting[place] - 1, 0)
 
     def close(self, inbox: str) -> None:
         """Take the carrier's word that an inbox is full, until the next reading."""
         self._full.add(inbox)
+
+
+def _place(delivery: Delivery) -> Place:
+    return delivery.to, delivery.source, delivery.lane

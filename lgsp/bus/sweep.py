@@ -111,8 +111,7 @@ class Sweep:
             return
         if self._carriers_read is None or not timedelta(0) <= now - self._carriers_read < CARRIERS_EVERY:
             self._carriers_read = now
-            depths = await self.inboxes.depths()
-            queued = {inbox for inbox, state in depths if state == "queued"}
+            queued = {depth.inbox for depth in await self.inboxes.depths() if depth.state == "queued"}
             bare = {inbox for inbox in queued if await self.transport.carried(inbox) == 0}
             for inbox in bare & self._suspects:
                 await self._republish(inbox, now)

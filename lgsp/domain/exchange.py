@@ -32,6 +32,9 @@ SETTLED: Final[frozenset[State]] = frozenset({"acked", "rejected", "expired"})
 OPEN: Final[frozenset[State]] = frozenset(MOVES) - SETTLED
 """States that can still change."""
 
+UNHELD: Final[frozenset[State]] = frozenset({"accepted", "queued"})
+"""States of a delivery that is to go out and that nobody holds."""
+
 OUTCOMES: Final[frozenset[State]] = frozenset({"acked", "rejected", "expired", "parked"})
 """States that the sender is told of."""
 

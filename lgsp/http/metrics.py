@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from lgsp.domain import names
-from lgsp.domain.exchange import State
 from lgsp.ports.inboxes import Depth
 
 Stage = Literal["submit", "reply", "settle", "authenticate"]
@@ -30,8 +29,12 @@ class Metrics:
         self._refusals = Counter("lgsp_refusals", "Refusals by code", ["code"], registry=self.registry)
         self._envelopes = Counter("lgsp_envelopes", "Envelopes by outcome", ["outcome"], registry=self.registry)
         self._streams = Gauge("lgsp_streams_open", "Streams that have said hello", registry=self.registry)
-        self._deliveries = Gauge("lgsp_inbox_deliveries", "Open deliveries", ["inbox", "state"], registry=self.registry)
-        self._bytes = Gauge("lgsp_inbox_bytes", "Bytes of open deliveries", ["inbox", "state"], registry=self.registry)
+        self._deliveries = Gauge(
+            "lgsp_inbox_deliveries", "Open deliveries", ["inbox", "lane", "state"], registry=self.registry
+        )
+        self._bytes = Gauge(
+            "lgsp_inbox_bytes", "Bytes of open deliveries", ["inbox", "lane", "state"], registry=self.registry
+        )
         self._stages = Histogram(
             "lgsp_stage_seconds", "Time in one stage", ["stage"], buckets=SECONDS, registry=self.registry
         )
@@ -64,13 +67,14 @@ class Metrics:
         """Record how long one stage took."""
         self._stage[stage].observe(seconds)
 
-    def show_depths(self, depths: Mapping[tuple[str, State], Depth]) -> None:
+    def show_depths(self, depths: Iterable[Depth]) -> None:
         """Take over what is open in each inbox; labels are short names of registered systems."""
         self._deliveries.clear()
         self._bytes.clear()
-        for (inbox, state), depth in depths.items():
-            self._deliveries.labels(names.short_system(inbox), state).set(depth.count)
-            self._bytes.labels(names.short_system(inbox), state).set(depth.size)
+        for depth in depths:
+            place = names.short_system(depth.inbox), depth.lane, depth.state
+            self._deliveries.labels(*place).inc(depth.count)
+            self._bytes.labels(*place).inc(depth.size)
 
     def exposition(self) -> tuple[bytes, str]:
         """Return all figures in Prometheus text format, and its content type."""

@@ -24,8 +24,12 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
-    """How much of an inbox is in one state: deliveries, and the bytes of their envelopes."""
+    """How much of one sender is in one state and lane of an inbox: deliveries, and the bytes of their envelopes."""
 
+    inbox: str
+    source: str
+    lane: Lane
+    state: State
     count: int
     size: int
 
@@ -57,5 +61,5 @@ class Inboxes(Protocol):
     async def outcomes(self, source: str, limit: int) -> list[Delivery]:
         """Return what `source` sent, is settled or parked, and was not yet seen by it; in the order of acceptance."""
 
-    async def depths(self) -> dict[tuple[str, State], Depth]:
-        """Return what is open per (inbox, state)."""
+    async def depths(self) -> list[Depth]:
+        """Return what is open, by inbox, sender, lane and state in this order."""

@@ -6,8 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from lgsp.bus.moves import UNHELD
-from lgsp.domain.exchange import Delivery
+from lgsp.domain.exchange import UNHELD, Delivery
 from lgsp.domain.lanes import LANES, Turns
 from lgsp.domain.records import Lane
 from lgsp.ports.inboxes import Inboxes, Parcel

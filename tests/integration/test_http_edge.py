@@ -771,6 +771,6 @@ async def test_the_figures_tell_how_full_each_inbox_is(edge, world):
     await edge.post(world.envelope())
     await edge.bus.room.refresh()
     text = (await edge.call("GET", "/metrics")).body.decode()
-    assert 'lgsp_inbox_deliveries{inbox="H01.05/ndxp",state="queued"} 1.0' in text
+    assert 'lgsp_inbox_deliveries{inbox="H01.05/ndxp",lane="request",state="queued"} 1.0' in text
     [size] = [line for line in text.splitlines() if line.startswith('lgsp_inbox_bytes{inbox="H01.05/ndxp"')]
     assert float(size.split()[1]) > 500

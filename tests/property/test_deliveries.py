@@ -191,10 +191,12 @@ class Deliveries(RuleBasedStateMachine):
     def nothing_is_lost(self):
         for place, expected in self.model.items():
             assert self.ask(lambda store, place=place: store.held(place[1], [place[0]])) == {place[0]: expected}
-        depths = Counter((held.to, held.state) for held in self.model.values() if held.state not in SETTLED)
+        depths = Counter(
+            (held.to, held.source, held.lane, held.state) for held in self.model.values() if held.state not in SETTLED
+        )
         found = self.ask(lambda store: store.depths())
-        assert {place: depth.count for place, depth in found.items()} == depths
-        assert sum(depth.size for depth in found.values()) == sum(
+        assert {(depth.inbox, depth.source, depth.lane, depth.state): depth.count for depth in found} == depths
+        assert sum(depth.size for depth in found) == sum(
             held.size for held in self.model.values() if held.state not in SETTLED
         )
 

@@ -100,12 +100,15 @@ class MemoryLedger:
         """Return what `source` sent, has an outcome, and was not yet seen by it, in the order of acceptance."""
         return self._in_order(self._tables.news[source])[: max(limit, 0)]
 
-    async def depths(self) -> dict[tuple[str, State], Depth]:
-        """Return what is open per (inbox, state)."""
-        sizes: defaultdict[tuple[str, State], list[int]] = defaultdict(list)
-        for delivery in map(self._tables.rows.deliveries.__getitem__, self._tables.open):
-            sizes[delivery.to, delivery.state].append(delivery.size)
-        return {place: Depth(count=len(found), size=sum(found)) for place, found in sizes.items()}
+    async def depths(self) -> list[Depth]:
+        """Return what is open, by inbox, sender, lane and state in this order."""
+        sizes: defaultdict[tuple[str, str, Lane, State], list[int]] = defaultdict(list)
+        for held in map(self._tables.rows.deliveries.__getitem__, self._tables.open):
+            sizes[held.to, held.source, held.lane, held.state].append(held.size)
+        return [
+            Depth(inbox=inbox, source=source, lane=lane, state=state, count=len(found), size=sum(found))
+            for (inbox, source, lane, state), found in sorted(sizes.items())
+        ]
 
     async def head(self) -> SignedRecords | None:
         """Return the latest version of the directory, or None before the first."""

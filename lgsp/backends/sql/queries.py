@@ -10,7 +10,7 @@ from typing import Any
 
 from lgsp.backends.sql import statements as sql
 from lgsp.backends.sql.rows import Row, delivery_of, exchange_of, milliseconds
-from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
+from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
@@ -94,9 +94,12 @@ def queued(connection: Connection, inbox: str, lane: Lane, limit: int, skip: Col
     return found
 
 
-def depths(connection: Connection) -> dict[tuple[str, State], Depth]:
-    """Return what is open per (inbox, state)."""
-    return {(inbox, state): Depth(count=count, size=size) for inbox, state, count, size in rows(connection, sql.DEPTHS)}
+def depths(connection: Connection) -> list[Depth]:
+    """Return what is open, by inbox, sender, lane and state in this order."""
+    return [
+        Depth(inbox=inbox, source=source, lane=lane, state=state, count=count, size=size)
+        for inbox, source, lane, state, count, size in rows(connection, sql.DEPTHS)
+    ]
 
 
 def version(connection: Connection, number: int) -> SignedRecords | None:

@@ -147,8 +147,8 @@ class SqliteLedger:
         values = {"source": source, "limit": max(limit, 0)}
         return await self._read_aside(queries.deliveries, sql.OUTCOMES, values)
 
-    async def depths(self) -> dict[tuple[str, State], Depth]:
-        """Return what is open per (inbox, state)."""
+    async def depths(self) -> list[Depth]:
+        """Return what is open, by inbox, sender, lane and state in this order."""
         return await self._read_aside(queries.depths)
 
     async def head(self) -> SignedRecords | None:

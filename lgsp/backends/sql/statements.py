@@ -149,10 +149,9 @@ OUTCOMES: Final = _sql(
         )
     )
 )
+_DEPTH: Final = (delivery.c.inbox, delivery.c.source, delivery.c.lane, delivery.c.state)
 DEPTHS: Final = _sql(
-    sa.select(delivery.c.inbox, delivery.c.state, sa.func.count(), sa.func.sum(delivery.c.size))
-    .where(_OPEN)
-    .group_by(delivery.c.inbox, delivery.c.state)
+    sa.select(*_DEPTH, sa.func.count(), sa.func.sum(delivery.c.size)).where(_OPEN).group_by(*_DEPTH).order_by(*_DEPTH)
 )
 STANDING: Final = _sql(sa.select(delivery.c.state, delivery.c.lease, delivery.c.expires).where(_THIS_DELIVERY))
 INSERT_DELIVERY: Final = _group(sa.insert(delivery))

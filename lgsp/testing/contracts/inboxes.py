@@ -50,7 +50,7 @@ class InboxesContract:
             == await ledger.outcomes(FISHERIES, 10)
             == []
         )
-        assert await ledger.depths() == {}
+        assert await ledger.depths() == []
 
     # Queued
 
@@ -177,11 +177,12 @@ class InboxesContract:
         await commit(ledger, accept(6, to=[POLICE, ONE_STOP]))
         await commit(ledger, lease(held[0]), move(held[1], "acked"), move(held[2], "parked"))
         found = await ledger.depths()
-        assert {place: depth.count for place, depth in found.items()} == {
+        assert {(depth.inbox, depth.state): depth.count for depth in found} == {
             (NDXP, "queued"): 2,
             (NDXP, "leased"): 1,
             (NDXP, "parked"): 1,
             (POLICE, "queued"): 1,
             (ONE_STOP, "queued"): 1,
         }
-        assert found[NDXP, "queued"].size == held[3].size + held[4].size
+        [queued] = [depth for depth in found if (depth.inbox, depth.state) == (NDXP, "queued")]
+        assert (queued.source, queued.lane, queued.size) == (FISHERIES, "request", held[3].size + held[4].size)
