@@ -1,7 +1,7 @@
 """A change of the directory by command: what it comes to is shown, signed with the registrar's key here, and brought to the bus.
 
-What a change consists of is said by the commands (`directory apply`, `officer`, `system add`, `keys add`, `grant add`) in the words of a
-directory file; one that is in force already changes nothing.
+What a change consists of is said by the commands (`directory apply`, `officer`, `system add`, `keys add`, `grant add`, `subscription`) in the words
+of a directory file; one that is in force already changes nothing.
 """
 
 from __future__ import annotations

@@ -65,6 +65,11 @@ officers = ["9a8b7c"]
 quota_per_day = 500
 basis = "Decision 1/QD-UBND"      # what this leave rests on
 
+# [[subscription]]                # receives the events of a type, from this version on; until = "next" ends it
+# id = "example-vessels-linked"
+# subscriber = "H01.99/example"
+# type = "vn.lgsp.fisheries.vessel.linked.v1"
+
 # [[remove]]
 # kind = "grant"
 # id = "example-verify"

@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "system": "systems:commands",
     "audit": "audit_commands:commands",
     "grant": "grant_commands:commands",
+    "subscription": "subscription_commands:commands",
     "officer": "officer_commands:commands",
     "status": "status_command:status",
     "parked": "parked_commands:commands",

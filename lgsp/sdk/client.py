@@ -14,71 +14,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, Self, TypeVar, Unpack
 
 import aiohttp
 
 from lgsp.domain.directory import Directory
-from lgsp.domain.envelope import Manifest
 from lgsp.errors import Refusal, catalogue
 from lgsp.keyfiles import read_private
 from lgsp.logs import get_logger
-from lgsp.machine import SystemClock, SystemEntropy
-from lgsp.ports.clock import Clock, Entropy
+from lgsp.ports.clock import Clock
 from lgsp.sdk import frames, marks, outbox
 from lgsp.sdk.box import Box, Committed, Writing
-from lgsp.sdk.composition import Composer, Stated, Told, published
+from lgsp.sdk.composition import Composer, Composing, Stated, Told, published
 from lgsp.sdk.directories import Directories
 from lgsp.sdk.errors import ClientError, OutcomeUnknown, Refused, Unreachable
 from lgsp.sdk.frames import Welcome
 from lgsp.sdk.gateway import Gateway
 from lgsp.sdk.message import Failure, Message, Tables, Value, Work, carry_out
-from lgsp.sdk.outbox import Letter, Outcome, Sent
+from lgsp.sdk.outbox import Outcome, Sent
 from lgsp.sdk.receiver import Receiver
 from lgsp.sdk.sender import Sender
 from lgsp.sdk.settings import SystemSettings
-from lgsp.sdk.stream import Pace, Stream
+from lgsp.sdk.stream import Stream
+from lgsp.sdk.surroundings import Surroundings
 from lgsp.sdk.tls import trusting
 from lgsp.sdk.trust import Trust
 
 T = TypeVar("T")
 KEPT: Final = timedelta(days=31)
 """How long rows outlive the expiry of their envelope: as long as the bus keeps the exchange, and a day."""
-FORGETS_EVERY: Final = 6 * 3600.0
 LEASES_LOOKED_AT: Final = 30.0
 DIRECTORY_PAUSE: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What a client takes from the machine; tests hand in their own."""
-
-    clock: Clock = field(default_factory=SystemClock)
-    entropy: Entropy = field(default_factory=SystemEntropy)
-    chance: Callable[[], float] = random.random
-    """Numbers in 0..1 that spread the moments of connecting again."""
-    pace: Pace = field(default_factory=Pace)
-    forget_every: float = FORGETS_EVERY
-    """Seconds after which the box is rid of what is long over, and again after as many."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Compose:
-    """Signs against the newest directory seen."""
-
-    composer: Composer
-    directories: Directories
-
-    def letter(self, type_: str, stated: Stated) -> Letter:
-        return self.composer.letter(type_, stated, self.directories.head)
-
-    def reply(self, request: Manifest, body: object, *, schema: str | None, orgcat: str | None) -> Letter:
-        return self.composer.reply(request, body, self.directories.head, schema=schema, orgcat=orgcat)
 
 
 class Client:
@@ -106,7 +75,7 @@ class Client:
         self._quiet = asyncio.Event()
         gateway = Gateway(url=settings.url, http=http)
         self._directories = Directories(fetch=gateway.directory, box=box, registrar=settings.pinned, bus=settings.bus)
-        self._compose = _Compose(composer=composer, directories=self._directories)
+        self._compose = Composing(composer=composer, newest=lambda: self._directories.head)
         self._stream = Stream(
             url=settings.url,
             system=settings.system,

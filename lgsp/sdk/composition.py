@@ -5,7 +5,7 @@ Pure but for clock and chance, which are handed in. What a receiver would refuse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Required, TypedDict
@@ -155,6 +155,22 @@ class Composer:
             body=wire.body,
             until=until,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composing:
+    """Signs against the newest directory seen, which `newest` returns."""
+
+    composer: Composer
+    newest: Callable[[], Directory]
+
+    def letter(self, type_: str, stated: Stated) -> Letter:
+        """Return the signed letter; raise `Refused`."""
+        return self.composer.letter(type_, stated, self.newest())
+
+    def reply(self, request: Manifest, body: object, *, schema: str | None, orgcat: str | None) -> Letter:
+        """Return the signed reply to a request; raise `Refused`."""
+        return self.composer.reply(request, body, self.newest(), schema=schema, orgcat=orgcat)
 
 
 def encoded(body: object) -> bytes:

@@ -257,7 +257,7 @@ def test_doctor_tells_a_port_that_is_taken(data, lgsp, monkeypatch):
 def test_doctor_tells_a_broker_that_is_away_and_a_password_that_others_can_read(data, lgsp):
     path = data / "lgsp.toml"
     url = 'url = "amqp://lgsp:a-secret@127.0.0.1:9/"'
-    path.write_text(path.read_text().replace('kind = "embedded"', f'kind = "rabbitmq"\n{url}'))
+    path.write_text(f'{path.read_text()}\n[transport]\nkind = "rabbitmq"\n{url}\n')
     path.chmod(0o644)
     ended = lgsp("doctor", "--data", data)
     assert ended.code == 1
@@ -445,9 +445,14 @@ def test_system_new_works_away_from_the_gateway_with_the_trust_file_alone(data, 
 
 def test_system_new_never_replaces_a_system(data, lgsp):
     lgsp("system", "new", "H01.99/example", "--data", data)
-    before = (data / "systems/H01.99-example/key.pem").read_bytes()
-    assert code_of(lgsp("system", "new", "H01.99/example", "--data", data)) == "file_exists"
-    assert (data / "systems/H01.99-example/key.pem").read_bytes() == before
+    folder = data / "systems/H01.99-example"
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for others in (["--url", "https://other.example.vn"], ["--alg", "ES256"]):
+        assert code_of(lgsp("system", "new", "H01.99/example", "--data", data, *others)) == "file_exists"
+    assert code_of(lgsp("system", "new", "H01.99/other", "--data", data, "--out", folder)) == "file_exists"
+    again = lgsp("system", "new", "H01.99/example", "--data", data)
+    assert (again.code, "nothing was changed" in again.err, "[[key]]" in again.out) == (0, True, True)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
     assert code_of(lgsp("system", "new", "example", "--data", data)) == "bad_request"
     assert code_of(lgsp("system", "new", "H01.99/b", "--data", data / "none")) == "data_missing"
 

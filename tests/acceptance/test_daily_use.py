@@ -272,6 +272,23 @@ def test_revoking_names_the_grants_that_still_name_the_officer(officer, province
     assert "grants that still name a0d170: again" in ended.err
 
 
+def test_a_subscription_begins_and_ends_with_a_version_and_may_begin_again(province, lgsp):
+    def subscriptions():
+        shown = lgsp("directory", "show", "--kind", "subscription", "--json", "--data", province)
+        return [json.loads(line) for line in shown.out.splitlines()]
+
+    for word in ("subscription add", "subscription end", "subscription add"):
+        ended = lgsp(*AGAIN[word], "--data", province)
+        assert ended.code == 0, ended.err
+        version = json.loads(lgsp("status", "--data", province, "--json").out)["version"]
+        [found] = subscriptions()
+        assert (found["subscriber"], found["type"]) == ("urn:lgsp:agency:H01.99:sys:answerer", ASK)
+        assert found.get("until") == (version if word.endswith("end") else None)
+    assert code_of(lgsp("subscription", "end", "nothing", "--data", province)) == "not_found"
+    unknown = ("subscription", "add", "x", "--subscriber", "H01.99/nobody", "--type", ASK, "--data", province)
+    assert code_of(lgsp(*unknown)) == "directory_invalid"
+
+
 def test_an_officer_reaches_a_gateway_behind_an_authority_of_its_own(officer, province, lgsp, serve_for_a_moment):
     certificate, key = certificate_in(province)
     settings = province / "lgsp.toml"
@@ -337,12 +354,19 @@ AGAIN = {
     "grant add": (
         "grant", "add", "again", "--grantee", "H01.99/asker", "--type", ASK, "--audience", "H01.99/answerer", "--basis", "a test",
     ),
+    "subscription add": ("subscription", "add", "again", "--subscriber", "H01.99/answerer", "--type", ASK),
+    "subscription end": ("subscription", "end", "again"),
     "officer add": ("officer", "add", OFFICER, "FOLDER/officer.jwk", "--role", "viewer"),
     "officer roles": ("officer", "roles", OFFICER, "--role", "auditor"),
     "officer revoke": ("officer", "revoke", OFFICER),
     "parked drop": ("parked", "drop", "--all", "--count", "1", "--reason", "x"),
 }  # fmt: skip
-NEEDS = {"keys add": "system add", "officer roles": "officer add", "officer revoke": "officer add"}
+NEEDS = {
+    "keys add": "system add",
+    "subscription end": "subscription add",
+    "officer roles": "officer add",
+    "officer revoke": "officer add",
+}
 SAYS = ("nothing was changed", "nothing to change")
 
 

@@ -41,7 +41,7 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     "vessels": ("vessels", "tàu cá"),
     "linked": ("linked to a verified owner", "đã liên kết chủ tàu được xác minh"),
     "quarantined": ("in quarantine, with a reason", "để riêng, có lý do"),
-    "figures": ("The operations centre (IOC), told by events", "Trung tâm điều hành (IOC), nhận qua sự kiện"),
+    "figures": ("Counted by the operations centre (IOC)", "Trung tâm điều hành (IOC) đếm được"),
     "counted": ("vessels counted", "tàu đã đếm"),
     "communes": ("communes with a linked vessel", "xã, phường, đặc khu có tàu liên kết"),
     "agreement": ("its figures and the fisheries'", "so với số liệu của thủy sản"),
