@@ -208,9 +208,7 @@ def _write_key(path: Path) -> PrivateKey:
 
 
 def _settings(founding: Founding, registrar: PrivateKey) -> str:
-    quoted = {
-        name: json.dumps(getattr(founding, name)) for name in ("bus", "gateway", "origin", "gateway_key", "transport")
-    }
+    quoted = {name: json.dumps(getattr(founding, name)) for name in ("bus", "gateway", "origin", "gateway_key")}
     jwk = "\n".join(f"{name} = {json.dumps(registrar.public.jwk[name])}" for name in ("kty", "crv", "x"))
     written = SETTINGS.format(**quoted, port=founding.port, registrar=jwk)
     return written + (ON_A_BROKER if founding.transport is Carrier.RABBITMQ else "")
