@@ -122,7 +122,7 @@ async def run_on_broker(parts: Parts, url: str) -> AsyncIterator[Bus]:
         await transport.connected(BROKER_SECONDS)
         parts = replace(parts, transport=transport, probes={**parts.probes, "broker": transport.state})
         async with run_bus(parts) as bus:
-            park_mismatches(transport, bus)
+            watch_carriers(transport, bus)
             yield bus
 
 
@@ -137,13 +137,13 @@ async def broker_trouble(settings: Settings) -> str:
         await store.close()
 
 
-def park_mismatches(transport: RabbitTransport, bus: Bus) -> None:
-    """Have the bus park the deliveries whose messages are not what their rows say (R06 in docs/security.md)."""
+def watch_carriers(transport: RabbitTransport, bus: Bus) -> None:
+    """Have the bus park deliveries whose messages are not what their rows say (R06 in docs/security.md), and publish again what was lost."""
 
     async def park(inbox: str, env: str) -> None:
         await bus.courier.set_aside(inbox, env, code=MISMATCH)
 
-    transport.report_to(park)
+    transport.report_to(mismatched=park, lost=bus.sweep.republish)
 
 
 @asynccontextmanager

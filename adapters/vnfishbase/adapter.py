@@ -85,7 +85,7 @@ class VNFishbase(Adapter):
         async with message.effect() as effect:
             key = _asked(message, "verify")
             self._settle(effect, key.name, mapping.verdict(message.body))
-        self._take_note(message, effect)
+        await self._take_note(message, effect, "verify")
 
     @handles(OWNER_LIST_REPLY)
     async def record(self, message: Message) -> None:
@@ -98,7 +98,7 @@ class VNFishbase(Adapter):
             if numbers.keys() != standings.registrations(self.client.read, key.name):
                 raise Reject("vessels_differ", "/rows")
             effect.run(lambda own: steps.record(own, key.name, numbers))
-        self._take_note(message, effect)
+        await self._take_note(message, effect, "list")
 
     def _settle(self, effect: Effect, registration: str, result: mapping.Linked | mapping.Quarantined) -> None:
         """Write down what becomes of a vessel; if that links it, now and not before, all who subscribe are told in the same transaction."""
@@ -190,11 +190,14 @@ class VNFishbase(Adapter):
             "orgcat": mapping.CATALOGUE,
         }
 
-    def _take_note(self, message: Message, effect: Effect) -> None:
-        """Have the next question sent; an answer that was rejected leaves its question open until its time is over."""
+    async def _take_note(self, message: Message, effect: Effect, kind: Kind) -> None:
+        """Have the next question sent; one whose answer was rejected is put again, for whoever answered it sends no other."""
         key = Key.parse(message.key)
-        if key is not None and effect.outcome == "accepted":
-            self._sync.settled(key)
+        if key is None or key.kind != kind:
+            return
+        if effect.outcome == "rejected":
+            await self.client.write(lambda own: self._sync.fail(own, key, "answer_rejected"))
+        self._sync.settled(key)
 
 
 def _asked(message: Message, kind: Kind) -> Key:

@@ -114,10 +114,12 @@ class Sweep:
             queued = {depth.inbox for depth in await self.inboxes.depths() if depth.state == "queued"}
             bare = {inbox for inbox in queued if await self.transport.carried(inbox) == 0}
             for inbox in bare & self._suspects:
-                await self._republish(inbox, now)
+                await self.republish(inbox)
             self._suspects = bare
 
-    async def _republish(self, inbox: str, now: datetime) -> None:
+    async def republish(self, inbox: str) -> None:
+        """Publish again what is queued for an inbox by its rows; a second message of a delivery does no harm."""
+        now = self.clock.now()
         for lane in LANES:
             found = await self.inboxes.queued(inbox, lane, AT_ONCE)
             get_logger().warning("delivery.carrier_lost", inbox=inbox, lane=lane, count=len(found))

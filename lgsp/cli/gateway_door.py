@@ -30,6 +30,7 @@ TIME_LIMIT: Final = aiohttp.ClientTimeout(total=60)
 PATIENCE: Final = 5.0
 """Seconds for which a command waits for another one to let go of the data folder."""
 AGAIN: Final = 0.1
+GRACE: Final = 0.05
 ANSWER_MAX: Final = 64 * 1024 * 1024
 PROBLEM: Final = "application/problem+json"
 
@@ -158,6 +159,9 @@ async def _ask_alone(settings: Settings, call: Call) -> bytes:
             answer = refusal  # raised once the bus has ended in order
         finally:
             folder.admin_socket.unlink(missing_ok=True)
+            await asyncio.sleep(
+                GRACE
+            )  # whoever has just connected is still heard; calls in progress are awaited by `close`
             await admin.close()
     if isinstance(answer, Refusal):
         raise answer

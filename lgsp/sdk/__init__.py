@@ -10,7 +10,7 @@ from __future__ import annotations
 from lgsp.logs import get_logger
 from lgsp.sdk.adapter import Adapter, handles
 from lgsp.sdk.blocking import BlockingClient, BlockingFailure, BlockingMessage
-from lgsp.sdk.client import Client, Surroundings
+from lgsp.sdk.client import Client
 from lgsp.sdk.composition import Stated
 from lgsp.sdk.errors import (
     AdapterError,
@@ -29,6 +29,7 @@ from lgsp.sdk.message import Effect, Failure, Message, Tables, Work
 from lgsp.sdk.outbox import Outcome, Sent
 from lgsp.sdk.runner import run_adapter
 from lgsp.sdk.settings import SystemSettings
+from lgsp.sdk.surroundings import Surroundings
 from lgsp.sdk.yielding import YieldingWindow
 
 __all__ = [

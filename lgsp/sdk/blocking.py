@@ -16,7 +16,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Self, TypeVar, Unpack
+from typing import Any, ClassVar, Final, Self, TypeVar, Unpack
 
 from lgsp.domain import names
 from lgsp.domain.directory import Directory
@@ -24,13 +24,14 @@ from lgsp.domain.envelope import Manifest
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.sdk.background import Background
-from lgsp.sdk.client import Client, Surroundings
+from lgsp.sdk.client import Client
 from lgsp.sdk.composition import Stated, Told
 from lgsp.sdk.errors import AdapterError, ConfigInvalid, Reject, Retry
 from lgsp.sdk.message import Effect, Failure, Message, Tables, Value, Work
 from lgsp.sdk.outbox import Outcome, Sent
 from lgsp.sdk.runner import withheld
 from lgsp.sdk.settings import SystemSettings
+from lgsp.sdk.surroundings import Surroundings
 
 T = TypeVar("T")
 CLOSING: Final = 20.0
@@ -126,6 +127,9 @@ class BlockingFailure:
 class BlockingClient:
     """One system on the bus."""
 
+    kind: ClassVar[type[Client]] = Client
+    """What runs on the loop; a test kit puts its own in place."""
+
     def __init__(self, client: Client, background: Background) -> None:
         self.settings = client.settings
         self._client = client
@@ -151,7 +155,7 @@ class BlockingClient:
 
         @asynccontextmanager
         async def opening() -> AsyncIterator[Client]:
-            async with Client.open(
+            async with cls.kind.open(
                 settings, connect_within=connect_within, drain=drain, window=window, around=around
             ) as client:
                 background.awaited.add(await client.write(lambda _tables: threading.get_ident()))

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, Self, TypeVar, Unpack
 
@@ -27,8 +25,7 @@ from lgsp.domain.directory import Directory
 from lgsp.errors import Refusal, catalogue
 from lgsp.keyfiles import read_private
 from lgsp.logs import get_logger
-from lgsp.machine import SystemClock, SystemEntropy
-from lgsp.ports.clock import Clock, Entropy
+from lgsp.ports.clock import Clock
 from lgsp.sdk import frames, marks, outbox
 from lgsp.sdk.box import Box, Committed, Writing
 from lgsp.sdk.composition import Composer, Composing, Stated, Told, published
@@ -41,29 +38,16 @@ from lgsp.sdk.outbox import Outcome, Sent
 from lgsp.sdk.receiver import Receiver
 from lgsp.sdk.sender import Sender
 from lgsp.sdk.settings import SystemSettings
-from lgsp.sdk.stream import Pace, Stream
+from lgsp.sdk.stream import Stream
+from lgsp.sdk.surroundings import Surroundings
 from lgsp.sdk.tls import trusting
 from lgsp.sdk.trust import Trust
 
 T = TypeVar("T")
 KEPT: Final = timedelta(days=31)
 """How long rows outlive the expiry of their envelope: as long as the bus keeps the exchange, and a day."""
-FORGETS_EVERY: Final = 6 * 3600.0
 LEASES_LOOKED_AT: Final = 30.0
 DIRECTORY_PAUSE: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What a client takes from the machine; tests hand in their own."""
-
-    clock: Clock = field(default_factory=SystemClock)
-    entropy: Entropy = field(default_factory=SystemEntropy)
-    chance: Callable[[], float] = random.random
-    """Numbers in 0..1 that spread the moments of connecting again."""
-    pace: Pace = field(default_factory=Pace)
-    forget_every: float = FORGETS_EVERY
-    """Seconds after which the box is rid of what is long over, and again after as many."""
 
 
 class Client:

@@ -20,11 +20,12 @@ from lgsp.domain.directory import day_of
 from lgsp.errors import Unusable
 from lgsp.logs import get_logger
 from lgsp.sdk.adapter import Adapter, handled_types, handlers_of
-from lgsp.sdk.client import Client, Surroundings
+from lgsp.sdk.client import Client
 from lgsp.sdk.errors import AdapterError, ClientError, ConfigInvalid, NotReady, Reject, Retry
 from lgsp.sdk.manifest import AdapterManifest, AdapterSettings
 from lgsp.sdk.message import Failure, Message
 from lgsp.sdk.settings import SystemSettings
+from lgsp.sdk.surroundings import Surroundings
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lgsp.app import Parts, Store, run_bus
 from lgsp.backends.embedded import EmbeddedTransport
@@ -34,7 +34,17 @@ async def running_bus(
     retry: RetryPolicy = RETRY,
 ) -> AsyncIterator[Bus]:
     """Run a bus over the store, on the embedded transport unless another is given; a store without a directory gets the world's."""
-    parts = Parts(
+    parts = parts_of(world, store, clock=clock, entropy=entropy)
+    parts = replace(parts, transport=transport or parts.transport, limits=limits, retry=retry)
+    async with run_bus(parts) as bus:
+        if bus.registry.current.version == 0:
+            await publish(bus, world)
+        yield bus
+
+
+def parts_of(world: World, store: Store, *, clock: Clock, entropy: Entropy) -> Parts:
+    """Return the parts of the world's gateway over the store, on the embedded transport."""
+    return Parts(
         bus=BUS,
         gateway=GATEWAY,
         log=LOG,
@@ -44,16 +54,10 @@ async def running_bus(
         body_wrap=SECRET,
         subject_key=SECRET,
         store=store,
-        transport=transport or EmbeddedTransport(store),
+        transport=EmbeddedTransport(store),
         clock=clock,
         entropy=entropy,
-        limits=limits,
-        retry=retry,
     )
-    async with run_bus(parts) as bus:
-        if bus.registry.current.version == 0:
-            await publish(bus, world)
-        yield bus
 
 
 async def publish(bus: Bus, world: World, *, reason: str = "test") -> int:

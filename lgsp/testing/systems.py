@@ -5,7 +5,7 @@ For tests of the SDK and of adapters.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,13 +51,16 @@ class Town:
 
     def settings_file(self, name: str, **settings: str | float) -> Path:
         """Write the settings of a system as a TOML file, with the adapter's own table, and return its path."""
-        found = self.settings(name)
-        lines = [f'{member} = "{getattr(found, member)}"' for member in ("url", "bus", "system", "key", "box", "log")]
-        lines += ["[registrar]", *(f'{member} = "{value}"' for member, value in found.registrar.items())]
-        lines += ["[settings]", *(f"{member} = {value!r}" for member, value in settings.items())]
-        path = self.folder / f"{name}.toml"
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return path
+        return write_settings(self.settings(name), self.folder / f"{name}.toml", settings)
+
+
+def write_settings(found: SystemSettings, path: Path, own: Mapping[str, str | float]) -> Path:
+    """Write the settings of a system as a TOML file, with a program's own table, and return the file's path."""
+    lines = [f'{member} = "{getattr(found, member)}"' for member in ("url", "bus", "system", "key", "box", "log")]
+    lines += ["[registrar]", *(f'{member} = "{value}"' for member, value in found.registrar.items())]
+    lines += ["[settings]", *(f"{member} = {value!r}" for member, value in own.items())]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
 
 
 @asynccontextmanager

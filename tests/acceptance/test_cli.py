@@ -254,6 +254,36 @@ def test_doctor_tells_a_port_that_is_taken(data, lgsp, monkeypatch):
     assert "[port_in_use]" in ended.out
 
 
+def test_doctor_tells_a_broker_that_is_away_and_a_password_that_others_can_read(data, lgsp):
+    path = data / "lgsp.toml"
+    url = 'url = "amqp://lgsp:a-secret@127.0.0.1:9/"'
+    path.write_text(path.read_text().replace('kind = "embedded"', f'kind = "rabbitmq"\n{url}'))
+    path.chmod(0o644)
+    ended = lgsp("doctor", "--data", data)
+    assert ended.code == 1
+    assert "the broker cannot be reached" in ended.out
+    assert f"chmod 600 {path}" in ended.out
+    assert "a-secret" not in ended.out + ended.err
+
+
+def test_doctor_finds_a_broker_that_is_there(data, lgsp, rabbitmq, monkeypatch):
+    monkeypatch.setenv("LGSP_TRANSPORT__KIND", "rabbitmq")
+    monkeypatch.setenv("LGSP_TRANSPORT__URL", rabbitmq.url)
+    ended = lgsp("doctor", "--data", data)
+    assert ended.code == 0
+    assert "the broker takes connections" in ended.out
+
+
+def test_a_folder_for_a_broker_is_made_without_one(lgsp, tmp_path):
+    ended = lgsp("init", "--data", tmp_path / "new", "--transport", "rabbitmq")
+    assert ended.code == 0
+    written = (tmp_path / "new" / "lgsp.toml").read_text()
+    assert 'kind = "rabbitmq"' in written
+    ended = lgsp("doctor", "--data", tmp_path / "new")
+    assert (ended.code, code_of(ended)) == (2, "config_invalid")
+    assert "LGSP_TRANSPORT__URL" in ended.err
+
+
 def test_doctor_reports_every_problem_of_the_settings_at_once(data, lgsp):
     path = data / "lgsp.toml"
     path.write_text(path.read_text().replace("8791", "99999").replace("[storage]", "[stroage]"))
@@ -415,9 +445,14 @@ def test_system_new_works_away_from_the_gateway_with_the_trust_file_alone(data, 
 
 def test_system_new_never_replaces_a_system(data, lgsp):
     lgsp("system", "new", "H01.99/example", "--data", data)
-    before = (data / "systems/H01.99-example/key.pem").read_bytes()
-    assert code_of(lgsp("system", "new", "H01.99/example", "--data", data)) == "file_exists"
-    assert (data / "systems/H01.99-example/key.pem").read_bytes() == before
+    folder = data / "systems/H01.99-example"
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for others in (["--url", "https://other.example.vn"], ["--alg", "ES256"]):
+        assert code_of(lgsp("system", "new", "H01.99/example", "--data", data, *others)) == "file_exists"
+    assert code_of(lgsp("system", "new", "H01.99/other", "--data", data, "--out", folder)) == "file_exists"
+    again = lgsp("system", "new", "H01.99/example", "--data", data)
+    assert (again.code, "nothing was changed" in again.err, "[[key]]" in again.out) == (0, True, True)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
     assert code_of(lgsp("system", "new", "example", "--data", data)) == "bad_request"
     assert code_of(lgsp("system", "new", "H01.99/b", "--data", data / "none")) == "data_missing"
 

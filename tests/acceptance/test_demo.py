@@ -249,6 +249,30 @@ def test_the_same_seed_gives_the_same_counts_and_without_data_nothing_is_left(to
     assert running_in(scratch) == []
 
 
+def test_on_a_broker_the_story_is_the_same_and_the_broker_is_gone_afterwards(
+    run_apart, tmp_path, running_in, true_outcomes
+):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    sizes = ("--vessels", "100", "--lookups", "8")
+    code, out, err = run_apart(
+        "demo", "--json", "--engines", "rabbitmq", "--seed", str(SEED), *sizes, cwd=scratch, TMPDIR=str(scratch)
+    )
+    assert code == 0, err
+    assert counts(json.loads(out)) == figures(true_outcomes(SEED, 100))
+    assert list(scratch.iterdir()) == []
+    assert running_in(scratch) == []
+    assert not [process for process in psutil.process_iter() if home_of(process).startswith(str(scratch))]
+
+
+def home_of(process):
+    """Return where a process is at home: the broker's names nothing of the demo's folder on its command line."""
+    try:
+        return process.environ().get("HOME", "")
+    except psutil.Error:
+        return ""
+
+
 def test_another_seed_gives_other_counts_and_the_tables_speak_vietnamese(run_apart, tmp_path, true_outcomes):
     code, out, err = run_apart(
         "demo", "--seed", str(OTHER_SEED), *SIZES, cwd=tmp_path, TMPDIR=str(tmp_path), LGSP_LANG="vi"

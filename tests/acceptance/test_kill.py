@@ -16,6 +16,7 @@ from lgsp.cli.demo.province import FISHERIES
 from lgsp.cli.demo.story import Plan, Story
 
 VICTIMS = ("gateway", "vnfishbase", "ndxp", "ioc")
+BROKER = "rabbitmq"
 SEED = 20_261_122
 AS_OF = date(2026, 11, 22)
 NEVER_ASKED = {"number_missing", "answers_differ", "number_malformed", "birth_date_missing"}
@@ -40,9 +41,18 @@ def moments(seed, kills, count):
     return [(vessel, chance.random() / 4) for vessel in found]
 
 
-async def synchronise(tmp_path, stage, victim, *, count, kills, seed):
+async def kill(story, victim):
+    """Kill a program and start it again."""
+    if victim == BROKER:
+        await story.kill_broker()
+        return
+    assert await story.programs.kill(victim) == -9
+    await story.start(victim)
+
+
+async def synchronise(tmp_path, stage, victim, *, count, kills, seed, engines=()):
     """Synchronise a fleet while a program is killed again and again, and return the story when every program has ended."""
-    plan = Plan(data=tmp_path / "data", vessels=count, seed=SEED, lookups=0)
+    plan = Plan(data=tmp_path / "data", vessels=count, seed=SEED, lookups=0, engines=frozenset(engines))
     async with Story.opened(plan, stage) as story:
         await story.start_all()
         await story.start(FISHERIES)
@@ -50,8 +60,7 @@ async def synchronise(tmp_path, stage, victim, *, count, kills, seed):
             await story.wait_for_vessels(vessel)
             await asyncio.sleep(late)  # progress is told at one place of a program; it is to die at any
             assert story.report is None
-            assert await story.programs.kill(victim) == -9
-            await story.start(victim)
+            await kill(story, victim)
         await story.wait_for_report()
         assert (await story.wait_for_figures()).agrees
         await story.programs.stop_all(but="gateway")
@@ -118,6 +127,16 @@ async def test_a_program_that_is_killed_and_started_again_changes_nothing(
     await check(story, await entries_of(story.plan.data), true_outcomes(SEED, count), run_apart)
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("victim", [BROKER, "gateway"])
+async def test_on_a_broker_too_a_kill_changes_nothing(
+    victim, tmp_path, dark, kill_seed, true_outcomes, entries_of, run_apart
+):
+    count = 500
+    story = await synchronise(tmp_path, dark, victim, count=count, kills=2, seed=kill_seed, engines=[BROKER])
+    await check(story, await entries_of(story.plan.data), true_outcomes(SEED, count), run_apart)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("victim", VICTIMS)
@@ -126,4 +145,15 @@ async def test_ten_kills_of_a_program_among_all_vessels_change_nothing(
 ):
     count = 10_026
     story = await synchronise(tmp_path, dark, victim, count=count, kills=10, seed=kill_seed)
+    await check(story, await entries_of(story.plan.data), true_outcomes(SEED, count), run_apart)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("victim", [BROKER, "gateway"])
+async def test_ten_kills_among_all_vessels_on_a_broker_change_nothing(
+    victim, tmp_path, dark, kill_seed, true_outcomes, entries_of, run_apart
+):
+    count = 10_026
+    story = await synchronise(tmp_path, dark, victim, count=count, kills=10, seed=kill_seed, engines=[BROKER])
     await check(story, await entries_of(story.plan.data), true_outcomes(SEED, count), run_apart)

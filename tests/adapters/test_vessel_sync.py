@@ -407,9 +407,32 @@ async def test_an_answer_to_another_list_is_rejected(province: Province, change:
         body = own.message(own.outbox.popitem()[1]).body
         reply = own.reply(message.manifest, change(body), schema=None, orgcat=None)
         answer = await province.deliver(adapter, reply, letter.key)
+        while "list:20261122-police-001:2" not in province.bench.outbox:  # nobody will send another answer to the first
+            province.bench.moved.clear()
+            await province.bench.moved.wait()
     effect = province.bench.done[answer.env]
     assert (effect.outcome, effect.code, effect.pointer) == ("rejected", code, pointer)
     assert province.bench.read("SELECT count(*) FROM answer") == [(0,)]
+
+
+async def test_a_list_that_is_answered_wrongly_again_and_again_is_given_up(province: Province) -> None:
+    adapter = await province.start()
+    answered = province.reply_to
+
+    async def wrongly(letter: Any) -> Any:
+        reply = await answered(letter)
+        if letter.key is None or not letter.key.startswith("list:20261122-police"):
+            return reply
+        _, own = province.others[letter.audience]
+        body = own.message(reply).body | {"listId": "20261122-police-009"}
+        return own.reply(own.message(letter).manifest, body, schema=None, orgcat=None)
+
+    province.reply_to = wrongly  # type: ignore[method-assign]
+    async with asyncio.timeout(30):
+        await province.synchronise(adapter)
+    sent = [key for key in province.bench.outbox if key.startswith("list:20261122-police-001")]
+    assert sent == [f"list:20261122-police-001:{attempt}" for attempt in (1, 2, 3)]
+    assert "no_answer" in province.outcomes().values()
 
 
 async def test_an_answer_to_nothing_is_rejected(province: Province) -> None:

@@ -39,7 +39,7 @@ FILES = (
     ".dockerignore",
 )
 UsageError = typer.BadParameter.__mro__[1]
-OURS = {"founding", "gateway", "vnfishbase", "police", "one-stop", "ndxp", "ndxp-mock"}
+OURS = {"founding", "gateway", "rabbitmq", "vnfishbase", "police", "one-stop", "ioc", "ndxp", "ndxp-mock"}
 JOIN = re.compile(r"^join (\S+) (\S+) (\S+)$", re.MULTILINE)
 LINE = re.compile(r"(?:^|\|\|\n)\s*(lgsp .*?)(?: > /dev/null)?$", re.MULTILINE)
 SECONDS = re.compile(r"^(\d+)s$")
@@ -108,7 +108,8 @@ class Installation:
                     yield source, target + PurePosixPath(source).name if target.endswith("/") else target
 
     def folders(self) -> set[str]:
-        return set(re.search(r"install -d -o 10001 -g 10001 -m 0700 ([^&]+)", self.last("RUN"))[1].split())
+        made = re.findall(r"install -d -o 10001 -g 10001 -m 07[05]0 ([^&]+)", self.last("RUN"))
+        return {folder for line in made for folder in line.split()}
 
     def systems(self) -> dict[str, str]:
         """Where `found` puts the settings of each system."""
@@ -235,6 +236,29 @@ def wrong_ports(found: Installation) -> Iterator[str]:
         yield "the mock's health check looks at another file"
 
 
+def wrong_broker(found: Installation) -> Iterator[str]:
+    """Yield where RabbitMQ and the gateway would miss each other."""
+    service, script = found.services["rabbitmq"], found.texts["docker/found"]
+    listens = re.search(r"^listeners\.tcp\.default = (\d+)$", script, re.MULTILINE)[1]
+    called = re.search(r"amqp://(\w+):%s@(\w+):(\d+)/", script)
+    user = re.search(r"^default_user = (\w+)$", script, re.MULTILINE)[1]
+    if called.groups() != (user, "rabbitmq", listens):
+        yield f"the gateway calls {called[0]}"
+    section = re.search(r"\\n\[(\w+)\]((?:\\n\w+ = [^\\]+)+)", script)
+    names_ = set(re.findall(r"\\n(\w+) = ", section[0]))
+    if section[1] not in SECTIONS or not names_ <= set(SECTIONS[section[1]].model_fields):
+        yield f"the settings have no {section[1]} with {sorted(names_)}"
+    written = re.search(r"^mv \S+ (/broker/\S+)$", script.replace("  mv", "mv"), re.MULTILINE)[1]
+    if service["environment"]["RABBITMQ_CONFIG_FILE"] != written:
+        yield "RabbitMQ reads another file"
+    if service.get("hostname") != "rabbitmq" or "broker" not in found.services["gateway"]["networks"]:
+        yield "RabbitMQ has no name that lasts, or the gateway is not on its network"
+    if "broker:/broker:ro" not in service["volumes"]:
+        yield "RabbitMQ could write its own account"
+    if not {"10001"} <= set(service.get("group_add", [])):
+        yield "RabbitMQ cannot read its account"
+
+
 def wrong_volumes(found: Installation) -> Iterator[str]:
     used = {volume.partition(":")[0] for service in found.services.values() for volume in service.get("volumes", [])}
     if used != set(found.compose["volumes"]):
@@ -254,9 +278,13 @@ def wrong_volumes(found: Installation) -> Iterator[str]:
 
 def wrong_sharing(found: Installation) -> Iterator[str]:
     """Yield who sees what is another's."""
+    special = {
+        "gateway": {"/data": "gateway"},
+        "rabbitmq": {"/broker": "broker", "/var/lib/rabbitmq": "rabbitmq"},
+        "ndxp-mock": {},
+    }
     for name in OURS - {"founding"}:
-        wanted = {} if name == "ndxp-mock" else {"gateway": {"/data": "gateway"}}.get(name, {f"/systems/{name}": name})
-        if found.mounts(name) != wanted:
+        if found.mounts(name) != special.get(name, {f"/systems/{name}": name}):
             yield f"{name} mounts {found.mounts(name)}"
     for name, service in found.services.items():
         yield from (
@@ -294,6 +322,8 @@ def wrong_guards(found: Installation) -> Iterator[str]:
             "its root file system can be written": service.get("read_only") is True,
             "it keeps capabilities": service.get("cap_drop") == ["ALL"] and "cap_add" not in service,
             "it may gain privileges": service.get("security_opt") == ["no-new-privileges:true"],
+            "it runs as root": service["image"] == "lgsp-bus"
+            or re.match(r"[1-9]\d*:", service.get("user", "")) is not None,
             "it is privileged": not {"privileged", "devices", "pid", "ipc", "userns_mode"} & set(service),
             "it has no limits": {"pids_limit", "mem_limit", "logging"} <= set(service),
             "it has no health check": bool(service.get("healthcheck")),
@@ -388,7 +418,7 @@ def is_sent(path: str, ignored: str) -> bool:
 
 
 CHECKS = (
-    wrong_commands, wrong_variables, wrong_settings, wrong_ports, wrong_volumes, wrong_sharing, wrong_systems, wrong_guards, wrong_order,
+    wrong_broker, wrong_commands, wrong_variables, wrong_settings, wrong_ports, wrong_volumes, wrong_sharing, wrong_systems, wrong_guards, wrong_order,
     wrong_image, wrong_sources,
 )  # fmt: skip
 
@@ -464,6 +494,15 @@ def test_a_compose_file_that_does_not_is_found(here, tmp_path):
         ("docker/found", "lgsp init --data", "lgsp init --date", "--date"),
         ("docker/found", "gateway:8791", "gateway:8790", "what systems are told is 8790"),
         ("docker/found", "join police H01.21/police", "join police H01.21/polis", "keys.toml names other keys"),
+        ("docker/found", "default_user = lgsp", "default_user = bus", "the gateway calls"),
+        ("docker/found", "@rabbitmq:5672", "@rabbitmq:5673", "the gateway calls"),
+        ("docker/found", 'kind = "rabbitmq"', 'sort = "rabbitmq"', "the settings have no"),
+        ("docker/found", "[transport]\\nkind", "[transports]\\nkind", "the settings have no"),
+        ("docker/compose.yaml", "RABBITMQ_CONFIG_FILE: /broker/", "RABBITMQ_CONFIG_FILE: /data/", "reads another file"),
+        ("docker/compose.yaml", 'user: "999:999"', 'user: "0:0"', "it runs as root"),
+        ("docker/compose.yaml", "    hostname: rabbitmq\n", "", "no name that lasts"),
+        ("docker/compose.yaml", "broker:/broker:ro", "broker:/broker", "its own account"),
+        ("docker/compose.yaml", "rabbitmq: {condition: service_healthy}", "rabbit: {condition: service_healthy}", "which is none"),
         ("docker/keys.toml", 'owner = "H01.05/ndxp"', 'owner = "H01.05/ndpx"', "keys.toml names other keys"),
         (".dockerignore", "!schemas\n", "", "schemas is not there"),
         (".dockerignore", "*\n", "", "the builder gets"),

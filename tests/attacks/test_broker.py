@@ -7,7 +7,7 @@ import aio_pika
 import pytest
 import structlog
 
-from lgsp.app import park_mismatches
+from lgsp.app import watch_carriers
 from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.rabbitmq.topology import queue_name
 from lgsp.testing.bus import running_bus
@@ -65,7 +65,7 @@ async def scene(carrying, rabbitmq):
         running_bus(world, store, clock=clock, entropy=SeededEntropy(1, clock), transport=transport) as bus,
         await aio_pika.connect(rabbitmq.url) as connection,
     ):
-        park_mismatches(transport, bus)
+        watch_carriers(transport, bus)
         request, stranger = world.envelope(), world.envelope(number=2)
         await bus.ingress.submit(request, peer="test")
         for inbox in (NDXP, POLICE):

@@ -18,7 +18,7 @@ import pytest
 from lgsp.backends.memory import MemoryLedger
 from lgsp.sdk import BlockingClient, ClientError, OutcomeUnknown, Refused, Reject, Unreachable
 from lgsp.sdk.background import Background
-from lgsp.testing.systems import running_town
+from lgsp.testing.systems import running_town, write_settings
 from lgsp.testing.world import BODY, POPULATION, VERIFY, VERIFY_SCHEMA
 
 VERIFICATION = {
@@ -87,12 +87,12 @@ def test_the_inbox_is_a_loop_that_ends_when_nothing_comes(town, fisheries):
         for n in range(3):
             fisheries.send(VERIFY, key=str(n), **VERIFICATION)
         ids = []
-        for message in ndxp.inbox(quiet=0.5):
+        for message in ndxp.inbox(quiet=2):
             with message.effect() as effect:
                 effect.reply({"result": "match"})
             ids.append(message.id)
         assert len(ids) == 3
-    answers = list(fisheries.inbox(quiet=0.5))
+    answers = list(fisheries.inbox(quiet=2))
     assert [answer.key for answer in answers] == ["0", "1", "2"]
     for answer in answers:
         fisheries.shelve(answer)
@@ -150,7 +150,7 @@ def test_errors_are_those_of_the_asynchronous_client(town, fisheries):
     with pytest.raises(Unreachable), BlockingClient.open(away, connect_within=0.2):
         pass
     assert fisheries.send(VERIFY, wait=False, **VERIFICATION | {"purpose": "dpv:Marketing"}).state == "queued"
-    [failure] = fisheries.failures(quiet=0.5)
+    [failure] = fisheries.failures(quiet=2)
     with failure.effect():
         pass
     assert list(fisheries.failures(quiet=0.1)) == []
@@ -256,8 +256,15 @@ print("open", flush=True)
 """
 
 
-def started(town, script):
-    path = town.settings_file("fisheries")
+OPENS = """
+print("opening", flush=True)
+with BlockingClient.open(settings, connect_within=60):
+    pass
+"""
+
+
+def started(town, script, **changes):
+    path = write_settings(town.settings("fisheries", **changes), town.folder / "script.toml", {})
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", SCRIPT + script, str(path)],
         stdout=subprocess.PIPE,
@@ -275,6 +282,16 @@ def test_ctrl_c_ends_a_script_that_waits(town):
     assert process.returncode == -signal.SIGINT
     assert told.strip().endswith("KeyboardInterrupt")
     until(lambda: not len(town.server.streams))
+
+
+def test_ctrl_c_ends_a_script_that_still_looks_for_its_gateway(town):
+    with started(town, OPENS, url="http://127.0.0.1:9") as process:
+        assert process.stdout.readline() == "opening\n"
+        time.sleep(0.3)  # it is to be inside the call, of which nothing tells from outside
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT
+    assert told.strip().endswith("KeyboardInterrupt")
 
 
 def test_a_script_that_forgets_to_close_ends_all_the_same(town):

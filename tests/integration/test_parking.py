@@ -1,4 +1,4 @@
-"""What people decide on parked deliveries: listed, told, read, replayed, dropped; in one process, on every embedded store."""
+"""What people decide on parked deliveries: listed, told, read, replayed, dropped; in one process, on every store, and with a broker between."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.sql.sqlite import SqliteLedger
 from lgsp.bus.parking import Choice
 from lgsp.domain.exchange import OPEN
+from lgsp.domain.limits import LIMITS
 from lgsp.domain.retry import RetryPolicy
 from lgsp.errors import Refusal
 from lgsp.ports.ledger import Move
 from lgsp.testing.bus import Tray, ack_of, running_bus
+from lgsp.testing.carrier import MemoryCarrier
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
 from lgsp.testing.world import FISHERIES, NDXP, OFFICER, POLICE, VERIFY, VERIFY_REPLY, World
@@ -24,9 +26,9 @@ from lgsp.testing.world import FISHERIES, NDXP, OFFICER, POLICE, VERIFY, VERIFY_
 BY = {"by": OFFICER, "reason": "the receiver is mended"}
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "carried"])
 async def store(request, tmp_path):
-    if request.param == "memory":
+    if request.param != "sqlite":
         yield MemoryLedger()
         return
     made = SqliteLedger.open(tmp_path / "bus.sqlite", create=True)
@@ -45,9 +47,16 @@ def clock(world):
 
 
 @pytest.fixture
-async def bus(world, store, clock):
+def carrier(request, store):
+    """What carries deliveries; None where the rows are the queue."""
+    return MemoryCarrier(store) if request.node.callspec.params.get("store") == "carried" else None
+
+
+@pytest.fixture
+async def bus(world, store, carrier, clock):
+    changes = {} if carrier is None else {"transport": carrier}
     async with running_bus(
-        world, store, clock=clock, entropy=SeededEntropy(1, clock), retry=RetryPolicy(attempts=1)
+        world, store, clock=clock, entropy=SeededEntropy(1, clock), retry=RetryPolicy(attempts=1), **changes
     ) as running:
         yield running
 
@@ -205,12 +214,18 @@ async def test_nothing_is_replayed_whose_body_does_not_open(bus, world, monkeypa
     assert await bus.parking.drop([(first, NDXP)], **BY) == [None]
 
 
-async def test_where_a_broker_carries_a_replayed_delivery_waits_to_be_published(bus, world):
+@pytest.mark.parametrize("store", ["carried"], indirect=True)
+async def test_what_is_replayed_while_the_broker_is_away_goes_out_when_it_is_back(bus, world, carrier, clock):
     env = await park(bus, world.envelope())
-    [held] = await bus.parking.inboxes.deliveries(env)
-    moves = replace(bus.parking.moves, embedded=False)
-    step = moves.replay(held, by="local", reason="x", now=bus.clock.now())
-    assert (step.after.state, step.after.attempts) == ("accepted", 0)
+    carrier.away = True
+    assert await bus.parking.replay([(env, NDXP)], **BY) == [None]
+    assert await state(bus, env) == ("accepted", 0, "")
+    assert await bus.courier.pull(NDXP, limit=1, wait=0) == []
+    carrier.away = False
+    clock.advance(LIMITS.republish.total_seconds() + 1)
+    await bus.sweep.once()
+    [handed] = await bus.courier.pull(NDXP, limit=1, wait=0)
+    assert (handed.env, handed.attempt) == (env, 1)
 
 
 async def test_reading_the_bytes_is_an_entry_before_they_are_given(bus, world):

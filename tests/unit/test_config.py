@@ -148,3 +148,38 @@ def test_a_file_that_is_no_toml_is_named(data, content):
     refusal = refused(data)
     assert refusal.code == "config_invalid"
     assert "lgsp.toml" in refusal.detail
+
+
+URL = "amqp://lgsp:a-secret@broker.example.vn:5672/bus"
+
+
+def test_deliveries_are_carried_by_the_ledger_unless_a_broker_is_named(data, monkeypatch):
+    assert Settings.load(data).transport.kind == "embedded"
+    monkeypatch.setenv("LGSP_TRANSPORT__KIND", "rabbitmq")
+    monkeypatch.setenv("LGSP_TRANSPORT__URL", URL)
+    found = Settings.load(data).transport
+    assert (found.kind, found.address) == ("rabbitmq", URL)
+
+
+def test_the_password_of_the_broker_is_shown_nowhere(data, monkeypatch):
+    (data / "lgsp.toml").write_text(f'{FILE}\n[transport]\nkind = "rabbitmq"\nurl = "{URL}"\n')
+    found = Settings.load(data)
+    assert "a-secret" not in f"{found!r} {found.values()} {found.transport}"
+    assert found.origins()["transport.url"] == "lgsp.toml"
+    monkeypatch.setenv("LGSP_TRANSPORT__INBOX_BYTES", "7")
+    assert "a-secret" not in refused(data).detail
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('kind = "rabbitmq"', "rabbitmq needs a url"),
+        ('kind = "rabbitmq"\nurl = "http://broker"', "rabbitmq needs a url"),
+        ('kind = "kafka"', "transport.kind"),
+        ("inbox_bytes = 1000", "transport.inbox_bytes"),
+        ('hostname = "broker"', "transport.hostname"),
+    ],
+)
+def test_what_is_wrong_with_the_transport_is_named(data, lines, words):
+    (data / "lgsp.toml").write_text(f"{FILE}\n[transport]\n{lines}\n")
+    assert words in refused(data).detail

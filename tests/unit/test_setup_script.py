@@ -215,3 +215,43 @@ def test_a_script_is_well_formed_and_may_be_run(script):
     path = ROOT / ".ci" / script
     assert os.access(path, os.X_OK)
     subprocess.run([shutil.which("bash"), "-n", str(path)], check=True, timeout=30)
+
+
+RABBITMQ = 'ENGINE_PACKAGES=("rabbitmq rabbitmq-server /nowhere/rabbitmq-server");'
+
+
+@pytest.mark.parametrize(
+    ("want", "engines", "asked"),
+    [
+        ("dev", "", True),
+        ("run", "", False),
+        ("run", "rabbitmq", True),
+        ("run", "other,rabbitmq", True),
+        ("run", "other", False),
+    ],
+)
+def test_an_engine_is_installed_for_the_tests_and_for_a_run_that_names_it(machine, want, engines, asked):
+    done = machine.run(f"{RABBITMQ} add_engines {want}", ENGINES=engines)
+    assert any("install -y -qq --no-install-recommends rabbitmq-server" in call for call in machine.told()) == asked
+    assert ("apt-get install rabbitmq-server" in done.stderr) == asked
+
+
+def test_an_engine_that_is_there_is_left_alone(machine):
+    machine.add("rabbitmq-server", "#!/bin/sh\n")
+    done = machine.run(f"{RABBITMQ} add_engines dev")
+    assert (done.returncode, done.stderr, machine.told()) == (0, "", [])
+
+
+@pytest.mark.parametrize(("want", "code"), [("run", 1), ("dev", 0)])
+def test_a_run_without_its_engine_ends_and_says_what_to_do_while_the_tests_tell_themselves(machine, want, code):
+    machine.add("id", "#!/bin/sh\necho 1000\n")
+    done = machine.run(f"{RABBITMQ} add_engines {want}", ENGINES="rabbitmq", LANG="vi_VN.UTF-8")
+    assert done.returncode == code
+    assert "Hãy chạy với quyền quản trị: apt-get install rabbitmq-server" in done.stderr
+    assert machine.told() == []
+
+
+def test_no_service_starts_while_an_engine_is_installed(machine):
+    machine.run(f"{RABBITMQ} add_engines dev")
+    assert machine.told()[-1].endswith("policy=exit 101")
+    assert not machine.policy.exists()

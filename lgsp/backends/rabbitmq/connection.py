@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.connection import make_url
 
 from lgsp.logs import get_logger
 
@@ -108,18 +109,27 @@ class Link:
                 return await _opened(self._connection.channel(publisher_confirms=confirms, on_return_raises=confirms))
 
     async def _connect(self, lost: asyncio.Event) -> AbstractConnection | None:
+        connection = None
         try:
             with broker_calls():
+                connection = self._new()
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    connection = await aio_pika.connect(self.url, heartbeat=HEARTBEAT_SECONDS)
-        except (BrokerAwayError, TimeoutError) as error:
-            self.reason = str(error) or "TimeoutError"
+                    await connection.connect()
+        except BrokerAwayError as error:
+            if connection is not None:
+                await close(connection)
+            self.reason = str(error)
             self._say("broker.away", reason=self.reason)
             return None
         connection.close_callbacks.add(lambda *_: lost.set())
         if not connection.connected.is_set():  # lost before anybody could be told
             lost.set()
         return connection
+
+    def _new(self) -> AbstractConnection:
+        # Not the library's `connect`: what it leaves behind when it fails is closed by the garbage collector, in whatever thread that runs.
+        address = make_url(self.url, heartbeat=HEARTBEAT_SECONDS)
+        return aio_pika.Connection(address, client_properties={"connection_name": "lgsp"})
 
     async def _serve(self, connection: AbstractConnection, lost: asyncio.Event) -> None:
         self._connection = connection

@@ -23,7 +23,7 @@ MESSAGE_BYTES: Final = 4 * 1024
 """What a message takes at least beside its body, which is all that the broker's own byte limit counts: envelope and receipt."""
 DELIVERY_LIMIT: Final = 1_000_000
 """How often one message may come back, practically without end: without a limit the broker puts what comes back behind all others."""
-PROBE_SECONDS: Final = 1.5
+PROBE_SECONDS: Final = 1.0
 PROBES: Final = 4
 DELETE_SECONDS: Final = 30.0
 
@@ -53,6 +53,8 @@ class Topology:
     link: Link
     inbox_bytes: int
     spawn: Spawn
+    lost: Callable[[str], None]
+    """Told of a queue that was made anew: what it held is gone."""
     _ready: dict[str, asyncio.Future[bool]] = field(default_factory=dict)
     _differing: set[str] = field(default_factory=set)
     """Queues that stand on the broker with other limits than ours."""
@@ -110,6 +112,7 @@ class Topology:
         get_logger().warning("broker.queue_dead", queue=name)
         await self._delete(name)
         await self._declare_anew(name)
+        self.lost(name)
         return await self._answers(name)
 
     async def _declare_anew(self, name: str) -> None:

@@ -21,6 +21,7 @@ from lgsp.backends.rabbitmq.topology import Topology, queue_name
 from lgsp.domain.exchange import Delivery
 from lgsp.domain.lanes import LANES
 from lgsp.domain.limits import LIMITS
+from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.ports.inboxes import Inboxes, Parcel
@@ -31,6 +32,8 @@ COMES: Final = frozenset({"accepted", "queued"})
 
 Mismatched = Callable[[str, str], Awaitable[None]]
 """Told of a message that does not agree with its row: the inbox it lay in, and the env hash it went by."""
+Lost = Callable[[str], Awaitable[None]]
+"""Told of an inbox of which a queue was lost with all that it held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +67,14 @@ class RabbitTransport:
         self._pace = pace
         self._tasks: asyncio.TaskGroup | None = None
         self._link = Link(url=url, on_change=self._on_change)
-        self._topology = Topology(link=self._link, inbox_bytes=inbox_bytes, spawn=self._spawn)
+        self._topology = Topology(link=self._link, inbox_bytes=inbox_bytes, spawn=self._spawn, lost=self._on_loss)
         self._outlet = Outlet(
             bus=bus, link=self._link, topology=self._topology, clock=clock, spawn=self._spawn, seconds=pace.publish
         )
         self._readers: dict[str, Reader] = {}
         self._watchers: defaultdict[str, dict[object, Callable[[], None]]] = defaultdict(dict)
         self._mismatched: Mismatched = _told_to_nobody
+        self._lost: Lost = _told_to_nobody
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
@@ -87,9 +91,10 @@ class RabbitTransport:
                 for task in work:
                     task.cancel()
 
-    def report_to(self, mismatched: Mismatched) -> None:
-        """Tell `mismatched` of messages that do not agree with their rows, before they are dropped."""
+    def report_to(self, *, mismatched: Mismatched, lost: Lost) -> None:
+        """Tell of messages that do not agree with their rows, before they are dropped, and of queues that were lost."""
         self._mismatched = mismatched
+        self._lost = lost
 
     @property
     def embedded(self) -> bool:
@@ -113,6 +118,8 @@ class RabbitTransport:
         """Put parcels into their queues and return what became of each, within the pace's limit."""
         if not self._link.is_up:
             return ["unavailable"] * len(parcels)
+        for parcel in parcels:
+            self._reader(parcel.delivery.to)  # by which a lost queue's inbox is known
         placed = await self._outlet.publish(parcels)
         self.wake([parcel.delivery for parcel, word in zip(parcels, placed, strict=True) if word == "queued"])
         return placed
@@ -224,6 +231,17 @@ class RabbitTransport:
         for inbox in list(self._watchers):
             self._ring(inbox)
 
+    def _on_loss(self, name: str) -> None:
+        for inbox, reader in self._readers.items():
+            if name in reader.queues.values():
+                self._spawn(f"tell of a loss in {inbox}", self._tell_loss(inbox))
+
+    async def _tell_loss(self, inbox: str) -> None:
+        try:
+            await self._lost(inbox)
+        except Refusal:
+            return  # the ledger is away: the next comparison of rows and queues finds it
+
     async def _look_after(self) -> None:
         """Give back what lies here while nobody takes it, and have those try again whose reader could not be opened."""
         while True:
@@ -263,5 +281,5 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def _told_to_nobody(_inbox: str, _env: str) -> None:
+async def _told_to_nobody(*_: str) -> None:
     """Leave it at the log's line."""

@@ -146,6 +146,12 @@ class Story:
             for name in ADAPTERS:
                 tasks.create_task(self.start(name))
 
+    async def kill_broker(self) -> None:
+        """End the broker without a word of warning and start it again."""
+        assert self.broker is not None
+        await asyncio.to_thread(self.broker.kill)
+        await asyncio.to_thread(self.broker.start)
+
     async def start(self, name: str) -> Program:
         """Start the gateway or a department's system, for the first time or after it was killed, and wait until it is ready."""
         if name == "gateway":

@@ -1,4 +1,4 @@
-"""The quickstart does what it says: its blocks run in order, as they stand, in an empty folder, and print what it shows."""
+"""The guides do what they say: their blocks run in order, as they stand, in an empty folder, and print what they show."""
 
 import os
 import random
@@ -18,6 +18,7 @@ BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL
 SETUP = "setup"
 """Marks the block that makes the surroundings which the test brings itself."""
 SECONDS = 90
+GUIDES = ("quickstart.md", "operations.md")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +78,9 @@ def run(script, folder):
     return code, output.read_text()
 
 
-def test_the_quickstart_runs_as_it_stands_and_prints_what_it_shows(tmp_path):
-    blocks = blocks_of(ROOT / "docs/quickstart.md")
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_guide_runs_as_it_stands_and_prints_what_it_shows(tmp_path, guide):
+    blocks = blocks_of(ROOT / "docs" / guide)
     folder = tmp_path / "empty"
     folder.mkdir()
     code, printed = run(script_of(blocks), folder)
@@ -89,8 +91,9 @@ def test_the_quickstart_runs_as_it_stands_and_prints_what_it_shows(tmp_path):
     assert not missing, printed
 
 
-def test_the_vietnamese_quickstart_has_the_same_blocks():
-    assert blocks_of(ROOT / "docs/vi/quickstart.md") == blocks_of(ROOT / "docs/quickstart.md")
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_vietnamese_guide_has_the_same_blocks(guide):
+    assert blocks_of(ROOT / "docs/vi" / guide) == blocks_of(ROOT / "docs" / guide)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,127 @@
+"""What the operations guide lists is so: log events, figures, the unit file, and the docker commands beside it."""
+
+import configparser
+import re
+import shlex
+
+import pytest
+import typer
+import yaml
+
+from lgsp.cli.root import build
+from lgsp.http.metrics import Metrics
+from lgsp.logs import EVENTS
+
+ROW = re.compile(r"^\| (`[a-z_]+\.[a-z_]+`(?:, `[a-z_]+\.[a-z_]+`)*) \|", re.MULTILINE)
+FIGURE = re.compile(r"^\| (`(?:lgsp|process)_\w+(?:\{[\w,]+\})?`(?:, `\w+`)*) \|", re.MULTILINE)
+GUIDES = ("docs/operations.md", "docs/vi/operations.md")
+DIARY = {
+    "gateway",
+    "request",
+    "envelope",
+    "stream",
+    "delivery",
+    "sweep",
+    "commit",
+    "read",
+    "directory",
+    "task",
+    "admin",
+    "broker",
+}
+"""First words of the events that a gateway logs; the others are those of systems."""
+COMPOSE = "docker compose -f docker/compose.yaml "
+UsageError = typer.BadParameter.__mro__[1]
+
+
+def listed(pattern, text):
+    return {name for row in pattern.findall(text) for name in re.findall(r"`(\w+(?:\.\w+)?)", row)}
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_event_of_a_gateway_is_explained_and_no_other(project_files, guide):
+    assert listed(ROW, project_files[guide]) == {event for event in EVENTS if event.partition(".")[0] in DIARY}
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_figure_that_is_explained_is_given(project_files, guide):
+    given = set(re.findall(r"^# TYPE (\S+)", Metrics().exposition()[0].decode(), re.MULTILINE))
+    found = listed(FIGURE, project_files[guide])
+    assert len(found) >= 6
+    assert found <= given
+
+
+def test_the_unit_file_starts_what_there_is(project_files):
+    unit = configparser.ConfigParser()
+    unit.optionxform = str
+    unit.read_string(
+        re.search(r"^```ini lgsp.service\n(.*?)^```", project_files[GUIDES[0]], re.MULTILINE | re.DOTALL)[1]
+    )
+    _, *arguments = shlex.split(unit["Service"]["ExecStart"])
+    assert parsed(arguments) == "serve"
+    assert arguments[-1] == unit["Service"]["ReadWritePaths"]
+
+
+def parsed(arguments):
+    """The command that these arguments are for; raises `UsageError` for what the program does not take."""
+    context = typer.main.get_command(build()).make_context("lgsp", list(arguments))
+    while getattr(context.command, "commands", None) and (rest := [*context._protected_args, *context.args]):
+        name, found, rest = context.command.resolve_command(context, rest)
+        context = found.make_context(name, rest, parent=context)
+    return context.info_name
+
+
+def figures_of(text):
+    """The numbers of the table of capacity, without those of its last row, which was measured for the guide."""
+    table = text.partition("## 13.")[2].partition("| --- |")[2].strip().splitlines()
+    return [set(re.findall(r"\d[\d,.]*\d|\b\d\b", re.sub(r"\bp\d+", "", row))) for row in table[1:-1]]
+
+
+def test_the_capacity_is_that_which_the_readme_shows(project_files):
+    english, vietnamese = (figures_of(project_files[guide]) for guide in GUIDES)
+    assert len(english) == len(vietnamese) == 5
+    shown = set(re.findall(r"\d[\d,.]*\d|\b\d\b", project_files["README.md"]))
+    assert set().union(*english) <= shown
+    swapped = str.maketrans(".,", ",.")
+    assert [{number.translate(swapped) for number in row} for row in vietnamese] == english
+
+
+def docker_commands(text):
+    return [line.removeprefix(COMPOSE) for line in text.splitlines() if line.startswith(COMPOSE)]
+
+
+def wrong_with(command, services):
+    """What is wrong with a docker compose command, "" when nothing is."""
+    verb, *words = shlex.split(command)
+    while words and words[0].startswith("--"):
+        words = words[2:] if words[0] in {"--entrypoint", "--volume"} else words[1:]
+    if words and words[0] not in services:
+        return f"there is no service {words[0]}"
+    entry = re.search(r"--entrypoint (\w+)", command)
+    program = [entry[1]] if entry else [] if verb == "exec" else ["lgsp"]
+    line = [*program, *words[1:]]
+    try:
+        return "" if line[:1] != ["lgsp"] or not line[1:] or parsed(line[1:]) else "no command"
+    except UsageError as error:
+        return error.format_message()
+
+
+def test_every_docker_command_names_a_service_and_what_it_takes(project_files):
+    services = yaml.safe_load(project_files["docker/compose.yaml"])["services"]
+    commands = docker_commands(project_files["docker/README.md"])
+    assert len(commands) >= 8
+    assert [each for each in commands if wrong_with(each, services)] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["exec gatewey lgsp doctor", "exec gateway lgsp doktor", "run --rm --entrypoint lgsp founding directory shew"],
+)
+def test_a_docker_command_that_would_fail_is_found(project_files, command):
+    assert wrong_with(command, yaml.safe_load(project_files["docker/compose.yaml"])["services"])
+
+
+def test_the_readme_of_docker_tells_each_service_and_volume(project_files):
+    compose = yaml.safe_load(project_files["docker/compose.yaml"])
+    table = project_files["docker/README.md"].partition("## Who has what")[2].partition("## Commands")[0]
+    assert set(compose["services"]) <= set(re.findall(r"`([\w-]+)`", table))
