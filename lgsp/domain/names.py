@@ -104,6 +104,11 @@ def topic_urn(message_type: str) -> str:
     return f"urn:lgsp:topic:{message_type}"
 
 
+def is_topic(urn: str) -> bool:
+    """Tell whether the URN names a topic."""
+    return TOPIC_FORM.fullmatch(urn) is not None
+
+
 def is_system(urn: str) -> bool:
     """Tell whether the URN names a system."""
     return SYSTEM_FORM.fullmatch(urn) is not None

@@ -448,6 +448,7 @@ class Client:
     async def _drain(self, seconds: float) -> None:
         """Let what is on its way arrive, while a stream is open."""
         self._receiver.is_ending = True
+        self._sender.hurry()
         self._look_quiet()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

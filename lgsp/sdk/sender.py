@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
+from lgsp.domain import names
 from lgsp.domain.envelope import parse_time
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
@@ -29,6 +30,9 @@ REF_LENGTH: Final = 18
 """Digits of an outbox position at most: all that SQLite counts."""
 AGAIN_FIRST: Final = 0.5
 AGAIN_LONGEST: Final = 30.0
+
+EVENTS_GATHERED: Final = 0.25
+"""Seconds for which an event waits for company: nobody waits for an answer, and a burst costs the bus as few transactions as a single one."""
 
 FailExpected = Callable[[str, Exception], bool]
 
@@ -60,11 +64,27 @@ class Sender:
         self._outcome_waits: dict[str, list[asyncio.Future[None]]] = {}
         self._receipts: Gathering[tuple[Outgoing, str]] = Gathering(self._store_receipts)
         self._outcomes: Gathering[Outcome] = Gathering(self._store_outcomes)
+        self._events: Gathering[Outgoing] = Gathering(self._send_events, seconds=EVENTS_GATHERED)
         self._pauses: dict[int, float] = {}
         self._transmitted: set[str] = set()
         self._warned = False
 
+    def hurry(self) -> None:
+        """Let no event wait for company any longer."""
+        self._events.flush()
+
     def _transmit(self, outgoing: Outgoing) -> None:
+        if names.is_topic(outgoing.audience):
+            self._events.add(outgoing)
+        else:
+            self._send(outgoing)
+
+    def _send_events(self, gathered: list[Outgoing]) -> None:
+        """Send events over this stream but for those that a closed one took back; they come again."""
+        for outgoing in {each.seq: each for each in gathered if self.backlog.was_sent(each.seq)}.values():
+            self._send(outgoing)
+
+    def _send(self, outgoing: Outgoing) -> None:
         self._transmitted.add(outgoing.id)
         self._put(frames.send(outgoing.seq, outgoing.compact, outgoing.body))
 
@@ -79,7 +99,11 @@ class Sender:
     # --- those who wait -------------------------------------------------------------------------------------------------------------
 
     def await_receipt(self, identifier: str) -> asyncio.Future[None]:
-        """Return what is done once the receipt of an envelope, or its refusal, is stored; who waits no longer cancels it."""
+        """Return what is done once the receipt of an envelope, or its refusal, is stored; who waits no longer cancels it.
+
+        An event that somebody waits for goes out at once.
+        """
+        self.hurry()
         return _waiting(self._receipt_waits, identifier)
 
     def await_outcome(self, identifier: str) -> asyncio.Future[None]:

@@ -9,6 +9,7 @@ import pytest
 
 from lgsp.backends.memory import MemoryLedger
 from lgsp.errors import Unusable
+from lgsp.http.server import serve
 from lgsp.machine import SystemClock
 from lgsp.sdk import Adapter, Client, Surroundings, handles, run_adapter
 from lgsp.sdk.stream import Pace
@@ -55,8 +56,8 @@ def vessel(number):
     }
 
 
-async def tell(client, number):
-    return await client.publish(LINKED, schema=SCHEMA, body=vessel(number), key=f"linked:{number}")
+async def tell(client, number, **how):
+    return await client.publish(LINKED, schema=SCHEMA, body=vessel(number), key=f"linked:{number}", **how)
 
 
 async def taken(client, count, *, reject=()):
@@ -133,6 +134,42 @@ async def test_an_event_under_a_key_goes_out_once(tmp_path):
         assert first == again
         await tell(fisheries, 2)
         assert await taken(ioc, 2) == [1, 2]
+
+
+async def test_events_go_out_together_when_somebody_waits_for_one_and_when_the_client_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr("lgsp.sdk.sender.EVENTS_GATHERED", 3_600.0)
+    async with (
+        town_of(tmp_path, subscription(IOC)) as town,
+        Client.open(town.settings("ioc")) as ioc,
+    ):
+        async with Client.open(town.settings("fisheries")) as fisheries:
+            size = await town.bus.ledger.size()
+            for number in (1, 2):
+                await tell(fisheries, number, wait=False)
+            await fisheries.write(lambda _tables: None)
+            assert await town.bus.ledger.size() == size
+            assert (await tell(fisheries, 3)).receipt is not None
+            assert await taken(ioc, 3) == [1, 2, 3]
+            await tell(fisheries, 4, wait=False)
+        assert await taken(ioc, 1) == [4]
+
+
+async def test_an_event_that_waits_for_company_goes_over_the_next_stream_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("lgsp.sdk.sender.EVENTS_GATHERED", 0.5)
+    async with (
+        town_of(tmp_path, subscription(IOC)) as town,
+        Client.open(town.settings("fisheries"), around=QUICK) as fisheries,
+        Client.open(town.settings("ioc"), around=QUICK) as ioc,
+    ):
+        sent = [await tell(fisheries, number, wait=False) for number in (1, 2)]
+        await town.server.close()
+        again = await serve(town.bus, host="127.0.0.1", port=town.server.port)
+        assert await taken(ioc, 2) == [1, 2]
+        for each in sent:
+            assert (await fisheries.outcome(each.id)).state == "acked"
+        entries = await town.bus.ledger.entries(0, await town.bus.ledger.size())
+        assert sum(b'"msg.accepted"' in entry for entry in entries) == 2
+        await again.close()
 
 
 async def test_a_late_subscriber_gets_what_comes_after_alone(tmp_path):
