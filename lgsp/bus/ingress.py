@@ -109,8 +109,7 @@ class Ingress:
         )
         if isinstance(judged, Refused):
             raise await self._refused(judged, peer)
-        crowded = self.placing.crowded(judged)
-        if crowded and not judged.leave.is_event:
+        if self.placing.is_refused(judged):
             full = Refused(
                 refusal=Refusal("inbox_full"),
                 env=read.env,
@@ -119,7 +118,7 @@ class Ingress:
                 source_proven=True,
             )
             raise await self._refused(full, peer)
-        return await self._accept(judged, directory.version, crowded)
+        return await self._accept(judged, directory.version)
 
     def _bound(self, sender: str, peer: str) -> None:
         """Refuse (`rate_limited`) a call of a sender who makes too many; only its good signature says who it is."""
@@ -142,8 +141,8 @@ class Ingress:
         await self.placing.again(seen.env)
         return Receipted(env=seen.env, receipt=seen.receipt, manifest=read.manifest, duplicate=True)
 
-    async def _accept(self, judged: Accepted, version: int, crowded: set[str]) -> Receipted | None:
-        rule = judged.leave.rule
+    async def _accept(self, judged: Accepted, version: int) -> Receipted | None:
+        rule, crowded = judged.leave.rule, self.placing.crowded(judged)
         # Counted before the commit, so that envelopes judged side by side cannot pass a quota together.
         self.quotas.count(rule)
         result = None

@@ -35,6 +35,12 @@ class Placing:
     room: Room
     clock: Clock
 
+    def is_refused(self, judged: Accepted) -> bool:
+        """Tell whether the receiver has no room for what is addressed to itself."""
+        targets = judged.leave.targets
+        closed = any(self.room.is_closed(target.inbox) for target in targets)
+        return not judged.leave.is_event and (closed or bool(self.crowded(judged)))
+
     def crowded(self, judged: Accepted) -> set[str]:
         """Return the inboxes among the targets that have no room for the envelope."""
         wire = judged.read.wire
@@ -44,7 +50,8 @@ class Placing:
     async def place(self, operation: Accept, receipt: str, manifest: Manifest, crowded: set[str]) -> None:
         """Place the deliveries of an accepted envelope; refuse as `inbox_full` or `unavailable` what is accepted and not placed.
 
-        An event does not wait for a subscriber without room: what that one does not get is expired at once, and told.
+        An event does not wait for a subscriber without room: what that one does not get is expired at once, and told. Where the broker alone
+        is full, the sweep goes on trying.
         """
         fitting = [delivery for delivery in operation.deliveries if delivery.to not in crowded]
         await self._leave_out([delivery for delivery in operation.deliveries if delivery.to in crowded])
@@ -72,8 +79,8 @@ class Placing:
         for delivery, word in zip(deliveries, placed, strict=True):
             if word == "inbox_full":
                 self.room.close(delivery.to)
-        for word in placed:
-            if word != "queued":
+        for delivery, word in zip(deliveries, placed, strict=True):
+            if word == "unavailable" or (word == "inbox_full" and not delivery.subscriptions):
                 raise Refusal(word)
 
 

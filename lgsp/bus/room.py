@@ -47,7 +47,11 @@ class Room:
 
     def has(self, inbox: str, size: int) -> bool:
         """Tell whether `size` bytes more may wait for the receiver."""
-        return inbox not in self._full and self._open[inbox] + size <= self.limits.inbox_bytes
+        return self._open[inbox] + size <= self.limits.inbox_bytes
+
+    def is_closed(self, inbox: str) -> bool:
+        """Tell whether the carrier said lately that it takes nothing more for the receiver."""
+        return inbox in self._full
 
     def lane(self, inbox: str, source: str, wanted: Lane) -> Lane:
         """Return the lane in which one delivery more waits: a person asks few questions at once, so what is more is bulk, and overtakes nobody."""

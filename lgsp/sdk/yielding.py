@@ -12,6 +12,8 @@ from typing import Final
 PERIODS: Final = 6
 PERIOD: Final = 10.0
 """The shortest time is that of so many periods of so many seconds: a path that has become slower is taken as it is after a minute."""
+COMPARED: Final = 8
+"""The shortest of so many last answers is taken for the time now: single ones are late for reasons of their own (RFC 6817, section 3.4.2)."""
 SMALLEST: Final = 2.0
 """Below it nothing would be learned of the path."""
 
@@ -25,6 +27,7 @@ class YieldingWindow:
         self._size = SMALLEST
         self._shortest: deque[tuple[float, float]] = deque(maxlen=PERIODS)
         """(Start of the period, shortest answer in it)."""
+        self._last: deque[float] = deque(maxlen=COMPARED)
 
     @property
     def size(self) -> int:
@@ -34,7 +37,7 @@ class YieldingWindow:
     def answered(self, seconds: float, *, now: float) -> None:
         """Learn from an answer that took so many seconds and came at `now`, in seconds that never go back."""
         self._note(seconds, now)
-        queueing = seconds - min(shortest for _, shortest in self._shortest)
+        queueing = min(self._last) - min(shortest for _, shortest in self._shortest)
         change = max((self._target - queueing) / self._target, -1.0) / self._size
         self._size = min(max(self._size + change, SMALLEST), self._largest)
 
@@ -43,6 +46,7 @@ class YieldingWindow:
         self._size = max(self._size / 2, SMALLEST)
 
     def _note(self, seconds: float, now: float) -> None:
+        self._last.append(seconds)
         if not self._shortest or now - self._shortest[-1][0] >= PERIOD:
             self._shortest.append((now, seconds))
         elif seconds < self._shortest[-1][1]:
