@@ -51,13 +51,6 @@ port = {port}
 [storage]
 path = "bus.sqlite"
 
-# What carries deliveries: the ledger itself ("embedded"), or a broker ("rabbitmq"). The broker's url holds a password: give it as
-# LGSP_TRANSPORT__URL, or write it here (url = "amqps://name:password@host/vhost") and keep this file to yourself (chmod 600).
-# Bên chuyển thông điệp: chính sổ cái ("embedded") hoặc máy chủ thông điệp ("rabbitmq"). url có mật khẩu: hãy đặt qua LGSP_TRANSPORT__URL,
-# hoặc ghi ở đây và giữ kín tệp này (chmod 600).
-[transport]
-kind = {transport}
-
 [keys]
 gateway = {gateway_key}
 log = "keys/log.pem"
@@ -68,6 +61,14 @@ subject = "keys/subject.key"
 # Khóa công khai của bộ phận quản lý danh bạ: danh bạ do khóa khác ký sẽ bị từ chối.
 [keys.registrar]
 {registrar}
+"""
+ON_A_BROKER: Final = """\
+
+# RabbitMQ carries deliveries. Its url holds a password: give it as LGSP_TRANSPORT__URL, or write it here
+# (url = "amqps://name:password@host/vhost") and keep this file to yourself (chmod 600).
+# RabbitMQ chuyển thông điệp. url có mật khẩu: hãy đặt qua LGSP_TRANSPORT__URL, hoặc ghi ở đây và giữ kín tệp này (chmod 600).
+[transport]
+kind = "rabbitmq"
 """
 REGISTRAR_README: Final = """\
 registrar.pem is the registrar's private key. Move it off this machine (a removable disk in a safe), and give its path with --registrar when
@@ -93,7 +94,7 @@ class Founding:
     gateway: str
     origin: str
     port: int
-    transport: str = "embedded"
+    transport: Carrier = Carrier.EMBEDDED
 
     @property
     def gateway_key(self) -> str:
@@ -128,7 +129,7 @@ def init(
         gateway=f"urn:lgsp:bus:{province}:gw:{gateway}",
         origin=origin or f"lgsp.example.vn/{province}/{year}",
         port=port,
-        transport=transport.value,
+        transport=transport,
     )
     _check_names(founding)
     if found(DataFolder(root=data), founding):
@@ -207,11 +208,10 @@ def _write_key(path: Path) -> PrivateKey:
 
 
 def _settings(founding: Founding, registrar: PrivateKey) -> str:
-    quoted = {
-        name: json.dumps(getattr(founding, name)) for name in ("bus", "gateway", "origin", "gateway_key", "transport")
-    }
+    quoted = {name: json.dumps(getattr(founding, name)) for name in ("bus", "gateway", "origin", "gateway_key")}
     jwk = "\n".join(f"{name} = {json.dumps(registrar.public.jwk[name])}" for name in ("kty", "crv", "x"))
-    return SETTINGS.format(**quoted, port=founding.port, registrar=jwk)
+    written = SETTINGS.format(**quoted, port=founding.port, registrar=jwk)
+    return written + (ON_A_BROKER if founding.transport is Carrier.RABBITMQ else "")
 
 
 def trust_of(bus: str, origin: str, registrar: PrivateKey, log: PrivateKey) -> Trust:

@@ -257,7 +257,7 @@ def test_doctor_tells_a_port_that_is_taken(data, lgsp, monkeypatch):
 def test_doctor_tells_a_broker_that_is_away_and_a_password_that_others_can_read(data, lgsp):
     path = data / "lgsp.toml"
     url = 'url = "amqp://lgsp:a-secret@127.0.0.1:9/"'
-    path.write_text(path.read_text().replace('kind = "embedded"', f'kind = "rabbitmq"\n{url}'))
+    path.write_text(f'{path.read_text()}\n[transport]\nkind = "rabbitmq"\n{url}\n')
     path.chmod(0o644)
     ended = lgsp("doctor", "--data", data)
     assert ended.code == 1

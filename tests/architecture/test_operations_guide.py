@@ -71,21 +71,6 @@ def parsed(arguments):
     return context.info_name
 
 
-def figures_of(text):
-    """The numbers of the table of capacity, without those of its last row, which was measured for the guide."""
-    table = text.partition("## 13.")[2].partition("| --- |")[2].strip().splitlines()
-    return [set(re.findall(r"\d[\d,.]*\d|\b\d\b", re.sub(r"\bp\d+", "", row))) for row in table[1:-1]]
-
-
-def test_the_capacity_is_that_which_the_readme_shows(project_files):
-    english, vietnamese = (figures_of(project_files[guide]) for guide in GUIDES)
-    assert len(english) == len(vietnamese) == 5
-    shown = set(re.findall(r"\d[\d,.]*\d|\b\d\b", project_files["README.md"]))
-    assert set().union(*english) <= shown
-    swapped = str.maketrans(".,", ",.")
-    assert [{number.translate(swapped) for number in row} for row in vietnamese] == english
-
-
 def docker_commands(text):
     return [line.removeprefix(COMPOSE) for line in text.splitlines() if line.startswith(COMPOSE)]
 

@@ -116,6 +116,25 @@ async def test_a_server_that_stands_still_keeps_a_publish_waiting_no_longer_than
         assert await eventually(lambda: queued(transport, parcel))
 
 
+async def test_a_broker_short_of_memory_takes_nothing_and_is_emptied_all_the_same(ledger, carrying, rabbitmq):
+    async with carrying(ledger, pace=Pace(publish=0.5)) as transport:
+        await queue(ledger, transport, accept(1), accept(2))
+        parcel = await ledger.parcel(accept(1).exchange.env, NDXP)
+        try:
+            rabbitmq.evaluate(SHORT)
+            assert await transport.publish([parcel]) == ["unavailable"]
+            taken = await take_all(transport)
+            assert set(numbers(taken)) == {1, 2}
+            await transport.drop(NDXP, [each.delivery.env for each in taken])
+        finally:
+            rabbitmq.evaluate(ENOUGH)
+        assert await eventually(lambda: queued(transport, parcel))
+
+
+SHORT = "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []})."
+ENOUGH = "rabbit_alarm:clear_alarm({resource_limit, memory, node()})."
+
+
 async def queued(transport, parcel):
     return await transport.publish([parcel]) == ["queued"]
 

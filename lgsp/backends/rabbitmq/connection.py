@@ -23,7 +23,7 @@ CLOSE_SECONDS: Final = 5.0
 CALL_SECONDS: Final = 5.0
 """How long one call to the broker may take."""
 HEARTBEAT_SECONDS: Final = 10
-"""Between signs of life: a broker that is silent for longer than two of them is given up."""
+"""Between signs of life: a broker that is silent for about three of them is given up."""
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 
@@ -57,9 +57,10 @@ def broker_calls() -> Iterator[None]:
 
 @dataclass(slots=True, kw_only=True)
 class Link:
-    """The one connection of a gateway; `on_change` is called when it is there and when it is gone."""
+    """One connection of a gateway, for one `use`; `on_change` is called when it is there and when it is gone."""
 
     url: str = field(repr=False)
+    use: str
     on_change: Callable[[], None]
     _connection: AbstractConnection | None = None
     _up: asyncio.Event = field(default_factory=asyncio.Event)
@@ -129,7 +130,7 @@ class Link:
     def _new(self) -> AbstractConnection:
         # Not the library's `connect`: what it leaves behind when it fails is closed by the garbage collector, in whatever thread that runs.
         address = make_url(self.url, heartbeat=HEARTBEAT_SECONDS)
-        return aio_pika.Connection(address, client_properties={"connection_name": "lgsp"})
+        return aio_pika.Connection(address, client_properties={"connection_name": f"lgsp {self.use}"})
 
     async def _serve(self, connection: AbstractConnection, lost: asyncio.Event) -> None:
         self._connection = connection
@@ -148,7 +149,8 @@ class Link:
         """Tell of a change once, not of every try."""
         if event != self._said:
             self._said = event
-            get_logger().log(logging.INFO if event == "broker.connected" else logging.WARNING, event, **fields)
+            level = logging.INFO if event == "broker.connected" else logging.WARNING
+            get_logger().log(level, event, use=self.use, **fields)
 
 
 async def _opened(channel: Any) -> AbstractChannel:  # noqa: ANN401 - the library's channel is its own awaitable, untyped as such

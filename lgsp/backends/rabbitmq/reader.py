@@ -74,8 +74,7 @@ class Reader:
             if self._channel is not None:
                 return
             self.failed = True
-            for name in self.queues.values():
-                await self.topology.ensure(name)
+            await asyncio.gather(*map(self.topology.ensure, self.queues.values()))
             channel = await self.link.channel()
             try:
                 await self._consume(channel)

@@ -60,11 +60,15 @@ class Topology:
     """Queues that stand on the broker with other limits than ours."""
 
     def forget(self, name: str | None = None) -> None:
-        """Trust a queue no longer, or none after the connection changed: it is declared and tried again before its next use."""
-        forgotten = list(self._ready) if name is None else [name]
-        for each in forgotten:
-            self._ready.pop(each, None)
-            self._differing.discard(each)
+        """Trust a queue no longer, or none after the connection changed: it is declared and tried again before its next use.
+
+        One that is being tried just now is left to that.
+        """
+        if name is None:
+            self._ready.clear()
+            self._differing.clear()
+        elif name in self._ready and self._ready[name].done():
+            del self._ready[name]
 
     def names(self) -> list[str]:
         """Return the queues that are known to answer, or are being tried."""

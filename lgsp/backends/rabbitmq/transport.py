@@ -66,10 +66,13 @@ class RabbitTransport:
         self._bus = bus
         self._pace = pace
         self._tasks: asyncio.TaskGroup | None = None
-        self._link = Link(url=url, on_change=self._on_change)
-        self._topology = Topology(link=self._link, inbox_bytes=inbox_bytes, spawn=self._spawn, lost=self._on_loss)
+        # Two connections: a broker short of disk or memory reads nothing more from one that publishes, its acknowledgements neither, and
+        # inboxes that cannot be emptied do not help it.
+        self._sending = Link(url=url, use="publishing", on_change=self._renew_outlet)
+        self._reading = Link(url=url, use="consuming", on_change=self._renew_readers)
+        self._topology = Topology(link=self._reading, inbox_bytes=inbox_bytes, spawn=self._spawn, lost=self._on_loss)
         self._outlet = Outlet(
-            bus=bus, link=self._link, topology=self._topology, clock=clock, spawn=self._spawn, seconds=pace.publish
+            bus=bus, link=self._sending, topology=self._topology, clock=clock, spawn=self._spawn, seconds=pace.publish
         )
         self._readers: dict[str, Reader] = {}
         self._watchers: defaultdict[str, dict[object, Callable[[], None]]] = defaultdict(dict)
@@ -78,16 +81,15 @@ class RabbitTransport:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Keep the connection until the block ends; the broker need not be there yet."""
+        """Keep the connections until the block ends; the broker need not be there yet."""
         async with asyncio.TaskGroup() as group:
             self._tasks = group
-            work = [group.create_task(self._link.run()), group.create_task(self._look_after())]
+            work = [group.create_task(each) for each in (self._sending.run(), self._reading.run(), self._look_after())]
             try:
                 yield self
             finally:
                 self._tasks = None
-                for reader in self._readers.values():
-                    await reader.close()
+                await asyncio.gather(*(reader.close() for reader in self._readers.values()))
                 for task in work:
                     task.cancel()
 
@@ -103,20 +105,20 @@ class RabbitTransport:
 
     async def state(self) -> str:
         """Return `ok`, or `away` while the broker is not connected."""
-        return "ok" if self._link.is_up else "away"
+        return "ok" if self._sending.is_up and self._reading.is_up else "away"
 
     @property
     def trouble(self) -> str:
         """Why the broker could not be connected the last time that it could not, in a word."""
-        return self._link.reason
+        return self._sending.reason or self._reading.reason
 
     async def connected(self, seconds: float) -> bool:
         """Return whether the broker is connected, after `seconds` at the latest."""
-        return await self._link.wait(seconds)
+        return all(await asyncio.gather(self._sending.wait(seconds), self._reading.wait(seconds)))
 
     async def publish(self, parcels: Sequence[Parcel]) -> list[Placed]:
         """Put parcels into their queues and return what became of each, within the pace's limit."""
-        if not self._link.is_up:
+        if not self._sending.is_up:
             return ["unavailable"] * len(parcels)
         for parcel in parcels:
             self._reader(parcel.delivery.to)  # by which a lost queue's inbox is known
@@ -216,7 +218,7 @@ class RabbitTransport:
         if reader is None:
             queues = {lane: queue_name(self._bus, inbox, lane) for lane in LANES}
             reader = self._readers[inbox] = Reader(
-                queues=queues, link=self._link, topology=self._topology, ring=partial(self._ring, inbox)
+                queues=queues, link=self._reading, topology=self._topology, ring=partial(self._ring, inbox)
             )
         return reader
 
@@ -224,10 +226,12 @@ class RabbitTransport:
         for call in tuple(self._watchers[inbox].values()):
             call()
 
-    def _on_change(self) -> None:
+    def _renew_outlet(self) -> None:
+        self._outlet.renew()
+
+    def _renew_readers(self) -> None:
         """Begin anew on another connection: those who watch take again, and that opens their readers."""
         self._topology.forget()
-        self._outlet.renew()
         for inbox in list(self._watchers):
             self._ring(inbox)
 
@@ -249,7 +253,7 @@ class RabbitTransport:
             for inbox, reader in list(self._readers.items()):
                 if reader.is_open and _now() - reader.used_at > self._pace.idle:
                     await self._rest(inbox, reader)
-                elif reader.failed and self._link.is_up:
+                elif reader.failed and self._reading.is_up:
                     self._ring(inbox)
 
     async def _rest(self, inbox: str, reader: Reader) -> None:
