@@ -4,6 +4,7 @@ A change is called inside a transaction that somebody else begins and ends, the 
 counted is remembered, so that an event that is told again, even by a sender that has lost its memory, counts nothing twice.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -51,6 +52,9 @@ def count(tables: Tables, vessel: LinkedVessel) -> None:
 
 def counts(read: Read) -> dict[str, Any]:
     """Return the figures: all vessels, and by commune and by class; communes of several catalogues are told by code alone."""
-    by_commune = dict(read("SELECT commune, sum(vessels) FROM figure GROUP BY commune ORDER BY commune"))
-    by_class = dict(read("SELECT length_class, sum(vessels) FROM figure GROUP BY length_class ORDER BY length_class"))
-    return {"linked": sum(by_class.values()), "linked_by_commune": by_commune, "linked_by_class": by_class}
+    by_commune, by_class = Counter[str](), Counter[str]()
+    # One query: between two of them another vessel may be counted, and the figures would not add up.
+    for commune, length_class, vessels in read("SELECT commune, length_class, vessels FROM figure ORDER BY commune"):
+        by_commune[commune] += vessels
+        by_class[length_class] += vessels
+    return {"linked": by_class.total(), "linked_by_commune": dict(by_commune), "linked_by_class": dict(by_class)}

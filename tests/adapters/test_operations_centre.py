@@ -9,8 +9,10 @@ from structlog.testing import capture_logs
 
 from adapters.ioc import figures
 from adapters.ioc.adapter import LINKED, OperationsCentre
+from adapters.ioc.mapping import linked_vessel
 from adapters.vnfishbase import mapping
 from adapters.vnfishbase.records import VesselRow, vessels
+from lgsp.sdk import Tables
 
 SEED, COUNT = 3, 80
 DAY = date(2026, 11, 22)
@@ -128,6 +130,22 @@ async def test_figures_are_told_when_they_have_changed_and_after_a_restart(
         "linked_by_commune": {row.commune_code: 1},
         "linked_by_class": {mapping.length_class(row.hull.length_m): 1},
     }  # fmt: skip
+
+
+async def test_figures_add_up_though_vessels_are_counted_while_they_are_read(
+    centre: Any, own: Any, fleet: Any, letter: Any, handle: Any
+) -> None:
+    await handle(centre, own, letter(fleet[0]))
+    left = iter(fleet[1:])
+
+    def read(sql: str, params: Any = ()) -> list[tuple[Any, ...]]:
+        rows = own.read(sql, params)
+        row = next(left)
+        figures.count(Tables(own.connection), linked_vessel(mapping.linked_event(row, DAY)))
+        return rows
+
+    found = figures.counts(read)
+    assert found["linked"] == sum(found["linked_by_commune"].values()) == sum(found["linked_by_class"].values())
 
 
 @pytest.mark.parametrize(
