@@ -287,7 +287,7 @@ def _ingress(parts: Parts, base: _Base, replies: Replies) -> Ingress:
         ),
         quotas=base.quotas,
         rates=Rates(rate=parts.limits.rate, burst=parts.limits.burst, now=time.monotonic),
-        turns=Turns(places=parts.limits.judged_at_once),
+        turns=Turns(places=parts.limits.judged_at_once, most=parts.limits.judged_of_one),
         refusals=base.refusals,
         body_keys=base.body_keys,
         moves=base.moves,

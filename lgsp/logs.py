@@ -27,6 +27,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "delivery.carrier_lost": frozenset({"inbox", "lane", "count"}),
     "sweep.moved": frozenset({"expired", "requeued", "published"}),
     "commit.failed": frozenset({"operations", "exc_info"}),
+    "wal.busy": frozenset({"reason"}),
     "read.failed": frozenset({"exc_info"}),
     "directory.changed": frozenset({"version"}),
     "task.failed": frozenset({"task", "exc_info"}),

@@ -81,9 +81,9 @@ def asked(read: Read) -> list[tuple[str, int]]:
     return _pairs(read("SELECT registration, tries FROM vessel WHERE step = 'asked' ORDER BY ordinal"))
 
 
-def due_lists(read: Read) -> list[WorkList]:
-    """Return the work-lists that are to be sent."""
-    rows = read("SELECT list_id, who, body, tries FROM work_list WHERE step = 'due' ORDER BY list_id")
+def due_lists(read: Read, most: int) -> list[WorkList]:
+    """Return the first `most` work-lists that are to be sent."""
+    rows = read("SELECT list_id, who, body, tries FROM work_list WHERE step = 'due' ORDER BY list_id LIMIT ?", (most,))
     return [
         WorkList(list_id=list_id, who=who, attempt=tries + 1, body=json.loads(body))
         for list_id, who, body, tries in rows

@@ -19,6 +19,8 @@ from lgsp.sdk import Tables, YieldingWindow
 T = TypeVar("T")
 Kind = Literal["verify", "list"]
 TICK_SECONDS = 0.25
+LISTS_AT_ONCE = 2
+"""Work-lists sent with one group of questions: each keeps whoever gets it busy, and a hundred of them would keep it from anything else."""
 REFUSED = Quarantined(reason="refused")
 FINAL = frozenset({"refused", "rejected"})  # another attempt changes nothing
 
@@ -164,7 +166,7 @@ class Sync:
     async def _send(self) -> None:
         room = max(self._window.size - len(self._open["verify"]), 0)
         questions, hopeless = standings.questions(self._outside.read, room)
-        lists = standings.due_lists(self._outside.read)
+        lists = standings.due_lists(self._outside.read, LISTS_AT_ONCE)
         if not (questions or hopeless or lists):
             return
         for key in (*map(Key.of, questions), *map(Key.of, lists)):

@@ -7,7 +7,7 @@ run.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,9 +19,11 @@ SENDERS_KEPT: Final = 10_000
 
 @dataclass(slots=True, kw_only=True)
 class Turns:
-    """A number of places for which senders queue, each in a queue of its own; for one event loop."""
+    """A number of places for which senders queue, each in a queue of its own; for one event loop. `most` is how many one sender may hold."""
 
     places: int
+    most: int
+    _held: Counter[str] = field(default_factory=Counter)
     _queues: OrderedDict[str, deque[asyncio.Future[None]]] = field(default_factory=OrderedDict)
 
     @asynccontextmanager
@@ -31,11 +33,12 @@ class Turns:
         try:
             yield
         finally:
-            self._leave()
+            self._leave(sender)
 
     async def _enter(self, sender: str) -> None:
-        if self.places > 0:
+        if self.places > 0 and self._held[sender] < self.most:
             self.places -= 1
+            self._held[sender] += 1
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(sender, deque()).append(place)
@@ -43,20 +46,32 @@ class Turns:
             await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
-                self._leave()  # it was given the place in the same moment
+                self._leave(sender)  # it was given the place in the same moment
             raise
 
-    def _leave(self) -> None:
-        """Give the place to the next sender in turn, or free it."""
-        while self._queues:
-            sender, queue = self._queues.popitem(last=False)
-            place = queue.popleft()
-            if queue:
-                self._queues[sender] = queue
-            if not place.done():
-                place.set_result(None)
-                return
+    def _leave(self, sender: str) -> None:
+        """Free a place, and give it to the next sender in turn who may hold one more."""
         self.places += 1
+        self._held[sender] -= 1
+        if not self._held[sender]:
+            del self._held[sender]
+        for waiting in list(self._queues):
+            if self._held[waiting] < self.most and self._let_in(waiting):
+                return
+
+    def _let_in(self, sender: str) -> bool:
+        """Give a place to the first of a sender who still waits, and tell whether there was one."""
+        queue = self._queues.pop(sender)
+        while queue:
+            place = queue.popleft()
+            if not place.done():
+                if queue:
+                    self._queues[sender] = queue  # last in turn now
+                self.places -= 1
+                self._held[sender] += 1
+                place.set_result(None)
+                return True
+        return False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -148,7 +148,7 @@ class Ingress:
         result = None
         try:
             operation = await self._operation(judged, version)
-            [result] = await self.sequencer.submit(operation)
+            [result] = await self.sequencer.submit(operation, bulk=judged.leave.lane != "request")
         finally:
             if not isinstance(result, Done):
                 self.quotas.count(rule, -1)

@@ -33,7 +33,8 @@ class Progress:
         """Commit steps in one transaction, tell the senders of what came to an end, and return which took effect."""
         if not steps:
             return []
-        results = await self.sequencer.submit(*(step.move for step in steps))
+        bulk = all(step.after.lane != "request" for step in steps)
+        results = await self.sequencer.submit(*(step.move for step in steps), bulk=bulk)
         done = [isinstance(result, Done) for result in results]
         for step, is_done in zip(steps, done, strict=True):
             if is_done and step.after.state in OUTCOMES:
@@ -69,7 +70,7 @@ class Progress:
         held = (await self.inboxes.held(to, [env])).get(env)
         if held is None or held.source not in self._speaks_for(system):
             raise Refusal("not_found")
-        await self.sequencer.submit(Seen(env=env, to=to, source=held.source, state=state))
+        await self.sequencer.submit(Seen(env=env, to=to, source=held.source, state=state), bulk=True)
 
     async def history(self, system: str, env: str) -> tuple[Exchange, list[Delivery]]:
         """Return an exchange with all its deliveries to its sender or a receiver; refuse as `not_found` for anyone else."""

@@ -1,6 +1,7 @@
-"""The one door to the ledger's `commit`: takes all that waits, commits once, answers all.
+"""The one door to the ledger's `commit`: takes what waits, commits once, answers all.
 
-There is no timer: a group is what gathered during the last commit.
+There is no timer: a group is what gathered during the last commit. What somebody waits for goes first, and bulk goes in small groups, so that
+nobody waits for a long transaction of others.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from lgsp.domain import statements
 from lgsp.domain.keys import Signer
@@ -17,8 +19,12 @@ from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import Ledger, Operation, Result
 
-GROUP_MAX = 512
+GROUP_MAX: Final = 512
 """Operations in one transaction: large enough to share an fsync, small enough to keep the wait short."""
+BULK_MAX: Final = 12
+"""Operations of bulk in one transaction: what comes meanwhile and is urgent waits for no more than these."""
+BULK_BESIDE: Final = 4
+"""Operations of bulk that go along with urgent ones, so that bulk is never held up for good."""
 
 
 @dataclass(slots=True)
@@ -36,17 +42,21 @@ class Sequencer:
     gateway: str
     log: str
     clock: Clock
-    _queue: deque[_Waiting] = field(default_factory=deque)
+    _urgent: deque[_Waiting] = field(default_factory=deque)
+    _bulk: deque[_Waiting] = field(default_factory=deque)
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: bool = False
 
-    async def submit(self, *operations: Operation) -> list[Result]:
-        """Commit the operations, in order and in one transaction, and return one result each; refuse as `unavailable` with nothing applied."""
+    async def submit(self, *operations: Operation, bulk: bool = False) -> list[Result]:
+        """Commit the operations, in order and in one transaction, and return one result each; refuse as `unavailable` with nothing applied.
+
+        What is `bulk` lets the rest go first.
+        """
         if self._ended:
             raise Refusal("unavailable", "the gateway is ending")
         answer: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(operations, answer))
+        (self._bulk if bulk else self._urgent).append(_Waiting(operations, answer))
         self._idle.clear()
         self._bell.set()
         # What was handed in may commit whether or not the caller still waits: a cancelled caller asks again and gets the same answer.
@@ -56,15 +66,16 @@ class Sequencer:
         """Commit groups until cancelled; whoever waits then, or comes later, is refused, for nobody will commit any more."""
         try:
             while True:
-                if not self._queue:
+                if not (self._urgent or self._bulk):
                     self._idle.set()
                     self._bell.clear()
                     await self._bell.wait()
                 await self._commit(self._next_group())
         finally:
             self._ended = True
-            _refuse_all(self._queue, Refusal("unavailable", "the gateway is ending"))
-            self._queue.clear()
+            for queue in (self._urgent, self._bulk):
+                _refuse_all(queue, Refusal("unavailable", "the gateway is ending"))
+                queue.clear()
             self._idle.set()
 
     async def settle(self) -> None:
@@ -72,12 +83,8 @@ class Sequencer:
         await self._idle.wait()
 
     def _next_group(self) -> list[_Waiting]:
-        group = [self._queue.popleft()]
-        size = len(group[0].operations)
-        while self._queue and size + len(self._queue[0].operations) <= GROUP_MAX:
-            group.append(self._queue.popleft())
-            size += len(group[-1].operations)
-        return group
+        group = _drawn(self._urgent, GROUP_MAX)
+        return group + _drawn(self._bulk, BULK_BESIDE if group else BULK_MAX)
 
     async def _commit(self, group: list[_Waiting]) -> None:
         operations = [operation for waiting in group for operation in waiting.operations]
@@ -99,6 +106,16 @@ class Sequencer:
         """Return the receipts of up to 256 items under one signature."""
         head = statements.receipt_head(gateway=self.gateway, at=self.clock.now(), log=self.log, policy=policy)
         return statements.sign_batch(items, head, typ=statements.RECEIPT, signer=self.signer)
+
+
+def _drawn(queue: deque[_Waiting], most: int) -> list[_Waiting]:
+    """Return what comes next, up to so many operations, though at least one call however many it has."""
+    group: list[_Waiting] = []
+    size = 0
+    while queue and (not group or size + len(queue[0].operations) <= most):
+        group.append(queue.popleft())
+        size += len(group[-1].operations)
+    return group
 
 
 def _refuse_all(group: Iterable[_Waiting], refusal: Refusal) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+import uvloop
 
 from lgsp import logs
 from lgsp.cli.options import System
@@ -40,7 +40,7 @@ def run(
     """Run an adapter until it is told to stop | chạy bộ chuyển cho đến khi được yêu cầu dừng."""
     manifest = find_manifest(adapter)
     logs.configure()
-    asyncio.run(run_adapter(manifest, system))
+    uvloop.run(run_adapter(manifest, system))
 
 
 def find_manifest(adapter: str) -> Path:

@@ -38,6 +38,8 @@ class Limits:
     """Unanswered `send` frames on one stream."""
     judged_at_once: int = 16
     """Envelopes that are judged or committed at the same time: the others wait, one of each sender before a second of any."""
+    judged_of_one: int = 8
+    """How many of these places one sender may hold."""
     rate: float = 1_000.0
     """Envelopes a second that one sender may send in the long run."""
     burst: int = 2_000

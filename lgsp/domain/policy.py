@@ -76,7 +76,19 @@ def allow_reply(directory: Directory, manifest: Manifest, request: Exchange | No
         raise Refusal("reply_late", pointer="/causationid")
     refuse_suspended(directory, manifest.source)
     targets = (_target(directory, manifest.audience, manifest.type),)
-    return Leave(service=service, targets=targets, rule="", lane=service.lane, reply_until=None)
+    return Leave(
+        service=service, targets=targets, rule="", lane=_lane_of(directory, request) or service.lane, reply_until=None
+    )
+
+
+def _lane_of(directory: Directory, request: Exchange) -> Lane | None:
+    """Return the lane that the grant of a request sets, which its reply takes too: whoever asks in bulk is answered in bulk."""
+    held = (
+        grant
+        for grantee in (request.source, names.agency_of(request.source))
+        for grant in directory.grants.get((grantee, request.type), ())
+    )
+    return next((grant.lane for grant in held if grant.id == request.rule), None)
 
 
 def _may_answer(directory: Directory, source: str, request: Exchange, now: datetime) -> bool:

@@ -23,6 +23,7 @@ from lgsp.domain.statements import BATCH_MAX, Statement
 from lgsp.errors import Defect, Unusable
 from lgsp.logs import get_logger
 from lgsp.sdk import box_schema
+from lgsp.walkeeper import WalKeeper
 
 T = TypeVar("T")
 GROUP: Final = 512
@@ -88,6 +89,8 @@ class Box:
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._work, name=f"box {path.name}", daemon=True)
         self._thread.start()
+        self._keeper = WalKeeper(path)
+        self._keeper.start()
 
     @classmethod
     def open(cls, path: Path, *, sign: SignAcks) -> Box:
@@ -122,6 +125,7 @@ class Box:
             self._ended.wait()
         )  # told by the thread itself: at the interpreter's end no other thread can be had to join it
         self._thread.join()
+        self._keeper.stop()
         self.reader.close()
         self._connection.close()
         os.close(self._lock)

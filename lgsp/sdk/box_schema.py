@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from lgsp import walkeeper
 from lgsp.errors import Unusable
 
 VERSION: Final = 1
@@ -71,6 +72,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {walkeeper.BACKSTOP}")
         connection.execute("PRAGMA busy_timeout = 5000")
         _prepare(connection, path)
     except sqlite3.DatabaseError as error:

@@ -31,7 +31,7 @@ REF_LENGTH: Final = 18
 AGAIN_FIRST: Final = 0.5
 AGAIN_LONGEST: Final = 30.0
 
-EVENTS_GATHERED: Final = 0.25
+EVENTS_GATHERED: Final = 0.05
 """Seconds for which an event waits for company: nobody waits for an answer, and a burst costs the bus as few transactions as a single one."""
 
 FailExpected = Callable[[str, Exception], bool]

@@ -400,6 +400,9 @@ async def test_an_answer_that_comes_after_the_question_was_put_again_counts(prov
 async def test_an_answer_to_another_list_is_rejected(province: Province, change: Any, code: str, pointer: str) -> None:
     adapter = await province.start()
     async with under_way(province, adapter):
+        while "list:20261122-police-001:1" not in province.bench.outbox:  # they go out a few at a time
+            province.bench.moved.clear()
+            await province.bench.moved.wait()
         letter = province.bench.outbox["list:20261122-police-001:1"]
         other, own = province.others[letter.audience]
         message = own.message(letter)

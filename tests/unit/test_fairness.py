@@ -34,16 +34,16 @@ async def one_after_the_other(turns, senders):
 
 
 async def test_one_of_each_sender_goes_before_a_second_of_any():
-    found = await one_after_the_other(Turns(places=1), ["flood"] * 5 + ["b", "c", "b"])
+    found = await one_after_the_other(Turns(places=1, most=1), ["flood"] * 5 + ["b", "c", "b"])
     assert found == ["flood", "b", "c", "flood", "b", "flood", "flood", "flood"]
 
 
 async def test_a_lone_sender_gets_all_places_in_its_own_order():
-    assert await one_after_the_other(Turns(places=1), ["a"] * 4) == ["a"] * 4
+    assert await one_after_the_other(Turns(places=1, most=1), ["a"] * 4) == ["a"] * 4
 
 
 async def test_no_more_are_let_in_than_there_are_places():
-    turns, order, gate = Turns(places=3), [], asyncio.Event()
+    turns, order, gate = Turns(places=3, most=3), [], asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for number in range(9):
             group.create_task(hold(turns, f"s{number % 2}", order, gate))
@@ -55,7 +55,7 @@ async def test_no_more_are_let_in_than_there_are_places():
 
 
 async def test_who_gives_up_waiting_loses_no_place():
-    turns, gate = Turns(places=1), asyncio.Event()
+    turns, gate = Turns(places=1, most=1), asyncio.Event()
     holder = asyncio.create_task(hold(turns, "a", [], gate))
     await settle()
     waiting = [asyncio.create_task(hold(turns, name, [], gate)) for name in ("b", "c", "b")]
@@ -68,7 +68,7 @@ async def test_who_gives_up_waiting_loses_no_place():
 
 
 async def test_a_place_given_in_the_moment_of_giving_up_goes_on_to_the_next():
-    turns, gate = Turns(places=1), asyncio.Event()
+    turns, gate = Turns(places=1, most=1), asyncio.Event()
     gate.set()
     async with turns.turn("a"):
         given_up = asyncio.create_task(hold(turns, "b", [], gate))
@@ -79,6 +79,19 @@ async def test_a_place_given_in_the_moment_of_giving_up_goes_on_to_the_next():
     assert given_up.cancelled()
     assert not next_one.cancelled()
     assert turns.places == 1
+
+
+async def test_one_sender_leaves_places_to_others_however_much_it_sends():
+    turns, order, gate = Turns(places=4, most=2), [], asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for sender in ["flood"] * 6 + ["b"]:
+            group.create_task(hold(turns, sender, order, gate))
+        await settle()
+        assert sorted(order) == ["b", "flood", "flood"]
+        gate.set()
+    assert sorted(order) == ["b"] + ["flood"] * 6
+    assert turns.places == 4
+    assert turns._queues == {}
 
 
 class Time:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from lgsp import walkeeper
 from lgsp.backends.sql import statements as sql
 from lgsp.backends.sql.tables import SCHEMA_VERSION
 from lgsp.errors import Unusable
@@ -21,7 +22,7 @@ WRITER: Final = (
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA cache_size = -16384",  # KiB
-    "PRAGMA wal_autocheckpoint = 4096",  # pages of 4 KiB: fewer, larger copies into the main file
+    f"PRAGMA wal_autocheckpoint = {walkeeper.BACKSTOP}",
     "PRAGMA journal_size_limit = 67108864",
 )
 READER: Final = ("PRAGMA query_only = ON", "PRAGMA cache_size = -4096")

@@ -26,6 +26,7 @@ from lgsp.errors import Refusal
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
+from lgsp.walkeeper import WalKeeper
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,7 +36,10 @@ Query = Callable[Concatenate[sqlite3.Connection, P], T]
 class SqliteLedger:
     """Ledger, inboxes and directory store in one object; open it with `open` and end it with `close`."""
 
-    def __init__(self, writer: sqlite3.Connection, near: sqlite3.Connection, far: sqlite3.Connection) -> None:
+    def __init__(
+        self, writer: sqlite3.Connection, near: sqlite3.Connection, far: sqlite3.Connection, keeper: WalKeeper
+    ) -> None:
+        self._keeper = keeper
         self._writer = writer
         self._near = near
         self._far = far
@@ -54,7 +58,9 @@ class SqliteLedger:
             near = opened.enter_context(closing(files.open_reader(path)))
             far = opened.enter_context(closing(files.open_reader(path)))
             opened.pop_all()
-        return cls(writer, near, far)
+        keeper = WalKeeper(path)
+        keeper.start()
+        return cls(writer, near, far, keeper)
 
     async def close(self) -> None:
         """Finish what is under way and let go of the file; later calls are refused as `unavailable`."""
@@ -65,6 +71,7 @@ class SqliteLedger:
     def _close(self) -> None:
         self._reading.shutdown()
         self._writing.shutdown()
+        self._keeper.stop()
         # The writer goes last: who closes last moves what is still in the log beside the file into the file.
         for connection in (self._near, self._far, self._writer):
             connection.close()

@@ -1,0 +1,75 @@
+"""Keeps the write-ahead log of an SQLite file short, on a thread of its own.
+
+SQLite would copy the log into the file at the end of some transaction, and whoever waits for that one waits for the copying too: tens of
+milliseconds, several times a second under load. Here another connection copies while the writer goes on; the writer is held up only for the
+rest of a log that has grown long.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from lgsp.logs import get_logger
+
+BACKSTOP: Final = 65_536
+"""Pages (of 4 KiB) after which the writer copies by itself, should nobody else have done it: `PRAGMA wal_autocheckpoint`."""
+EVERY: Final = 0.25
+"""Seconds between two copies."""
+LONG: Final = 8_192
+"""Pages after which the log begins anew, for which the writer waits a moment."""
+PATIENCE: Final = 0.1
+"""Seconds for which the writer's lock is waited for; what is busy is tried again later."""
+
+
+class WalKeeper:
+    """One file's keeper; from `start` to `stop`."""
+
+    def __init__(self, path: Path, *, every: float = EVERY, long: int = LONG) -> None:
+        self._path = path
+        self._every = every
+        self._long = long
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"wal {path.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the file is there and in WAL mode."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after the copy that is under way."""
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with closing(self._connect()) as connection:
+                self._keep(connection)
+        except sqlite3.Error:
+            # The file cannot be opened by a second connection: the writer's own backstop remains.
+            get_logger().warning("task.failed", task="wal keeper", exc_info=True)
+
+    def _connect(self) -> sqlite3.Connection:
+        # A file that is gone is not made anew.
+        uri = f"{self._path.absolute().as_uri()}?mode=rw"
+        return sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)
+
+    def _keep(self, connection: sqlite3.Connection) -> None:
+        seen = -1
+        while not self._ended.wait(self._every):
+            try:
+                (version,) = connection.execute("PRAGMA data_version").fetchone()
+                if version != seen:
+                    self._copy(connection)
+                    seen = version
+            except sqlite3.OperationalError as error:
+                # Busy, or the disk is full: the log stays as it is, and the next turn tries again.
+                get_logger().debug("wal.busy", reason=error.sqlite_errorname)
+
+    def _copy(self, connection: sqlite3.Connection) -> None:
+        _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages > self._long:
+            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
