@@ -21,6 +21,8 @@ EVERY: Final = 0.25
 """Seconds between two copies."""
 LONG: Final = 8_192
 """Pages after which the log begins anew, for which the writer waits a moment."""
+REST: Final = 1 / 8
+"""How much of a long log may be left to copy when it is begun anew."""
 PATIENCE: Final = 0.1
 """Seconds for which the writer's lock is waited for; what is busy is tried again later."""
 
@@ -70,6 +72,7 @@ class WalKeeper:
                 get_logger().debug("wal.busy", reason=error.sqlite_errorname)
 
     def _copy(self, connection: sqlite3.Connection) -> None:
-        _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if pages > self._long:
+        _, pages, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        # Not while much cannot be copied: for a reader that stays in the past the writer would be held up in vain, turn after turn.
+        if pages > self._long and pages - copied <= self._long * REST:
             connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()

@@ -97,3 +97,18 @@ def test_a_reader_that_stays_hinders_neither_writer_nor_keeper(path, writer):
         fill(writer, 1)
         eventually(lambda: main_file_holds(path, 306))
     keeper.stop()
+
+
+def test_while_a_reader_stays_in_the_past_the_writer_is_not_held_up_for_it(path, writer):
+    keeper = WalKeeper(path, long=50)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader, closing(keeper._connect()) as copying:
+        said = []
+        copying.set_trace_callback(said.append)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM row").fetchone()
+        fill(writer, 300)
+        keeper._copy(copying)
+        assert said == ["PRAGMA wal_checkpoint(PASSIVE)"]
+        reader.execute("COMMIT")
+        keeper._copy(copying)
+        assert said[-1] == "PRAGMA wal_checkpoint(RESTART)"
