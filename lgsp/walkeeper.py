@@ -21,6 +21,8 @@ EVERY: Final = 0.25
 """Seconds between two copies."""
 LONG: Final = 8_192
 """Pages after which the log is to begin anew."""
+REST: Final = 1 / 8
+"""How much of a long log may be left to copy when it is begun anew."""
 
 
 class WalKeeper:
@@ -85,5 +87,6 @@ class WalKeeper:
                 get_logger().debug("wal.busy", reason=error.sqlite_errorname)
 
     def _copy(self, connection: sqlite3.Connection) -> None:
-        _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        self._is_long = pages > self._long
+        _, pages, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        # Not while much cannot be copied: for a reader that stays in the past the writer would be held up in vain, turn after turn.
+        self._is_long = pages > self._long and pages - copied <= self._long * REST

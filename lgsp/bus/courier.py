@@ -202,6 +202,11 @@ class Courier:
             inbox.cautious = False
         inbox.land(held.env, held.lease)
 
+    def settled(self, held: Delivery, *, alive: bool) -> None:
+        """Forget the flight of a delivery that is settled, under whatever lease it went out meanwhile: nobody else would end it."""
+        flight = self._inbox(held.to).flights.get(held.env)
+        self.landed(held if flight is None else flight.delivery, alive=alive)
+
     async def detach(self, inbox: Inbox, attached: Attached, *, orderly: bool) -> None:
         """Take back what a stream held. An attempt counts only for a delivery that was alone in flight (protocol section 5)."""
         if attached not in inbox.attached:

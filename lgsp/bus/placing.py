@@ -66,9 +66,8 @@ class Placing:
 
     async def again(self, env: str) -> None:
         """Place what is accepted and not placed of an envelope that comes again, as its receipt says it is; refuse as `place` does."""
-        if self.moves.embedded:
-            return
-        held = [delivery for delivery in await self.inboxes.deliveries(env) if delivery.state == "accepted"]
+        state = "queued" if self.moves.embedded else "accepted"  # queued in the rows, though perhaps nobody was told
+        held = [delivery for delivery in await self.inboxes.deliveries(env) if delivery.state == state]
         self._refuse_unplaced(held, await self.publisher.place(held))
 
     async def _leave_out(self, deliveries: Sequence[Delivery]) -> None:

@@ -47,7 +47,7 @@ class Settlement:
         if held.state not in SETTLED:
             step = self.moves.settle(held, statement, item, now=self.clock.now())
             [alive] = await self.progress.commit([step])
-        self.courier.landed(held, alive=alive)
+        self.courier.settled(held, alive=alive)
         return env
 
     async def put_back(self, system: str, *, env: str, lease: str, code: str, retry_after: float | None) -> None:

@@ -121,9 +121,13 @@ class Sweep:
         """Publish again what is queued for an inbox by its rows; a second message of a delivery does no harm."""
         now = self.clock.now()
         for lane in LANES:
-            found = await self.inboxes.queued(inbox, lane, AT_ONCE)
-            get_logger().warning("delivery.carrier_lost", inbox=inbox, lane=lane, count=len(found))
-            await self._commit([self.moves.requeue(parcel.delivery, now=now) for parcel in found])
+            done: list[str] = []
+            while found := await self.inboxes.queued(inbox, lane, AT_ONCE, done):
+                get_logger().warning("delivery.carrier_lost", inbox=inbox, lane=lane, count=len(found))
+                await self._commit([self.moves.requeue(parcel.delivery, now=now) for parcel in found])
+                done += [parcel.delivery.env for parcel in found]
+                if len(found) < AT_ONCE:
+                    break
 
     async def flush_refusals(self) -> None:
         """Write the summed entries of the minute; while the ledger is away they are kept."""

@@ -50,8 +50,9 @@ class Inboxes(Protocol):
         """Return the deliveries of these envelopes to one inbox, by env hash, as far as they are there."""
 
     async def due(self, now: datetime, limit: int) -> list[Delivery]:
-        """Return open deliveries whose lease, pause or expiry is over at `now`, and those accepted and not queued in time; oldest first.
+        """Return open deliveries whose lease, pause or expiry is over at `now`, and those accepted and not queued in time.
 
+        Those due for longest come first, then in the order of acceptance: what cannot be placed goes behind all that waits to be looked at.
         One that is leased is due when its lease is over, whatever its expiry (`exchange.next_due`).
         """
 

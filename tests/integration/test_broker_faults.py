@@ -137,6 +137,17 @@ async def test_what_the_broker_lost_is_published_again(bus, world, carrier, cloc
     assert [handover.env for handover in found] == [wire.hash for wire in sent]
 
 
+async def test_however_much_the_broker_lost_all_of_it_is_published_again(bus, world, carrier, monkeypatch):
+    monkeypatch.setattr(sweep, "AT_ONCE", 2)
+    sent = [world.envelope(number=number) for number in range(1, 6)]
+    for wire in sent:
+        await bus.ingress.submit(wire, peer="test")
+    carrier.lose()
+    await bus.sweep.republish(NDXP)
+    found = await bus.courier.pull(NDXP, limit=9, wait=0)
+    assert [handover.env for handover in found] == [wire.hash for wire in sent]
+
+
 async def test_what_the_broker_holds_is_not_published_again(bus, world, carrier, clock):
     await bus.ingress.submit(world.envelope(), peer="test")
     for _ in range(4):

@@ -334,6 +334,41 @@ async def test_an_old_ack_that_comes_again_does_not_end_the_care(bus, world):
     assert len(await bus.courier.pull(NDXP, limit=3, wait=1)) == 1
 
 
+async def test_an_envelope_that_comes_again_wakes_a_receiver_who_was_not_told_the_first_time(bus, world, monkeypatch):
+    request, tray = world.envelope(), Tray()
+    attached = bus.courier.attach(NDXP, tray)
+    attached.credit(1, 1 << 20)
+
+    async def away(*_):
+        raise Refusal("unavailable")
+
+    monkeypatch.setattr(type(bus.ingress.placing), "place", away)
+    with pytest.raises(Refusal):
+        await bus.ingress.submit(request, peer="test")
+    monkeypatch.undo()
+    assert (await bus.ingress.submit(request, peer="test")).duplicate
+    await until(lambda: tray.handed)
+
+
+async def test_a_late_ack_that_crosses_the_next_hand_over_leaves_nothing_in_flight(bus, world, monkeypatch):
+    request = world.envelope()
+    await bus.ingress.submit(request, peer="test")
+    first = await bus.courier.pull(NDXP, limit=1, wait=0)
+    statement = ack_of(world, "ndxp", NDXP, request.hash)[0]
+    commit = bus.progress.commit
+
+    async def crossed(steps):
+        """Let the delivery come back and go out again between the reading of its row and the ack's commit."""
+        monkeypatch.undo()
+        await bus.settlement.give_back(first)
+        assert len(await bus.courier.pull(NDXP, limit=1, wait=0)) == 1
+        return await commit(steps)
+
+    monkeypatch.setattr(type(bus.progress), "commit", lambda _, steps: crossed(steps))
+    await bus.settlement.acknowledge(NDXP, statement)
+    assert dict(bus.courier.in_flight())[NDXP] == 0
+
+
 async def test_a_pull_that_waits_with_care_goes_on_when_the_one_in_flight_is_settled(bus, world):
     wires = [world.envelope(number=number) for number in (1, 2)]
     for wire in wires:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import aio_pika
@@ -294,6 +295,21 @@ async def test_a_reader_that_lost_its_queue_reads_the_new_one(ledger, transport,
             await asyncio.sleep(0.02)
     await queue(ledger, transport, accept(2))
     assert numbers(await eventually(lambda: transport.take(NDXP, 5))) == [2]
+
+
+async def test_a_reader_that_lost_one_queue_gives_back_what_it_had_of_the_others(ledger, transport, channel):
+    await queue(ledger, transport, accept(1), in_lane(accept(2), "bulk"))
+    assert numbers(await transport.take(NDXP, 1)) == [1]
+    lost = asyncio.Event()
+    transport.watch(NDXP, lost.set)
+    await channel.queue_delete(REQUESTS)
+    async with asyncio.timeout(20):
+        await lost.wait()
+    assert numbers(await eventually(lambda: transport.take(NDXP, 5))) == [2]
+
+
+def in_lane(operation, lane):
+    return replace(operation, deliveries=tuple(replace(each, lane=lane) for each in operation.deliveries))
 
 
 async def test_a_channel_error_ends_that_channel_alone(connection):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from operator import itemgetter
 
 from lgsp.backends.memory.tables import Place, Tables
 from lgsp.backends.memory.transaction import Transaction, cut
@@ -89,8 +90,10 @@ class MemoryLedger:
         return {env: rows[env, to] for env in envs if (env, to) in rows}
 
     async def due(self, now: datetime, limit: int) -> list[Delivery]:
-        """Return open deliveries that somebody must look at again at `now`, in the order of acceptance."""
-        return [delivery for delivery in self._in_order(self._tables.open) if _is_due(delivery, now)][: max(limit, 0)]
+        """Return open deliveries that somebody must look at again at `now`, those that are due for longest first."""
+        times = ((_due_at(delivery), delivery) for delivery in self._in_order(self._tables.open))
+        found = [(due, delivery) for due, delivery in times if due is not None and due <= now]
+        return [delivery for _, delivery in sorted(found, key=itemgetter(0))][: max(limit, 0)]
 
     async def in_state(self, state: State, limit: int) -> list[Delivery]:
         """Return the first `limit` deliveries in one open state, in the order of acceptance."""
@@ -147,6 +150,5 @@ def _position(delivery: Delivery) -> tuple[int, str]:
     return delivery.order, delivery.to
 
 
-def _is_due(delivery: Delivery, now: datetime) -> bool:
-    due = next_due(delivery.state, lease_until=delivery.lease_until, due_at=delivery.due_at, expires=delivery.expires)
-    return due is not None and due <= now
+def _due_at(delivery: Delivery) -> datetime | None:
+    return next_due(delivery.state, lease_until=delivery.lease_until, due_at=delivery.due_at, expires=delivery.expires)

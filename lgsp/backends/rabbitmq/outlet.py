@@ -67,7 +67,7 @@ class Outlet:
             await self._send(parcel)
         except PublishError:
             # No such queue any more: somebody deleted it. It is declared again, once.
-            self.topology.forget(self._queue_of(parcel))
+            self.topology.miss(self._queue_of(parcel))
             try:
                 await self._send(parcel)
             except DeliveryError:

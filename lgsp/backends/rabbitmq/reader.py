@@ -92,8 +92,7 @@ class Reader:
             underlay = await channel.get_underlay_channel()
         self._channel = channel
         channel.close_callbacks.add(lambda *_: self._lose(channel))
-        # A consumer that the broker cancels, for its queue was deleted, is of no more use than a lost channel.
-        underlay.on_consumer_cancel_callbacks.add(lambda _: self._lose(channel))
+        underlay.on_consumer_cancel_callbacks.add(lambda _: self._give_up(channel))
         for lane, name in self.queues.items():
             with broker_calls():
                 queue = await channel.declare_queue(name, passive=True, timeout=CALL_SECONDS)
@@ -164,6 +163,13 @@ class Reader:
         if channel is not None:
             self._lose(channel)
             await close(channel)
+
+    def _give_up(self, channel: AbstractChannel) -> None:
+        """Leave a channel of which the broker cancelled a consumer, for its queue was deleted: closed, it gives back what the others brought."""
+        self._lose(channel)
+        self.topology.spawn("close a channel", close(channel))
+        for name in self.queues.values():  # which of them it was the broker does not say
+            self.topology.miss(name)
 
     def _lose(self, channel: AbstractChannel) -> None:
         """Forget what the channel brought: it is void, the broker gives it out anew."""

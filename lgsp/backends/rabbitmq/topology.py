@@ -70,6 +70,13 @@ class Topology:
         elif name in self._ready and self._ready[name].done():
             del self._ready[name]
 
+    def miss(self, name: str) -> None:
+        """Learn that a queue is not there any more, for somebody deleted it: it is declared again, and told of as lost, once."""
+        ready = self._ready.get(name)
+        if ready is not None and ready.done():
+            del self._ready[name]
+            self.lost(name)
+
     def names(self) -> list[str]:
         """Return the queues that are known to answer, or are being tried."""
         return list(self._ready)

@@ -142,7 +142,7 @@ class SqliteLedger:
         return self._read(queries.held, to, envs)
 
     async def due(self, now: datetime, limit: int) -> list[Delivery]:
-        """Return open deliveries that somebody must look at again at `now`, in the order of acceptance."""
+        """Return open deliveries that somebody must look at again at `now`, those that are due for longest first."""
         values = {"now": milliseconds(now), "limit": max(limit, 0)}
         return await self._read_aside(queries.deliveries, sql.DUE, values)
 

@@ -140,7 +140,7 @@ QUEUED: Final = _sql(
     .where(_state("queued"), delivery.c.inbox == _p("inbox"), delivery.c.lane == _p("lane"))
     .order_by(delivery.c.position)
 )
-DUE: Final = _sql(_first(_DELIVERIES.where(delivery.c.wakes_at <= _p("now")).order_by(*_IN_ORDER)))
+DUE: Final = _sql(_first(_DELIVERIES.where(delivery.c.wakes_at <= _p("now")).order_by(delivery.c.wakes_at, *_IN_ORDER)))
 IN_STATE: Final = _sql(_first(_DELIVERIES.where(_OPEN, delivery.c.state == _p("state")).order_by(*_IN_ORDER)))
 OUTCOMES: Final = _sql(
     _first(

@@ -132,12 +132,12 @@ class InboxesContract:
         found = await ledger.due(at, 10)
         assert found == ([replace(held, state=state, **members)] if is_due else [])
 
-    async def test_what_is_due_comes_in_the_order_of_acceptance(self, ledger: Store) -> None:
-        held = await fill(ledger, 4)
-        times = (SOON, NOW, SOON + LIFE, EARLIER)
+    async def test_what_is_due_for_longest_comes_first_then_what_was_accepted_first(self, ledger: Store) -> None:
+        held = await fill(ledger, 5)
+        times = (SOON, NOW, SOON + LIFE, EARLIER, NOW)
         await commit(ledger, *(move(each, "waiting", due_at=at) for each, at in zip(held, times, strict=True)))
-        assert numbers(await ledger.due(SOON, 10)) == [1, 2, 4]
-        assert numbers(await ledger.due(SOON, 2)) == [1, 2]
+        assert numbers(await ledger.due(SOON, 10)) == [2, 5, 4, 1]
+        assert numbers(await ledger.due(SOON, 2)) == [2, 5]
         assert await ledger.due(SOON, 0) == []
 
     async def test_leased_deliveries_are_all_found(self, ledger: Store) -> None:
