@@ -36,11 +36,12 @@ def eventually(condition, seconds=20.0):
 
 
 def main_file_holds(path, count):
-    """Tell whether the rows are in the file itself, its log left aside."""
+    """Tell whether the rows are in the file itself, its log left aside; what is read halfway through a copy counts as no."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as alone:
-        if not alone.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            return False  # not even the table has been copied yet
-        return alone.execute("SELECT count(*) FROM row").fetchone()[0] == count
+        try:
+            return alone.execute("SELECT count(*) FROM row").fetchone()[0] == count
+        except sqlite3.DatabaseError:
+            return False
 
 
 def test_what_is_committed_comes_into_the_file_while_the_writer_stays_open(path, writer):
@@ -127,16 +128,14 @@ def test_a_reader_that_stays_hinders_neither_writer_nor_keeper(path, writer):
     keeper.stop()
 
 
-def test_while_a_reader_stays_in_the_past_the_writer_is_not_held_up_for_it(path, writer):
+def test_while_a_reader_stays_in_the_past_the_log_is_not_begun_anew(path, writer):
     keeper = WalKeeper(path, long=50)
     with closing(sqlite3.connect(path, isolation_level=None)) as reader, closing(keeper._connect()) as copying:
-        said = []
-        copying.set_trace_callback(said.append)
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM row").fetchone()
         fill(writer, 300)
         keeper._copy(copying)
-        assert said == ["PRAGMA wal_checkpoint(PASSIVE)"]
+        assert not keeper._is_long
         reader.execute("COMMIT")
         keeper._copy(copying)
-        assert said[-1] == "PRAGMA wal_checkpoint(RESTART)"
+        assert keeper._is_long
