@@ -1,8 +1,8 @@
 """Keeps the write-ahead log of an SQLite file short, on a thread of its own.
 
 SQLite would copy the log into the file at the end of some transaction, and whoever waits for that one waits for the copying too: tens of
-milliseconds, several times a second under load. Here another connection copies while the writer goes on; the writer is held up only for the
-rest of a log that has grown long.
+milliseconds, several times a second under load. Here another connection copies while the writer goes on. The writer itself begins a long log
+anew, between two of its transactions: then it copies no more than what came since.
 """
 
 from __future__ import annotations
@@ -20,11 +20,7 @@ BACKSTOP: Final = 65_536
 EVERY: Final = 0.25
 """Seconds between two copies."""
 LONG: Final = 8_192
-"""Pages after which the log begins anew, for which the writer waits a moment."""
-REST: Final = 1 / 8
-"""How much of a long log may be left to copy when it is begun anew."""
-PATIENCE: Final = 0.1
-"""Seconds for which the writer's lock is waited for; what is busy is tried again later."""
+"""Pages after which the log is to begin anew."""
 
 
 class WalKeeper:
@@ -34,6 +30,7 @@ class WalKeeper:
         self._path = path
         self._every = every
         self._long = long
+        self._is_long = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"wal {path.name}", daemon=True)
 
@@ -46,6 +43,22 @@ class WalKeeper:
         self._ended.set()
         self._thread.join()
 
+    def begin_anew(self, writer: sqlite3.Connection) -> None:
+        """Let a log that has grown long begin anew; to be called between two transactions of the writer, on its thread. Never raises."""
+        if not self._is_long:
+            return
+        self._is_long = False
+        try:
+            (patience,) = writer.execute("PRAGMA busy_timeout").fetchone()
+            # No waiting for somebody who reads at length: the next turn tries again.
+            writer.execute("PRAGMA busy_timeout = 0")
+            try:
+                writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            finally:
+                writer.execute(f"PRAGMA busy_timeout = {int(patience)}")
+        except sqlite3.Error as error:  # a full disk, say: what was committed stays so
+            get_logger().warning("wal.busy", reason=error.sqlite_errorname)
+
     def _run(self) -> None:
         try:
             with closing(self._connect()) as connection:
@@ -57,7 +70,7 @@ class WalKeeper:
     def _connect(self) -> sqlite3.Connection:
         # A file that is gone is not made anew.
         uri = f"{self._path.absolute().as_uri()}?mode=rw"
-        return sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)
+        return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
 
     def _keep(self, connection: sqlite3.Connection) -> None:
         seen = -1
@@ -72,7 +85,5 @@ class WalKeeper:
                 get_logger().debug("wal.busy", reason=error.sqlite_errorname)
 
     def _copy(self, connection: sqlite3.Connection) -> None:
-        _, pages, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        # Not while much cannot be copied: for a reader that stays in the past the writer would be held up in vain, turn after turn.
-        if pages > self._long and pages - copied <= self._long * REST:
-            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self._is_long = pages > self._long

@@ -27,13 +27,24 @@ class Turns:
     _queues: OrderedDict[str, deque[asyncio.Future[None]]] = field(default_factory=OrderedDict)
 
     @asynccontextmanager
-    async def turn(self, sender: str) -> AsyncIterator[None]:
-        """Hold a place while the block runs; of those who wait, one of each sender goes before a second of any."""
+    async def turn(self, sender: str) -> AsyncIterator[Callable[[], None]]:
+        """Hold a place while the block runs, or until it calls what it is given.
+
+        Of those who wait, one of each sender goes before a second of any.
+        """
         await self._enter(sender)
+        is_held = True
+
+        def leave() -> None:
+            nonlocal is_held
+            if is_held:
+                is_held = False
+                self._leave(sender)
+
         try:
-            yield
+            yield leave
         finally:
-            self._leave(sender)
+            leave()
 
     async def _enter(self, sender: str) -> None:
         if self.places > 0 and self._held[sender] < self.most:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lgsp.bus.body_keys import BodyKeys
@@ -79,15 +80,15 @@ class Ingress:
             raise Refusal("draining")
         if system and (delay := self.rates.delay(system)):
             await asyncio.sleep(delay)
-        async with self.turns.turn(system or peer):
-            for _ in range(JUDGED_AT_MOST):
-                found = await self._submit_once(wire, peer, known=bool(system))
-                if found is not None:
-                    return found
+        for _ in range(JUDGED_AT_MOST):
+            async with self.turns.turn(system or peer) as judged:
+                found = await self._submit_once(wire, peer, judged, known=bool(system))
+            if found is not None:
+                return found
         raise Defect("an envelope was judged again and again")
 
-    async def _submit_once(self, wire: Wire, peer: str, *, known: bool) -> Receipted | None:
-        """Return the receipt, or None when the envelope must be judged again."""
+    async def _submit_once(self, wire: Wire, peer: str, leave: Callable[[], None], *, known: bool) -> Receipted | None:
+        """Return the receipt, or None when the envelope must be judged again; `leave` gives the place up once it is judged."""
         directory = self.registry.current
         read = admission.read(wire, directory)
         if isinstance(read, Refused):
@@ -118,6 +119,8 @@ class Ingress:
                 source_proven=True,
             )
             raise await self._refused(full, peer)
+        # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
+        leave()
         return await self._accept(judged, directory.version)
 
     def _bound(self, sender: str, peer: str) -> None:

@@ -40,9 +40,9 @@ class Limits:
     """Envelopes that are judged or committed at the same time: the others wait, one of each sender before a second of any."""
     judged_of_one: int = 8
     """How many of these places one sender may hold."""
-    rate: float = 1_000.0
+    rate: float = 400.0
     """Envelopes a second that one sender may send in the long run."""
-    burst: int = 2_000
+    burst: int = 800
     """Envelopes that one sender may send at once, after a rest."""
     inbox_bytes: int = 256 * 1024 * 1024
     """What may be open in one inbox; what would be more is refused (`inbox_full`)."""

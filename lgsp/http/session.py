@@ -42,6 +42,9 @@ ORDERLY: Final = frozenset({GONE, "drain", "suspended"})
 PATIENT: Final = frozenset({"drain", "slow_reader"})
 """Ends whose last frames may take `drain_seconds`."""
 
+TAKEN_IN_A_ROW: Final = 4
+"""Frames of one stream that are taken before the other streams get their turn."""
+
 Close = Callable[[str], Awaitable[None]]
 
 Socket = web.WebSocketResponse[Literal[False]]
@@ -209,12 +212,16 @@ class Session:
     async def _read(self, ws: Socket) -> None:
         limits = self._bus.limits
         most = limits.max_inflight + limits.credit
+        taken = 0
         while True:
             message = await ws.receive()
             if message.type is not WSMsgType.TEXT:
                 self._stop_at(message.type)
                 return
             self._take(message.data)
+            taken += 1
+            if taken % TAKEN_IN_A_ROW == 0:
+                await asyncio.sleep(0)  # frames that lie here already are received without a pause for others
             while len(self._running) >= most:
                 await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
 

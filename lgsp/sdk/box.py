@@ -88,9 +88,9 @@ class Box:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._work, name=f"box {path.name}", daemon=True)
-        self._thread.start()
         self._keeper = WalKeeper(path)
         self._keeper.start()
+        self._thread.start()
 
     @classmethod
     def open(cls, path: Path, *, sign: SignAcks) -> Box:
@@ -134,6 +134,7 @@ class Box:
         while batch := self._take():
             outcomes, committed = self._commit(batch)
             self._loop.call_soon_threadsafe(self._answer, batch, outcomes, committed)
+            self._keeper.begin_anew(self._connection)
         self._loop.call_soon_threadsafe(self._ended.set)
 
     def _take(self) -> list[_Job]:

@@ -94,6 +94,7 @@ class SqliteLedger:
         except sqlite3.Error:
             logs.get_logger().error("commit.failed", operations=len(operations), exc_info=True)
             raise Refusal("unavailable", "the ledger cannot be written") from None
+        self._keeper.begin_anew(self._writer)
         return results
 
     async def exchanges(self, keys: Sequence[ExchangeKey]) -> dict[ExchangeKey, Exchange]:
