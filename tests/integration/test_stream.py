@@ -664,7 +664,7 @@ async def flood(edge, stream):
     [session] = edge.running.streams._open
     text = json.dumps({"op": "nack"})
     while not session._ended.done():
-        for _ in range(500):
+        for _ in range(20):
             await stream.ws.send_str(text)
         await asyncio.sleep(0)
 
