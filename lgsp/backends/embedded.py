@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+from lgsp.backends.watchers import Watchers
 from lgsp.domain.exchange import Delivery
 from lgsp.domain.lanes import LANES, Turns
 from lgsp.domain.records import Lane
@@ -22,7 +23,7 @@ class EmbeddedTransport:
         self._inboxes = inboxes
         self._held: defaultdict[str, set[str]] = defaultdict(set)
         self._turns: defaultdict[str, Turns] = defaultdict(Turns)
-        self._watchers: defaultdict[str, dict[object, Callable[[], None]]] = defaultdict(dict)
+        self._watchers = Watchers()
 
     @property
     def embedded(self) -> bool:
@@ -71,27 +72,15 @@ class EmbeddedTransport:
         """Let go of parcels whose rows are queued, and tell those who watch the inbox."""
         self._held[inbox].difference_update(envs)
         if envs:
-            self._ring(inbox)
+            self._watchers.ring(inbox)
 
     def wake(self, deliveries: Sequence[Delivery]) -> None:
         """Call those who watch the inboxes of these deliveries, each once; to be called on the event loop's thread."""
-        for inbox in {delivery.to for delivery in deliveries}:
-            self._ring(inbox)
-
-    def _ring(self, inbox: str) -> None:
-        for call in tuple(self._watchers[inbox].values()):
-            call()
+        self._watchers.wake(deliveries)
 
     def watch(self, inbox: str, call: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever the inbox may hold something new; `call` must neither block nor raise. Return what ends the watch."""
-        watch = object()
-        self._watchers[inbox][watch] = call
-
-        def end() -> None:
-            # Ending twice is harmless: both sides of a connection that breaks may do it.
-            self._watchers[inbox].pop(watch, None)
-
-        return end
+        return self._watchers.watch(inbox, call)
 
     async def carried(self, inbox: str) -> int | None:
         """Return how many rows are queued and not held."""

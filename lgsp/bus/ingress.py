@@ -110,18 +110,12 @@ class Ingress:
         )
         if isinstance(judged, Refused):
             raise await self._refused(judged, peer)
-        if self.placing.is_refused(judged):
-            full = Refused(
-                refusal=Refusal("inbox_full"),
-                env=read.env,
-                kid=read.key.record.id,
-                manifest=read.manifest,
-                source_proven=True,
-            )
-            raise await self._refused(full, peer)
+        crowded = self.placing.crowded(judged)
+        if self.placing.is_refused(judged, crowded):
+            raise await self._refused(_refuse(read, Refusal("inbox_full")), peer)
         # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
         leave()
-        return await self._accept(judged, directory.version)
+        return await self._accept(judged, directory.version, crowded)
 
     def _bound(self, sender: str, peer: str) -> None:
         """Refuse (`rate_limited`) a call of a sender who makes too many; only its good signature says who it is."""
@@ -133,19 +127,12 @@ class Ingress:
     async def _again(self, read: Read, seen: Exchange, peer: str) -> Receipted:
         """Answer an envelope whose (`source`, `id`) was accepted before: with the first receipt, or `id_conflict`."""
         if not read.repeats(seen):
-            refused = Refused(
-                refusal=Refusal("id_conflict", pointer="/id"),
-                env=read.env,
-                kid=read.key.record.id,
-                manifest=read.manifest,
-                source_proven=True,
-            )
-            raise await self._refused(refused, peer)
+            raise await self._refused(_refuse(read, Refusal("id_conflict", pointer="/id")), peer)
         await self.placing.again(seen.env)
         return Receipted(env=seen.env, receipt=seen.receipt, manifest=read.manifest, duplicate=True)
 
-    async def _accept(self, judged: Accepted, version: int) -> Receipted | None:
-        rule, crowded = judged.leave.rule, self.placing.crowded(judged)
+    async def _accept(self, judged: Accepted, version: int, crowded: set[str]) -> Receipted | None:
+        rule = judged.leave.rule
         # Counted before the commit, so that envelopes judged side by side cannot pass a quota together.
         self.quotas.count(rule)
         result = None
@@ -285,6 +272,11 @@ class Ingress:
         )
         proven = manifest is not None and refused.source_proven
         return Refuse(entry=entry, item=_item(refused.env, manifest, "rejected", code) if proven and manifest else None)
+
+
+def _refuse(read: Read, refusal: Refusal) -> Refused:
+    """Return a refusal of an envelope whose signature and source are proven."""
+    return Refused(refusal=refusal, env=read.env, kid=read.key.record.id, manifest=read.manifest, source_proven=True)
 
 
 def _item(env: str, manifest: Manifest, outcome: str, code: str = "") -> ReceiptItem:

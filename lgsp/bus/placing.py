@@ -35,11 +35,10 @@ class Placing:
     room: Room
     clock: Clock
 
-    def is_refused(self, judged: Accepted) -> bool:
-        """Tell whether the receiver has no room for what is addressed to itself."""
-        targets = judged.leave.targets
-        closed = any(self.room.is_closed(target.inbox) for target in targets)
-        return not judged.leave.is_event and (closed or bool(self.crowded(judged)))
+    def is_refused(self, judged: Accepted, crowded: set[str]) -> bool:
+        """Tell whether the receiver has no room for what is addressed to itself; `crowded` is what the method of this name gave."""
+        closed = any(self.room.is_closed(target.inbox) for target in judged.leave.targets)
+        return not judged.leave.is_event and (closed or bool(crowded))
 
     def crowded(self, judged: Accepted) -> set[str]:
         """Return the inboxes among the targets that have no room for the envelope."""

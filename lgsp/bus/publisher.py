@@ -35,11 +35,10 @@ class Publisher:
         return ["queued" if parcel is None else next(placed) for parcel in found]
 
     async def publish(self, parcels: Sequence[Parcel]) -> list[Placed]:
-        """Place parcels and return what became of each; one that is taken before it is noted as queued is queued all the same."""
+        """Place parcels with a broker and return what became of each; one that is taken before it is noted as queued is queued all the same."""
         if not parcels:
             return []
         placed = await self.transport.publish(parcels)
-        if not self.transport.embedded:
-            queued = [parcel.delivery for parcel, word in zip(parcels, placed, strict=True) if word == "queued"]
-            await self.progress.commit([self.moves.queue(delivery) for delivery in queued])
+        queued = [parcel.delivery for parcel, word in zip(parcels, placed, strict=True) if word == "queued"]
+        await self.progress.commit([self.moves.queue(delivery) for delivery in queued])
         return placed

@@ -6,6 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from lgsp.backends.watchers import Watchers
 from lgsp.domain.exchange import UNHELD, Delivery
 from lgsp.domain.lanes import LANES, Turns
 from lgsp.domain.records import Lane
@@ -28,7 +29,7 @@ class MemoryCarrier:
         self._queues: defaultdict[str, Queues] = defaultdict(lambda: {lane: deque() for lane in LANES})
         self._held: defaultdict[str, dict[str, Parcel]] = defaultdict(dict)
         self._turns: defaultdict[str, Turns] = defaultdict(Turns)
-        self._watchers: defaultdict[str, dict[object, Callable[[], None]]] = defaultdict(dict)
+        self._watchers = Watchers()
 
     def lose(self) -> None:
         """Lose every message, as a broker whose disk is gone."""
@@ -89,19 +90,11 @@ class MemoryCarrier:
 
     def wake(self, deliveries: Sequence[Delivery]) -> None:
         """Call those who watch the inboxes of these deliveries."""
-        for inbox in {delivery.to for delivery in deliveries}:
-            for call in tuple(self._watchers[inbox].values()):
-                call()
+        self._watchers.wake(deliveries)
 
     def watch(self, inbox: str, call: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever the inbox may hold something new; return what ends the watch."""
-        watch = object()
-        self._watchers[inbox][watch] = call
-
-        def end() -> None:
-            self._watchers[inbox].pop(watch, None)
-
-        return end
+        return self._watchers.watch(inbox, call)
 
     async def carried(self, inbox: str) -> int | None:
         """Return how many messages wait, None while it is away."""

@@ -6,7 +6,6 @@ The row is the authority. A message whose row has moved on is dropped; one that 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from lgsp.backends.rabbitmq.connection import BrokerAwayError, Link
 from lgsp.backends.rabbitmq.outlet import PUBLISH_SECONDS, Outlet
 from lgsp.backends.rabbitmq.reader import Reader
 from lgsp.backends.rabbitmq.topology import Topology, queue_name
+from lgsp.backends.watchers import Watchers
 from lgsp.domain.exchange import Delivery
 from lgsp.domain.lanes import LANES
 from lgsp.domain.limits import LIMITS
@@ -75,7 +75,7 @@ class RabbitTransport:
             bus=bus, link=self._sending, topology=self._topology, clock=clock, spawn=self._spawn, seconds=pace.publish
         )
         self._readers: dict[str, Reader] = {}
-        self._watchers: defaultdict[str, dict[object, Callable[[], None]]] = defaultdict(dict)
+        self._watchers = Watchers()
         self._mismatched: Mismatched = _told_to_nobody
         self._lost: Lost = _told_to_nobody
 
@@ -181,23 +181,15 @@ class RabbitTransport:
         """Put parcels back in their places, and tell those who watch the inbox."""
         self._reader(inbox).put_back(envs)
         if envs:
-            self._ring(inbox)
+            self._watchers.ring(inbox)
 
     def wake(self, deliveries: Sequence[Delivery]) -> None:
         """Call those who watch the inboxes of these deliveries, each once; to be called on the event loop's thread."""
-        for inbox in {delivery.to for delivery in deliveries}:
-            self._ring(inbox)
+        self._watchers.wake(deliveries)
 
     def watch(self, inbox: str, call: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever the inbox may hold something new; `call` must neither block nor raise. Return what ends the watch."""
-        watch = object()
-        self._watchers[inbox][watch] = call
-
-        def end() -> None:
-            # Ending twice is harmless: both sides of a connection that breaks may do it.
-            self._watchers[inbox].pop(watch, None)
-
-        return end
+        return self._watchers.watch(inbox, call)
 
     async def carried(self, inbox: str) -> int | None:
         """Return how many messages are ready in the inbox's queues or fetched from them, None while the broker does not answer."""
@@ -218,13 +210,9 @@ class RabbitTransport:
         if reader is None:
             queues = {lane: queue_name(self._bus, inbox, lane) for lane in LANES}
             reader = self._readers[inbox] = Reader(
-                queues=queues, link=self._reading, topology=self._topology, ring=partial(self._ring, inbox)
+                queues=queues, link=self._reading, topology=self._topology, ring=partial(self._watchers.ring, inbox)
             )
         return reader
-
-    def _ring(self, inbox: str) -> None:
-        for call in tuple(self._watchers[inbox].values()):
-            call()
 
     def _renew_outlet(self) -> None:
         self._outlet.renew()
@@ -232,8 +220,8 @@ class RabbitTransport:
     def _renew_readers(self) -> None:
         """Begin anew on another connection: those who watch take again, and that opens their readers."""
         self._topology.forget()
-        for inbox in list(self._watchers):
-            self._ring(inbox)
+        for inbox in self._watchers.inboxes():
+            self._watchers.ring(inbox)
 
     def _on_loss(self, name: str) -> None:
         for inbox, reader in self._readers.items():
@@ -254,11 +242,11 @@ class RabbitTransport:
                 if reader.is_open and _now() - reader.used_at > self._pace.idle:
                     await self._rest(inbox, reader)
                 elif reader.failed and self._reading.is_up:
-                    self._ring(inbox)
+                    self._watchers.ring(inbox)
 
     async def _rest(self, inbox: str, reader: Reader) -> None:
         """Close an idle reader, unless somebody watches and nothing lies there: then it waits for what comes."""
-        if reader.buffered or not self._watchers[inbox]:
+        if reader.buffered or not self._watchers.is_watched(inbox):
             await reader.close()
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
