@@ -25,6 +25,7 @@ from lgsp.bus.moves import Moves
 from lgsp.bus.parking import Parking
 from lgsp.bus.placing import Placing
 from lgsp.bus.progress import Progress
+from lgsp.bus.promises import Promises
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
@@ -188,7 +189,7 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
     base = _base(parts)
     courier = _courier(parts, base, tasks)
     replies = Replies(courier=courier, inboxes=parts.store, progress=base.progress, moves=base.moves)
-    ingress = _ingress(parts, base, replies)
+    ingress = _ingress(parts, base, courier, replies)
     auditor = _auditor(parts, base)
     return Bus(
         gateway=parts.gateway,
@@ -270,7 +271,7 @@ def _settlement(parts: Parts, base: _Base, courier: Courier) -> Settlement:
     )
 
 
-def _ingress(parts: Parts, base: _Base, replies: Replies) -> Ingress:
+def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies) -> Ingress:
     return Ingress(
         gateway=parts.gateway,
         registry=base.registry,
@@ -281,6 +282,7 @@ def _ingress(parts: Parts, base: _Base, replies: Replies) -> Ingress:
             publisher=base.publisher,
             progress=base.progress,
             replies=replies,
+            promises=Promises(courier=courier, moves=base.moves, clock=parts.clock, entropy=parts.entropy),
             moves=base.moves,
             room=base.room,
             clock=parts.clock,

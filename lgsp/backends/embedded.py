@@ -35,18 +35,19 @@ class EmbeddedTransport:
         self.wake([parcel.delivery for parcel in parcels])
         return ["queued" for _ in parcels]
 
-    async def take(self, inbox: str, limit: int) -> list[Parcel]:
+    async def take(self, inbox: str, limit: int, *, bulk: int | None = None) -> list[Parcel]:
         """Return up to `limit` parcels that nobody holds, drawn from the lanes by turns; what a lane leaves unused goes to the others."""
         taken: list[Parcel] = []
+        most = {**dict.fromkeys(LANES, limit), "bulk": limit if bulk is None else bulk}
         try:
-            shares = self._turns[inbox].shares(limit)
+            shares = self._turns[inbox].shares(limit, bulk=bulk)
             full = [lane for lane in LANES if not shares[lane]]
             for lane in LANES:
                 found = await self._draw(inbox, lane, shares[lane], taken)
                 if shares[lane] and found == shares[lane]:
                     full.append(lane)
             for lane in sorted(full, key=LANES.index):
-                await self._draw(inbox, lane, limit - len(taken), taken)
+                await self._draw(inbox, lane, min(limit - len(taken), most[lane] - shares[lane]), taken)
         except BaseException:
             self._held[inbox].difference_update(parcel.delivery.env for parcel in taken)
             raise

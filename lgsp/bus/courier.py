@@ -61,7 +61,7 @@ class Courier:
 
     def attach(self, system: str, receiver: Receiver) -> Attachment:
         """Let a stream of `system` receive; nothing comes before it gives credit."""
-        inbox = self._inbox(system)
+        inbox = self.inbox(system)
         attached = Attached(receiver=receiver)
         inbox.attached.append(attached)
         if not inbox.pumping:
@@ -72,7 +72,7 @@ class Courier:
 
     async def pull(self, system: str, *, limit: int, wait: float) -> list[Handover]:
         """Lease up to `limit` deliveries for a caller that asks, waiting up to `wait` seconds for the first."""
-        inbox = self._inbox(system)
+        inbox = self.inbox(system)
         bell = asyncio.Event()
         inbox.pulls.add(bell)
         unwatch = self.transport.watch(system, bell.set)
@@ -106,7 +106,7 @@ class Courier:
 
     async def _pump(self, inbox: Inbox) -> None:
         """Hand out what is queued while somebody is attached."""
-        unwatch = self.transport.watch(inbox.system, inbox.bell.set)
+        unwatch = self.transport.watch(inbox.system, inbox.stir)
         try:
             while inbox.attached:
                 inbox.bell.clear()
@@ -114,16 +114,23 @@ class Courier:
                     await inbox.bell.wait()
         finally:
             inbox.pumping = False
+            inbox.waits = "anything"
             unwatch()
 
     async def _pump_once(self, inbox: Inbox) -> bool:
         """Hand out what fits now and tell whether there was anything."""
-        room = inbox.room(TAKEN_AT_ONCE)
+        room, bulk = inbox.room(TAKEN_AT_ONCE), inbox.room_for_bulk()
+        if not room or inbox.waits == "nothing" or (inbox.waits == "bulk" and bulk == 0):
+            return False
+        # What is queued from here on stirs the inbox again.
+        inbox.waits = "nothing"
         try:
-            parcels = await self.transport.take(inbox.system, room) if room else []
+            parcels = await self.transport.take(inbox.system, room, bulk=bulk)
+            inbox.learn([parcel.delivery.lane for parcel in parcels], room=room, bulk=bulk)
             await self._hand_out(inbox, parcels)
         except Refusal:
             # The ledger is away: what was taken is put back, and a moment later it is tried again.
+            inbox.waits = "anything"
             await asyncio.sleep(AWAY_PAUSE)
             return True
         return bool(parcels)
@@ -197,14 +204,14 @@ class Courier:
 
     def landed(self, held: Delivery, *, alive: bool) -> None:
         """Forget a flight that ended; `alive` when the receiver itself ended it."""
-        inbox = self._inbox(held.to)
+        inbox = self.inbox(held.to)
         if alive:
             inbox.cautious = False
         inbox.land(held.env, held.lease)
 
     def settled(self, held: Delivery, *, alive: bool) -> None:
         """Forget the flight of a delivery that is settled, under whatever lease it went out meanwhile: nobody else would end it."""
-        flight = self._inbox(held.to).flights.get(held.env)
+        flight = self.inbox(held.to).flights.get(held.env)
         self.landed(held if flight is None else flight.delivery, alive=alive)
 
     async def detach(self, inbox: Inbox, attached: Attached, *, orderly: bool) -> None:
@@ -241,7 +248,7 @@ class Courier:
 
     async def lease_ended(self, held: Delivery) -> None:
         """Decide on a delivery whose lease is over: settled if it was final, tried again otherwise, counted if it was alone."""
-        inbox = self._inbox(held.to)
+        inbox = self.inbox(held.to)
         now = self.clock.now()
         flight = inbox.flights.get(held.env)
         if held.final:
@@ -266,7 +273,8 @@ class Courier:
         """Return how many deliveries are in flight per system."""
         return ((system, len(inbox.flights)) for system, inbox in self._known.items())
 
-    def _inbox(self, system: str) -> Inbox:
+    def inbox(self, system: str) -> Inbox:
+        """Return what is known here of a system's inbox."""
         inbox = self._known.get(system)
         if inbox is None:
             inbox = self._known[system] = Inbox(system=system)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import takewhile
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import Delivery
 from lgsp.domain.limits import LIMITS
+from lgsp.domain.records import Lane
+
+ASKED_LATELY: Final = 60.0
+"""Seconds after a request during which places are left for others."""
+
+Waits = Literal["anything", "bulk", "nothing"]
+"""`bulk`: nothing but bulk, which has its share in flight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +78,17 @@ class Attached:
         return self.deliveries > 0 and self.size > 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """A place in flight that is kept for a delivery before it is committed; `size` was charged to the holder."""
+
+    inbox: Inbox
+    holder: Attached
+    source: str
+    lane: Lane
+    size: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Flight:
     """A leased delivery and who holds it; None for a pull."""
@@ -93,6 +112,22 @@ class Inbox:
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     pulls: set[asyncio.Event] = field(default_factory=set)
     """The bells of pulls that wait."""
+    waits: Waits = "anything"
+    """What may be waiting in the queue behind this inbox, as far as this gateway knows."""
+    asked_at: float = float("-inf")
+    """When a request was last in flight, on the loop's clock."""
+    _reserved: int = 0
+    _coming: Counter[Lane] = field(default_factory=Counter)
+    """Deliveries that are being committed and go into the queue: what comes later does not overtake them."""
+    _flying: Counter[tuple[str, Lane]] = field(default_factory=Counter)
+    """Flights and places that are kept, by sender and lane."""
+    _bulk: int = 0
+    """How many of these are bulk."""
+
+    def stir(self) -> None:
+        """Learn that something may have been queued."""
+        self.waits = "anything"
+        self.bell.set()
 
     def ring(self) -> None:
         """Wake whoever hands out of this inbox: there may be room again."""
@@ -104,6 +139,7 @@ class Inbox:
         flight = self.flights.get(env)
         if flight is not None and flight.delivery.lease == lease:
             del self.flights[env]
+            self._count(flight.delivery.source, flight.delivery.lane, -1)
         self.ring()
 
     def take_off(self, delivery: Delivery, holder: Attached | None) -> None:
@@ -111,7 +147,70 @@ class Inbox:
         if len(self.flights) == 1:  # of more than one, each is known to have company
             for other in self.flights.values():
                 other.alone = False
+        if delivery.env not in self.flights:
+            self._count(delivery.source, delivery.lane, 1)
         self.flights[delivery.env] = Flight(delivery=delivery, holder=holder, alone=not self.flights)
+
+    def _count(self, source: str, lane: Lane, by: int) -> None:
+        self._flying[source, lane] += by
+        if not self._flying[source, lane]:
+            del self._flying[source, lane]
+        if lane == "bulk":
+            self._bulk += by
+        elif lane == "request":
+            self.asked_at = asyncio.get_running_loop().time()
+
+    def asked_by(self, source: str) -> int:
+        """Return how many requests of a sender are in flight in the lane of requests."""
+        return self._flying[source, "request"]
+
+    def reserve(self, source: str, lane: Lane, size: int) -> Reservation | None:
+        """Keep a place for a delivery that is about to be committed, when nothing that waits is to go before it and there is credit."""
+        passes = self.waits == "nothing" or (self.waits == "bulk" and lane == "request")
+        if not passes or self._coming[lane] or not self.room(1) or (lane == "bulk" and self.room_for_bulk() == 0):
+            return None
+        holder = self.next_holder(size)
+        if holder is None:
+            return None
+        self._reserved += 1
+        self._count(source, lane, 1)
+        return Reservation(inbox=self, holder=holder, source=source, lane=lane, size=size)
+
+    def release(self, kept: Reservation, *, used: bool) -> None:
+        """Give up a place that was kept; what was not used goes back to the holder's credit."""
+        self._reserved -= 1
+        self._count(kept.source, kept.lane, -1)
+        if not used:
+            kept.holder.give(1, kept.size)
+            self.ring()
+
+    def await_coming(self, lane: Lane) -> None:
+        """Learn that a delivery is being committed that goes into the queue."""
+        self._coming[lane] += 1
+
+    def come(self, lane: Lane) -> None:
+        """Learn that it is there, or was not accepted."""
+        self._coming[lane] -= 1
+        self.stir()
+
+    def learn(self, lanes: Sequence[Lane], *, room: int, bulk: int | None) -> None:
+        """Learn from what was taken of the queue when there was room for so many, of bulk for so many, what may still wait there."""
+        if self.waits == "anything":  # it was stirred meanwhile
+            return
+        if len(lanes) >= room:
+            self.waits = "anything"
+        elif bulk is not None and lanes.count("bulk") >= bulk:
+            self.waits = "bulk"
+
+    def room_for_bulk(self) -> int | None:
+        """Return how many deliveries of bulk may be taken, None when all may be.
+
+        While people ask this receiver something, bulk holds at most half of what it handles at once, so that a question finds a place.
+        """
+        if asyncio.get_running_loop().time() - self.asked_at > ASKED_LATELY:
+            return None
+        window = len(self.flights) + self._reserved + sum(each.deliveries for each in self.attached)
+        return max(max(window // 2, 1) - self._bulk, 0)
 
     def covered(self, sizes: Iterable[int]) -> int:
         """Return how many deliveries of these sizes, in this order, the receivers' credit covers."""
@@ -125,7 +224,7 @@ class Inbox:
     def room_for_pull(self, limit: int) -> int:
         """Return how many deliveries may be taken now, at most `limit`."""
         if self.cautious:
-            return 0 if self.flights else min(1, limit)
+            return 0 if self.flights or self._reserved else min(1, limit)
         return limit
 
     def next_holder(self, size: int) -> Attached | None:

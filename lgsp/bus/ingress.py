@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lgsp.bus.body_keys import BodyKeys
@@ -12,6 +12,7 @@ from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.fairness import Rates, Turns
 from lgsp.bus.moves import Moves
 from lgsp.bus.placing import Placing
+from lgsp.bus.promises import Promise
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
@@ -135,21 +136,25 @@ class Ingress:
         rule = judged.leave.rule
         # Counted before the commit, so that envelopes judged side by side cannot pass a quota together.
         self.quotas.count(rule)
-        result = None
+        read, result = judged.read, None
+        promises: Sequence[Promise] = ()
         try:
-            operation = await self._operation(judged, version)
+            planned = await self._operation(judged, version)
+            operation, promises = self.placing.promise(planned, read.wire, read.manifest, crowded)
             [result] = await self.sequencer.submit(operation, bulk=judged.leave.lane != "request")
         finally:
             if not isinstance(result, Done):
                 self.quotas.count(rule, -1)
+                self.placing.promises.withdraw(promises)
         if not isinstance(result, Done):
             if result == "stale":
                 await self.registry.reload()
             return None
         if result.receipt is None:
             raise Defect("an accepted envelope got no receipt")
-        read = judged.read
-        await self.placing.place(operation, result.receipt.text(), read.manifest, crowded)
+        # First of all: what is promised is leased already, and nobody else would hand it over.
+        await self.placing.promises.keep(promises, read.wire, result.receipt.text())
+        await self.placing.place(operation, result.receipt.text(), read, crowded, promises)
         return Receipted(env=read.env, receipt=result.receipt.text(), manifest=read.manifest, duplicate=False)
 
     async def _operation(self, judged: Accepted, version: int) -> Accept:
@@ -197,7 +202,7 @@ class Ingress:
                 to=inbox,
                 source=exchange.source,
                 id=exchange.id,
-                lane=self.placing.room.lane(inbox, exchange.source, judged.leave.lane),
+                lane=self.placing.lane(inbox, exchange.source, judged.leave.lane),
                 state=state,
                 attempts=0,
                 lease="",

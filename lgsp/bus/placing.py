@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from lgsp.bus.moves import Moves
 from lgsp.bus.progress import Progress
+from lgsp.bus.promises import Promise, Promises
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.replies import Replies
 from lgsp.bus.room import Room
-from lgsp.domain.admission import Accepted
-from lgsp.domain.envelope import Manifest
+from lgsp.domain.admission import Accepted, Read
+from lgsp.domain.envelope import Manifest, Wire
 from lgsp.domain.exchange import Delivery
+from lgsp.domain.records import Lane
 from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock
 from lgsp.ports.inboxes import Inboxes, Parcel
@@ -31,6 +33,7 @@ class Placing:
     publisher: Publisher
     progress: Progress
     replies: Replies
+    promises: Promises
     moves: Moves
     room: Room
     clock: Clock
@@ -40,13 +43,27 @@ class Placing:
         closed = any(self.room.is_closed(target.inbox) for target in judged.leave.targets)
         return not judged.leave.is_event and (closed or bool(crowded))
 
+    def lane(self, inbox: str, source: str, wanted: Lane) -> Lane:
+        """Return the lane in which one delivery more goes."""
+        return self.room.lane(inbox, source, wanted, held=self.promises.courier.inbox(inbox).asked_by(source))
+
     def crowded(self, judged: Accepted) -> set[str]:
         """Return the inboxes among the targets that have no room for the envelope."""
         wire = judged.read.wire
         size = len(wire.compact) + len(wire.body)
         return {target.inbox for target in judged.leave.targets if not self.room.has(target.inbox, size)}
 
-    async def place(self, operation: Accept, receipt: str, manifest: Manifest, crowded: set[str]) -> None:
+    def promise(
+        self, operation: Accept, wire: Wire, manifest: Manifest, crowded: set[str]
+    ) -> tuple[Accept, Sequence[Promise]]:
+        """Promise what can be handed over as soon as it is committed, and return the operation that says so."""
+        if crowded or self.replies.is_awaited(manifest):
+            return operation, ()
+        return self.promises.make(operation, len(wire.compact) + len(wire.body))
+
+    async def place(
+        self, operation: Accept, receipt: str, read: Read, crowded: set[str], promises: Sequence[Promise]
+    ) -> None:
         """Place the deliveries of an accepted envelope; refuse as `inbox_full` or `unavailable` what is accepted and not placed.
 
         An event does not wait for a subscriber without room: what that one does not get is expired at once, and told. Where the broker alone
@@ -55,8 +72,11 @@ class Placing:
         fitting = [delivery for delivery in operation.deliveries if delivery.to not in crowded]
         await self._leave_out([delivery for delivery in operation.deliveries if delivery.to in crowded])
         self.room.add(fitting)
+        self.room.take(promise.delivery for promise in promises if promise.is_kept)
+        if promises:
+            return
         # A call that waits leases its row before anybody is woken; a carrier that comes later finds it leased and is dropped.
-        awaited = self.replies.arrived(manifest, fitting)
+        awaited = self.replies.arrived(read.manifest, fitting)
         if not self.moves.embedded:
             parcels = [_parcel(operation, delivery, receipt) for delivery in fitting]
             self._refuse_unplaced(fitting, await self.publisher.publish(parcels))

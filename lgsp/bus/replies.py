@@ -42,6 +42,10 @@ class Replies:
         waiter.arrive(deliveries[0])
         return True
 
+    def is_awaited(self, manifest: Manifest) -> bool:
+        """Tell whether a call waits for this reply."""
+        return manifest.is_reply and (manifest.audience, manifest.text("causationid")) in self._waiters
+
     def listen(self, waiter: ReplyWaiter) -> Callable[[], None]:
         """Let the waiter have its reply; return what ends that. Who waits first gets it: a repeated request takes nothing from it."""
         first = self._waiters.setdefault(waiter.key, waiter)

@@ -53,9 +53,12 @@ class Room:
         """Tell whether the carrier said lately that it takes nothing more for the receiver."""
         return inbox in self._full
 
-    def lane(self, inbox: str, source: str, wanted: Lane) -> Lane:
-        """Return the lane in which one delivery more waits: a person asks few questions at once, so what is more is bulk, and overtakes nobody."""
-        if wanted == "request" and self._waiting[inbox, source, wanted] >= self.limits.requests_waiting:
+    def lane(self, inbox: str, source: str, wanted: Lane, *, held: int) -> Lane:
+        """Return the lane of one delivery more, while the receiver holds `held` requests of this sender.
+
+        A person asks few questions at once, so what is more is bulk, and overtakes nobody.
+        """
+        if wanted == "request" and self._waiting[inbox, source, wanted] + held >= self.limits.requests_open:
             return "bulk"
         return wanted
 

@@ -20,8 +20,11 @@ class Turns:
     def __init__(self) -> None:
         self._next = 0
 
-    def shares(self, count: int) -> Counter[Lane]:
-        """Return how many of the next `count` turns are whose, and go on by as many."""
+    def shares(self, count: int, *, bulk: int | None = None) -> Counter[Lane]:
+        """Return how many of the next `count` turns are whose, and go on by as many; of bulk not more than `bulk`."""
         start, turns = self._next, max(count, 0)
         self._next = (start + turns) % len(TURNS)
-        return Counter(TURNS[(start + turn) % len(TURNS)] for turn in range(turns))
+        shares = Counter[Lane](TURNS[(start + turn) % len(TURNS)] for turn in range(turns))
+        if bulk is not None:
+            shares["bulk"] = min(shares["bulk"], bulk)
+        return shares

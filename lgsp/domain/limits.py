@@ -46,8 +46,8 @@ class Limits:
     """Envelopes that one sender may send at once, after a rest."""
     inbox_bytes: int = 256 * 1024 * 1024
     """What may be open in one inbox; what would be more is refused (`inbox_full`)."""
-    requests_waiting: int = 32
-    """Requests of one sender that may wait in the request lane of one inbox; what is more goes by the bulk lane."""
+    requests_open: int = 8
+    """Requests of one sender that may wait or be in hand in the request lane of one inbox; what is more goes by the bulk lane."""
     republish: timedelta = timedelta(seconds=5)
     """How long a delivery may be accepted and not queued before the sweep publishes it, whoever accepted it."""
     credit: int = 1_024

@@ -45,7 +45,7 @@ class SubjectLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accept:
-    """Accept an envelope: entry, exchange, deliveries and sealed body.
+    """Accept an envelope: entry, exchange, deliveries and sealed body; `handed` are entries that follow its own at once.
 
     Lost as `duplicate` when (`source`, `id`) is there already, as `stale` when the directory's head is not `head` or the request `answers` is
     not there, as `answered` when that request has a reply already. `exchange.receipt` is empty and `delivery.order` is 0: the ledger fills
@@ -62,6 +62,8 @@ class Accept:
     subjects: tuple[SubjectLink, ...]
     answers: ExchangeKey | None
     head: int
+    handed: tuple[Draft, ...] = ()
+    """Of deliveries that are accepted as leased: that they are handed over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +159,7 @@ Lost = Literal["duplicate", "stale", "answered", "moved", "spent"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """An operation took effect; `index` is that of its (last) entry, -1 when it made none."""
+    """An operation took effect; `index` is that of its (last) entry, of the first where it accepted an envelope, -1 when it made none."""
 
     index: int = -1
     receipt: Statement | None = None

@@ -16,6 +16,11 @@ Placed = Literal["queued", "inbox_full", "unavailable"]
 """What became of a parcel that was published; after `unavailable` it may be there all the same, and publishing it again is harmless."""
 
 
+def left_of(bulk: int | None, taken: Sequence[Parcel]) -> int | None:
+    """Return how many more parcels of the bulk lane may be taken after these."""
+    return None if bulk is None else bulk - sum(parcel.delivery.lane == "bulk" for parcel in taken)
+
+
 class Transport(Protocol):
     """A durable queue per inbox, with a lane for each kind of traffic."""
 
@@ -26,10 +31,10 @@ class Transport(Protocol):
     async def publish(self, parcels: Sequence[Parcel]) -> list[Placed]:
         """Put parcels into their inboxes and return what became of each: durable, or why not; a carrier that is away raises nothing."""
 
-    async def take(self, inbox: str, limit: int) -> list[Parcel]:
+    async def take(self, inbox: str, limit: int, *, bulk: int | None = None) -> list[Parcel]:
         """Return up to `limit` parcels that nobody holds, drawn from the lanes by weight; each is held until it is dropped or put back.
 
-        Empty while the carrier is away.
+        At most `bulk` of them are of the bulk lane, if that is given. Empty while the carrier is away.
         """
 
     async def drop(self, inbox: str, envs: Sequence[str]) -> None:

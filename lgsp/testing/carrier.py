@@ -11,7 +11,7 @@ from lgsp.domain.exchange import UNHELD, Delivery
 from lgsp.domain.lanes import LANES, Turns
 from lgsp.domain.records import Lane
 from lgsp.ports.inboxes import Inboxes, Parcel
-from lgsp.ports.transport import Placed
+from lgsp.ports.transport import Placed, left_of
 
 Queues = dict[Lane, deque[Parcel]]
 
@@ -56,10 +56,10 @@ class MemoryCarrier:
         self.published += 1
         return "queued"
 
-    async def take(self, inbox: str, limit: int) -> list[Parcel]:
+    async def take(self, inbox: str, limit: int, *, bulk: int | None = None) -> list[Parcel]:
         """Return up to `limit` parcels whose rows are to go out; the others are forgotten."""
         taken: list[Parcel] = []
-        while not self.away and len(taken) < limit and (drawn := self._draw(inbox, limit - len(taken))):
+        while not self.away and (drawn := self._draw(inbox, limit - len(taken), left_of(bulk, taken))):
             rows = await self._inboxes.held(inbox, [parcel.delivery.env for parcel in drawn])
             for parcel in drawn:
                 row = rows.get(parcel.delivery.env)
@@ -68,12 +68,14 @@ class MemoryCarrier:
                     taken.append(replace(parcel, delivery=row))
         return taken
 
-    def _draw(self, inbox: str, limit: int) -> list[Parcel]:
+    def _draw(self, inbox: str, limit: int, bulk: int | None) -> list[Parcel]:
         queues, drawn = self._queues[inbox], list[Parcel]()
-        for lane, share in self._turns[inbox].shares(limit).items():
+        shares = self._turns[inbox].shares(limit, bulk=bulk)
+        for lane, share in shares.items():
             drawn += [queues[lane].popleft() for _ in range(min(share, len(queues[lane])))]
         for lane in LANES:  # what a lane leaves unused goes to the others
-            drawn += [queues[lane].popleft() for _ in range(min(limit - len(drawn), len(queues[lane])))]
+            most = limit if lane != "bulk" or bulk is None else bulk - shares[lane]
+            drawn += [queues[lane].popleft() for _ in range(min(limit - len(drawn), len(queues[lane]), most))]
         return drawn
 
     async def drop(self, inbox: str, envs: Sequence[str]) -> None:

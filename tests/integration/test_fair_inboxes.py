@@ -26,7 +26,7 @@ def world():
 @pytest.fixture(params=["embedded", "broker"])
 async def bus(request, world):
     store, clock = MemoryLedger(), ManualClock(world.now)
-    limits = replace(LIMITS, requests_waiting=SHARE, lease=timedelta(minutes=5))
+    limits = replace(LIMITS, requests_open=SHARE, lease=timedelta(minutes=5))
     transport = MemoryCarrier(store) if request.param == "broker" else None
     async with running_bus(
         world, store, clock=clock, entropy=SeededEntropy(1, clock), transport=transport, limits=limits
@@ -58,13 +58,18 @@ async def test_what_one_sender_asks_beyond_its_share_waits_behind_anothers_look_
     assert asked.hash in handed, "it comes after the flood's own share, not after all of it"
 
 
-async def test_a_share_is_free_again_when_its_requests_are_handed_over(bus, world):
+async def test_a_share_is_free_again_when_its_requests_are_answered_not_when_they_are_in_hand(bus, world):
     await flood(bus, world, SHARE)
-    assert len(await bus.courier.pull(NDXP, limit=SHARE, wait=0)) == SHARE
-    more = [world.envelope(number=number) for number in (50, 51)]
-    for wire in more:
-        await bus.ingress.submit(wire, peer="test")
-    assert await lanes_of(bus, more) == ["request", "request"]
+    handed = await bus.courier.pull(NDXP, limit=SHARE, wait=0)
+    assert len(handed) == SHARE
+    in_hand = world.envelope(number=50)
+    await bus.ingress.submit(in_hand, peer="test")
+    assert await lanes_of(bus, [in_hand]) == ["bulk"]
+    for statement in ack_of(world, "ndxp", NDXP, *(each.env for each in handed)):
+        await bus.settlement.acknowledge(NDXP, statement)
+    answered = world.envelope(number=51)
+    await bus.ingress.submit(answered, peer="test")
+    assert await lanes_of(bus, [answered]) == ["request"]
 
 
 async def test_nothing_of_a_flood_is_lost_and_each_lane_keeps_its_order(bus, world):
@@ -87,4 +92,4 @@ async def test_the_rows_correct_what_was_counted(bus, world):
     await room.refresh()
     assert {(depth.lane, depth.count) for depth in room.depths} == {("request", SHARE)}
     await bus.courier.pull(NDXP, limit=1, wait=0)
-    assert room.lane(NDXP, world.attributes()["source"], "request") == "request"
+    assert room.lane(NDXP, world.attributes()["source"], "request", held=0) == "request"

@@ -139,6 +139,8 @@ class Transaction:
         if any(delivery.state not in SETTLED for delivery in operation.deliveries):
             self.rows.bodies[exchange.env] = Body(sealed=operation.sealed, day=operation.day)
         self.rows.subjects[exchange.env] = operation.subjects
+        for entry in operation.handed:
+            self._append(entry)
         return done
 
     def _why_not(self, operation: Accept) -> Lost | None:

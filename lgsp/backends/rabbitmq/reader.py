@@ -129,12 +129,13 @@ class Reader:
         """Tell whether the same delivery is here already: it was published twice, for the first confirmation was lost."""
         return carried.env in self._taken or any(each.env == carried.env for each in self._buffers[carried.lane])
 
-    def draw(self, limit: int) -> list[Carried]:
-        """Take up to `limit` of what is buffered, by the lanes' turns; what a lane leaves unused goes to the others."""
-        shares = self._turns.shares(limit)
+    def draw(self, limit: int, *, bulk: int | None = None) -> list[Carried]:
+        """Take up to `limit` of what is buffered, by the lanes' turns; what a lane leaves unused goes to the others, to bulk up to `bulk`."""
+        shares = self._turns.shares(limit, bulk=bulk)
         drawn = [carried for lane in LANES for carried in self._pop(lane, shares[lane])]
         for lane in LANES:
-            drawn += self._pop(lane, limit - len(drawn))
+            most = limit if lane != "bulk" or bulk is None else bulk - shares[lane]
+            drawn += self._pop(lane, min(limit - len(drawn), most))
         self._taken.update((carried.env, carried) for carried in drawn)
         return drawn
 

@@ -25,7 +25,7 @@ from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.ports.inboxes import Inboxes, Parcel
-from lgsp.ports.transport import Placed
+from lgsp.ports.transport import Placed, left_of
 
 COMES: Final = frozenset({"accepted", "queued"})
 """States of a row whose message is handed out."""
@@ -126,7 +126,7 @@ class RabbitTransport:
         self.wake([parcel.delivery for parcel, word in zip(parcels, placed, strict=True) if word == "queued"])
         return placed
 
-    async def take(self, inbox: str, limit: int) -> list[Parcel]:
+    async def take(self, inbox: str, limit: int, *, bulk: int | None = None) -> list[Parcel]:
         """Return up to `limit` parcels whose rows say that they are to go out; empty while the broker is away."""
         if limit <= 0:
             return []
@@ -140,7 +140,7 @@ class RabbitTransport:
         taken: list[Parcel] = []
         try:
             await self._report(inbox, reader)
-            while len(taken) < limit and (drawn := reader.draw(limit - len(taken))):
+            while len(taken) < limit and (drawn := reader.draw(limit - len(taken), bulk=left_of(bulk, taken))):
                 taken += await self._checked(inbox, reader, drawn)
         except BaseException:
             reader.put_back([parcel.delivery.env for parcel in taken])

@@ -147,6 +147,8 @@ class Transaction:
         row = self._fresh[key] = exchange_row(operation.exchange)
         done = self._append_with_receipt(operation.entry, operation.item, row)
         self._hold(operation, done.index)
+        for entry in operation.handed:
+            self._append(entry)
         return done
 
     def _why_not(self, operation: Accept) -> Lost | None:

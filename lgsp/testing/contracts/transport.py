@@ -155,6 +155,16 @@ class TransportContract:
         drawn = Counter(parcel.delivery.lane for parcel in await take_all(transport, limit=24))
         assert drawn == {"request": 2, "bulk": 22}
 
+    @pytest.mark.parametrize(
+        ("bulk", "drawn"), [(0, {"request": 5}), (3, {"request": 5, "bulk": 3}), (40, {"request": 5, "bulk": 30})]
+    )
+    async def test_bulk_can_be_bounded(
+        self, ledger: Store, transport: Transport, bulk: int, drawn: dict[str, int]
+    ) -> None:
+        await queue(ledger, transport, *_lanes(request=5, event=0, bulk=30))
+        taken = await transport.take(NDXP, LIMIT, bulk=bulk)
+        assert Counter(parcel.delivery.lane for parcel in taken) == drawn
+
     async def test_each_lane_keeps_its_order(self, ledger: Store, transport: Transport) -> None:
         await queue(ledger, transport, *_lanes(request=10, event=10, bulk=10))
         taken = await take_all(transport)
