@@ -269,6 +269,11 @@ class Courier:
         [is_done] = await self.progress.commit([self.moves.set_aside(held, code=code, now=self.clock.now())])
         return is_done
 
+    def in_hand(self, system: str, env: str) -> Delivery | None:
+        """Return a delivery that is in flight from this gateway to a system, as it was leased."""
+        flight = self.inbox(system).flights.get(env)
+        return None if flight is None else flight.delivery
+
     def in_flight(self) -> Iterable[tuple[str, int]]:
         """Return how many deliveries are in flight per system."""
         return ((system, len(inbox.flights)) for system, inbox in self._known.items())
