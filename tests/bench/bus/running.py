@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +56,10 @@ async def running(
     environment = environment or {}
     transport = Carrier.RABBITMQ if "LGSP_TRANSPORT__URL" in environment else Carrier.EMBEDDED
     port = free_port()
-    made = await province.make(folder / "data", port=port, transport=transport, senders=senders, receivers=receivers)
+    with _told(environment):
+        made = await province.make(
+            folder / "data", port=port, transport=transport, senders=senders, receivers=receivers
+        )
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(_gateway(made.data, port, environment))
         receiver = await stack.enter_async_context(program.started("bus.receiver", _plan(made.receivers)))
@@ -68,6 +71,17 @@ async def running(
             receivers=tuple(SystemSettings.load(path).system for path in made.receivers),
             watched=pids | dict(beside or {}),
         )
+
+
+@contextmanager
+def _told(environment: Mapping[str, str]) -> Iterator[None]:
+    """Let this process have the gateway's settings too while it founds the bus, as a person's shell would."""
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name in environment:
+            del os.environ[name]
 
 
 def _plan(settings: tuple[Path, ...]) -> dict[str, Any]:
