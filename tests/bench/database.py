@@ -53,16 +53,7 @@ async def private_database(folder: Path) -> AsyncIterator[Database]:
     """Run a server in `folder`, which the user `postgres` must be able to reach, until the block ends."""
     password, port = secrets.token_urlsafe(12), free_port()
     await asyncio.to_thread(_initialise, folder, password)
-    options = ["-h", "127.0.0.1", "-p", str(port), "-k", ""]
-    with (folder.parent / "database.log").open("ab") as log:
-        server = subprocess.Popen(
-            [program("postgres"), "-D", str(folder), *options],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            **_as_user(),
-        )
+    server = await asyncio.to_thread(_spawn, folder, port)
     try:
         found = Database(pid=server.pid, port=port, password=password)
         await _until_ready(found)
@@ -70,6 +61,15 @@ async def private_database(folder: Path) -> AsyncIterator[Database]:
     finally:
         server.send_signal(signal.SIGINT)
         await asyncio.to_thread(server.wait, STOP_SECONDS)
+
+
+def _spawn(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """Start the server; it listens on loopback alone."""
+    command = [program("postgres"), "-D", str(folder), "-h", "127.0.0.1", "-p", str(port), "-k", ""]
+    with (folder.parent / "database.log").open("ab") as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **_as_user()
+        )
 
 
 def program(name: str) -> str:

@@ -18,6 +18,7 @@ from lgsp.privatebroker import free_port
 from lgsp.sdk import SystemSettings
 from tests.bench import program
 from tests.bench.bus import province
+from tests.bench.bus.province import Gateway
 from tests.bench.program import Program
 
 LGSP: Final = str(Path(sys.executable).with_name("lgsp"))
@@ -49,27 +50,28 @@ async def running(
     *,
     senders: int,
     receivers: int = 1,
+    gateways: int = 1,
     environment: Mapping[str, str] | None = None,
     beside: Mapping[str, list[int]] | None = None,
 ) -> AsyncIterator[RunningBus]:
     """Run a bus in `folder`; `environment` is what its gateway is told (broker, database), `beside` which servers count as its processes."""
     environment = environment or {}
     transport = Carrier.RABBITMQ if "LGSP_TRANSPORT__URL" in environment else Carrier.EMBEDDED
-    port = free_port()
+    ports = [free_port() for _ in range(gateways)]
     with _told(environment):
         made = await province.make(
-            folder / "data", port=port, transport=transport, senders=senders, receivers=receivers
+            folder / "data", ports=ports, transport=transport, senders=senders, receivers=receivers
         )
     async with AsyncExitStack() as stack:
-        gateway = await stack.enter_async_context(_gateway(made.data, port, environment))
+        pids = [await stack.enter_async_context(_gateway(each, environment)) for each in made.gateways]
         receiver = await stack.enter_async_context(program.started("bus.receiver", _plan(made.receivers)))
         sender = await stack.enter_async_context(program.started("bus.sender", _plan(made.senders)))
-        pids = {"gateway": [gateway], "sender": [sender.pid], "receiver": [receiver.pid]}
+        watched = {"gateway": pids, "sender": [sender.pid], "receiver": [receiver.pid]}
         yield RunningBus(
             sender=sender,
             receiver=receiver,
             receivers=tuple(SystemSettings.load(path).system for path in made.receivers),
-            watched=pids | dict(beside or {}),
+            watched=watched | dict(beside or {}),
         )
 
 
@@ -89,22 +91,24 @@ def _plan(settings: tuple[Path, ...]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _gateway(data: Path, port: int, environment: Mapping[str, str]) -> AsyncIterator[int]:
+async def _gateway(gateway: Gateway, environment: Mapping[str, str]) -> AsyncIterator[int]:
     """Run `lgsp serve` and give its process id once it listens."""
-    with (data / "gateway.log").open("ab") as log:
+    log_file = gateway.data / "gateway.log"
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("LGSP_")}
+    with log_file.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             LGSP,
             "serve",
             "--data",
-            str(data),
+            str(gateway.data),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**{k: v for k, v in os.environ.items() if not k.startswith("LGSP_")}, **environment},
+            env={**surroundings, **environment, **gateway.environment},
             start_new_session=True,
         )
     try:
-        await _until_listening(process, port, data / "gateway.log")
+        await _until_listening(process, gateway.port, log_file)
         yield process.pid
     finally:
         await _stop(process)
