@@ -79,7 +79,7 @@ def _embedded_floor(_servers: Servers, folder: Path) -> AbstractAsyncContextMana
 
 @asynccontextmanager
 async def _production_floor(servers: Servers, folder: Path) -> AsyncIterator[Running]:
-    broker, database = await servers.broker(), await servers.database()
+    broker, database = await asyncio.gather(servers.broker(), servers.database())
     beside = {"broker": [broker.pid], "database": [database.pid]}
     address = await database.create(folder.name)
     async with floor_running.running(folder, database=address, broker=broker.url, beside=beside) as running:
@@ -105,7 +105,7 @@ def _broker_bus(senders: int) -> Start:
 def _production_bus(senders: int, gateways: int) -> Start:
     @asynccontextmanager
     async def start(servers: Servers, folder: Path) -> AsyncIterator[Running]:
-        broker, database = await servers.broker(), await servers.database()
+        broker, database = await asyncio.gather(servers.broker(), servers.database())
         environment = {
             "LGSP_TRANSPORT__URL": broker.url,
             "LGSP_STORAGE__KIND": "postgresql",
