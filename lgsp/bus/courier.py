@@ -91,12 +91,13 @@ class Courier:
         return found
 
     async def _pull_once(self, inbox: Inbox, limit: int) -> list[Handover]:
-        room = inbox.room_for_pull(min(limit, TAKEN_AT_ONCE))
-        parcels = await self.transport.take(inbox.system, room) if room else []
-        found = []
-        for leased, handover in await self._open(await self._lease(inbox.system, parcels)):
-            inbox.take_off(leased, None)
-            found.append(handover)
+        async with inbox.turn():
+            room = inbox.room_for_pull(min(limit, TAKEN_AT_ONCE))
+            parcels = await self.transport.take(inbox.system, room) if room else []
+            found = []
+            for leased, handover in await self._open(await self._lease(inbox.system, parcels)):
+                inbox.take_off(leased, None)
+                found.append(handover)
         return found
 
     async def hold(self, parcel: Parcel, *, lasting: timedelta) -> Handover | None:
@@ -118,10 +119,11 @@ class Courier:
 
     async def _pump_once(self, inbox: Inbox) -> bool:
         """Hand out what fits now and tell whether there was anything."""
-        room = inbox.room(TAKEN_AT_ONCE)
         try:
-            parcels = await self.transport.take(inbox.system, room) if room else []
-            await self._hand_out(inbox, parcels)
+            async with inbox.turn():
+                room = inbox.room(TAKEN_AT_ONCE)
+                parcels = await self.transport.take(inbox.system, room) if room else []
+                await self._hand_out(inbox, parcels)
         except Refusal:
             # The ledger is away: what was taken is put back, and a moment later it is tried again.
             await asyncio.sleep(AWAY_PAUSE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import takewhile
@@ -93,6 +94,11 @@ class Inbox:
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     pulls: set[asyncio.Event] = field(default_factory=set)
     """The bells of pulls that wait."""
+    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Return what is held from looking for room until what is handed out is in flight: while it is tried with care, by one at a time."""
+        return self._one if self.cautious else nullcontext()
 
     def ring(self) -> None:
         """Wake whoever hands out of this inbox: there may be room again."""
