@@ -34,6 +34,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "broker.connected": frozenset({"use"}),
     "broker.away": frozenset({"use", "reason"}),
     "broker.queue_dead": frozenset({"queue"}),
+    "broker.queue_renewed": frozenset({"queue"}),
     "broker.queue_differs": frozenset({"queue"}),
     "broker.mismatch": frozenset({"inbox", "env", "reason"}),
     "client.connected": frozenset({"url", "system"}),

@@ -128,7 +128,12 @@ class Sweep:
     async def republish(self, inbox: str, lane: Lane) -> None:
         """Publish again what is queued in a lane of an inbox by its rows; a second message of a delivery does no harm."""
         now = self.clock.now()
-        done: list[str] = []
+        # What the broker confirms just now may be lost too: let out anew, that confirmation counts for nothing.
+        unheard = [
+            row for row in await self.inboxes.in_state("accepted", AT_ONCE) if (row.to, row.lane) == (inbox, lane)
+        ]
+        await self._commit([self.moves.requeue(row, now=now) for row in unheard])
+        done = [row.env for row in unheard]
         while found := await self.inboxes.queued(inbox, lane, AT_ONCE, done):
             get_logger().warning("delivery.carrier_lost", inbox=inbox, lane=lane, count=len(found))
             await self._commit([self.moves.requeue(parcel.delivery, now=now) for parcel in found])

@@ -175,11 +175,9 @@ async def test_a_lane_that_was_lost_is_found_though_another_carries_something(bu
     assert [handover.env for handover in found] == [wire.hash for wire in sent]
 
 
-async def test_a_confirmation_that_comes_late_changes_nothing_of_what_went_out_and_came_back(
-    bus, world, carrier, clock, monkeypatch
-):
-    request, heard = world.envelope(), asyncio.Event()
-    place = carrier.publish
+async def send_and_hear_late(bus, carrier, wire, monkeypatch):
+    """Send an envelope whose message is on the broker while its confirmation is not heard; return the sending, and what lets it be heard."""
+    place, heard = carrier.publish, asyncio.Event()
 
     async def publish_and_hear_late(parcels):
         placed = await place(parcels)
@@ -187,9 +185,31 @@ async def test_a_confirmation_that_comes_late_changes_nothing_of_what_went_out_a
         return placed
 
     monkeypatch.setattr(carrier, "publish", publish_and_hear_late)
-    sending = asyncio.create_task(bus.ingress.submit(request, peer="test"))
+    sending = asyncio.create_task(bus.ingress.submit(wire, peer="test"))
     await until(lambda: carrier.published)
     monkeypatch.undo()
+    return sending, heard
+
+
+async def test_what_was_just_confirmed_when_its_queue_was_lost_is_published_again(
+    bus, world, carrier, clock, monkeypatch
+):
+    request = world.envelope()
+    sending, heard = await send_and_hear_late(bus, carrier, request, monkeypatch)
+    carrier.lose()
+    clock.advance(1)
+    await bus.sweep.republish(NDXP, "request")
+    heard.set()
+    await sending
+    assert await state(bus, request.hash) == "queued"
+    assert await waiting(carrier) == 1
+
+
+async def test_a_confirmation_that_comes_late_changes_nothing_of_what_went_out_and_came_back(
+    bus, world, carrier, clock, monkeypatch
+):
+    request = world.envelope()
+    sending, heard = await send_and_hear_late(bus, carrier, request, monkeypatch)
     [handed] = await bus.courier.pull(NDXP, limit=1, wait=1)
     await bus.settlement.put_back(NDXP, env=handed.env, lease=handed.lease, code="busy", retry_after=1)
     carrier.away = True

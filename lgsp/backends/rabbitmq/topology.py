@@ -77,6 +77,12 @@ class Topology:
             del self._ready[name]
             self.lost(name)
 
+    async def renew(self, name: str) -> None:
+        """Delete a queue with all that it holds, which is told of as lost; raise `BrokerAwayError` when that cannot be."""
+        get_logger().info("broker.queue_renewed", queue=name)
+        await self._delete(name)
+        self.miss(name)
+
     def names(self) -> list[str]:
         """Return the queues that are known to answer, or are being tried."""
         return list(self._ready)

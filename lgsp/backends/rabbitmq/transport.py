@@ -77,6 +77,7 @@ class RabbitTransport:
         )
         self._readers: dict[str, Reader] = {}
         self._watchers = Watchers()
+        self._weeded: set[tuple[str, Lane]] = set()
         self._mismatched: Mismatched = _told_to_nobody
         self._lost: Lost = _told_to_nobody
 
@@ -125,7 +126,30 @@ class RabbitTransport:
             self._reader(parcel.delivery.to)  # by which a lost queue's inbox is known
         placed = await self._outlet.publish(parcels)
         self.wake([parcel.delivery for parcel, word in zip(parcels, placed, strict=True) if word == "queued"])
+        full = {
+            (each.delivery.to, each.delivery.lane)
+            for each, word in zip(parcels, placed, strict=True)
+            if word == "inbox_full"
+        }
+        for inbox, lane in full - self._weeded:
+            self._spawn(f"weed {lane} of {inbox}", self._weed(inbox, lane))
         return placed
+
+    async def _weed(self, inbox: str, lane: Lane) -> None:
+        """Make a full queue anew if most of it has ended: the broker forgets what expired only in front, not behind what lives longer.
+
+        The rows publish again what is to go out.
+        """
+        self._weeded.add((inbox, lane))
+        try:
+            depths = [depth for depth in await self._inboxes.depths() if (depth.inbox, depth.lane) == (inbox, lane)]
+            name = queue_name(self._bus, inbox, lane)
+            if await self._topology.count(name) > 2 * sum(depth.count for depth in depths if depth.state in COMES):
+                await self._topology.renew(name)
+        except (BrokerAwayError, Refusal):
+            return  # the next that does not fit tries it again
+        finally:
+            self._weeded.discard((inbox, lane))
 
     async def take(self, inbox: str, limit: int, *, bulk: int | None = None) -> list[Parcel]:
         """Return up to `limit` parcels whose rows say that they are to go out; empty while the broker is away."""
