@@ -5,7 +5,7 @@ What is held lies between a `take` and the lease of its row, and is known to thi
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from lgsp.backends.watchers import Watchers
@@ -83,8 +83,12 @@ class EmbeddedTransport:
         """Call back whenever the inbox may hold something new; `call` must neither block nor raise. Return what ends the watch."""
         return self._watchers.watch(inbox, call)
 
-    async def carried(self, inbox: str) -> int | None:
-        """Return how many rows are queued and not held."""
-        depths = await self._inboxes.depths()
-        queued = sum(depth.count for depth in depths if depth.inbox == inbox and depth.state == "queued")
-        return max(queued - len(self._held[inbox]), 0)
+    async def carried(self, inbox: str) -> dict[Lane, int] | None:
+        """Return how many rows of each lane are queued and not held."""
+        waiting: Counter[Lane] = Counter()
+        for depth in await self._inboxes.depths():
+            if depth.inbox == inbox and depth.state == "queued":
+                waiting[depth.lane] += depth.count
+        held = await self._inboxes.held(inbox, tuple(self._held[inbox]))
+        waiting.subtract(row.lane for row in held.values() if row.state == "queued")
+        return {lane: max(waiting[lane], 0) for lane in LANES}

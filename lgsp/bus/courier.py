@@ -91,12 +91,13 @@ class Courier:
         return found
 
     async def _pull_once(self, inbox: Inbox, limit: int) -> list[Handover]:
-        room = inbox.room_for_pull(min(limit, TAKEN_AT_ONCE))
-        parcels = await self.transport.take(inbox.system, room) if room else []
-        found = []
-        for leased, handover in await self._open(await self._lease(inbox.system, parcels)):
-            inbox.take_off(leased, None)
-            found.append(handover)
+        async with inbox.turn():
+            room = inbox.room_for_pull(min(limit, TAKEN_AT_ONCE))
+            parcels = await self.transport.take(inbox.system, room) if room else []
+            found = []
+            for leased, handover in await self._open(await self._lease(inbox.system, parcels)):
+                inbox.take_off(leased, None)
+                found.append(handover)
         return found
 
     async def hold(self, parcel: Parcel, *, lasting: timedelta) -> Handover | None:
@@ -119,15 +120,16 @@ class Courier:
 
     async def _pump_once(self, inbox: Inbox) -> bool:
         """Hand out what fits now and tell whether there was anything."""
-        room, bulk = inbox.room(TAKEN_AT_ONCE), inbox.room_for_bulk()
-        if not room or inbox.waits == "nothing" or (inbox.waits == "bulk" and bulk == 0):
-            return False
-        # What is queued from here on stirs the inbox again.
-        inbox.waits = "nothing"
         try:
-            parcels = await self.transport.take(inbox.system, room, bulk=bulk)
-            inbox.learn([parcel.delivery.lane for parcel in parcels], room=room, bulk=bulk)
-            await self._hand_out(inbox, parcels)
+            async with inbox.turn():
+                room, bulk = inbox.room(TAKEN_AT_ONCE), inbox.room_for_bulk()
+                if not room or inbox.waits == "nothing" or (inbox.waits == "bulk" and bulk == 0):
+                    return False
+                # What is queued from here on stirs the inbox again.
+                inbox.waits = "nothing"
+                parcels = await self.transport.take(inbox.system, room, bulk=bulk)
+                inbox.learn([parcel.delivery.lane for parcel in parcels], room=room, bulk=bulk)
+                await self._hand_out(inbox, parcels)
         except Refusal:
             # The ledger is away: what was taken is put back, and a moment later it is tried again.
             inbox.waits = "anything"
@@ -268,6 +270,11 @@ class Courier:
             return False
         [is_done] = await self.progress.commit([self.moves.set_aside(held, code=code, now=self.clock.now())])
         return is_done
+
+    def in_hand(self, system: str, env: str) -> Delivery | None:
+        """Return a delivery that is in flight from this gateway to a system, as it was leased."""
+        flight = self.inbox(system).flights.get(env)
+        return None if flight is None else flight.delivery
 
     def in_flight(self) -> Iterable[tuple[str, int]]:
         """Return how many deliveries are in flight per system."""

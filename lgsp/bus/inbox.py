@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import takewhile
@@ -123,11 +124,16 @@ class Inbox:
     """Flights and places that are kept, by sender and lane."""
     _bulk: int = 0
     """How many of these are bulk."""
+    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def stir(self) -> None:
         """Learn that something may have been queued."""
         self.waits = "anything"
         self.bell.set()
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Return what is held from looking for room until what is handed out is in flight: while it is tried with care, by one at a time."""
+        return self._one if self.cautious else nullcontext()
 
     def ring(self) -> None:
         """Wake whoever hands out of this inbox: there may be room again."""
@@ -167,6 +173,7 @@ class Inbox:
     def reserve(self, source: str, lane: Lane, size: int) -> Reservation | None:
         """Keep a place for a delivery that is about to be committed, when nothing that waits is to go before it and there is credit."""
         passes = self.waits == "nothing" or (self.waits == "bulk" and lane == "request")
+        passes = passes and not (self.cautious and self._one.locked())
         if not passes or self._coming[lane] or not self.room(1) or (lane == "bulk" and self.room_for_bulk() == 0):
             return None
         holder = self.next_holder(size)

@@ -52,8 +52,10 @@ class Moves:
         return ("queued", None) if self.embedded else ("accepted", now + self.limits.republish)
 
     def queue(self, held: Delivery) -> Step:
-        """Note that the broker has confirmed a delivery."""
-        return _step(held, _at_rest(held, "queued", code=held.code), expect=frozenset({"accepted"}))
+        """Note that the broker has confirmed a delivery, unless it went out and came back before that was heard: then another message carries it."""
+        return _step(
+            held, _at_rest(held, "queued", code=held.code), expect=frozenset({"accepted"}), held_due=held.due_at
+        )
 
     def lease(self, held: Delivery, *, lease: str, until: datetime, now: datetime) -> Step:
         """Lease a delivery for a hand-over; with a broker it may arrive before it is noted as queued."""
@@ -161,6 +163,7 @@ def _step(
     *,
     expect: frozenset[State],
     held_lease: str | None = None,
+    held_due: datetime | None = None,
     entry: Draft | None = None,
 ) -> Step:
     move = Move(
@@ -168,6 +171,7 @@ def _step(
         to=held.to,
         expect=expect,
         held=held_lease,
+        due=held_due,
         state=after.state,
         attempts=after.attempts,
         lease=after.lease,

@@ -10,7 +10,7 @@ from typing import Literal
 from lgsp.bus.moves import Step
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
-from lgsp.domain.exchange import OUTCOMES, Delivery, Exchange, State
+from lgsp.domain.exchange import OUTCOMES, SETTLED, Delivery, Exchange, State
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.inboxes import Inboxes
@@ -33,8 +33,9 @@ class Progress:
         """Commit steps in one transaction, tell the senders of what came to an end, and return which took effect."""
         if not steps:
             return []
-        # Never as bulk: an inbox hands out one group after the other, and a look-up would wait for the lease of what is in front of it.
-        results = await self.sequencer.submit(*(step.move for step in steps))
+        # A lease is never bulk: an inbox hands out one group after the other, and a look-up would wait for the lease of what is in front of it.
+        bulk = all(step.after.lane != "request" and step.after.state in SETTLED for step in steps)
+        results = await self.sequencer.submit(*(step.move for step in steps), bulk=bulk)
         done = [isinstance(result, Done) for result in results]
         for step, is_done in zip(steps, done, strict=True):
             if is_done and step.after.state in OUTCOMES:
@@ -67,10 +68,21 @@ class Progress:
 
     async def seen(self, system: str, *, env: str, to: str, state: State | Literal[""] = "") -> None:
         """Note that the sender has seen an outcome in this state, "" for any; refuse as `not_found` what it never sent."""
-        held = (await self.inboxes.held(to, [env])).get(env)
-        if held is None or held.source not in self._speaks_for(system):
+        source = await self._sender(system, env, to)
+        [result] = await self.sequencer.submit(Seen(env=env, to=to, source=source, state=state), bulk=True)
+        if not isinstance(result, Done) and not await self._sent(source, env, to):
             raise Refusal("not_found")
-        await self.sequencer.submit(Seen(env=env, to=to, source=held.source, state=state), bulk=True)
+
+    async def _sender(self, system: str, env: str, to: str) -> str:
+        """Return in whose name `system` sent: its own, unless a principal of it sent this."""
+        for principal in self.registry.current.principals_of(system):
+            if await self._sent(principal, env, to):
+                return principal
+        return system
+
+    async def _sent(self, source: str, env: str, to: str) -> bool:
+        held = (await self.inboxes.held(to, [env])).get(env)
+        return held is not None and held.source == source
 
     async def history(self, system: str, env: str) -> tuple[Exchange, list[Delivery]]:
         """Return an exchange with all its deliveries to its sender or a receiver; refuse as `not_found` for anyone else."""

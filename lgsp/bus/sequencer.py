@@ -21,9 +21,11 @@ from lgsp.ports.ledger import Ledger, Operation, Result
 
 GROUP_MAX: Final = 512
 """Operations in one transaction: large enough to share an fsync, small enough to keep the wait short."""
-BULK_MAX: Final = 12
-"""Operations of bulk in one transaction: what comes meanwhile and is urgent waits for no more than these."""
-BULK_BESIDE: Final = 4
+BULK_MAX: Final = 32
+"""Operations of bulk in one transaction while others wait for answers: what comes meanwhile and is urgent waits for no more than these."""
+URGENT_LATELY: Final = 0.5
+"""Seconds after an urgent operation during which bulk goes in small groups."""
+BULK_BESIDE: Final = 16
 """Operations of bulk that go along with urgent ones, so that bulk is never held up for good."""
 
 
@@ -47,6 +49,7 @@ class Sequencer:
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: bool = False
+    _urgent_at: float = float("-inf")
 
     async def submit(self, *operations: Operation, bulk: bool = False) -> list[Result]:
         """Commit the operations, in order and in one transaction, and return one result each; refuse as `unavailable` with nothing applied.
@@ -84,7 +87,11 @@ class Sequencer:
 
     def _next_group(self) -> list[_Waiting]:
         group = _drawn(self._urgent, GROUP_MAX)
-        return group + _drawn(self._bulk, BULK_BESIDE if group else BULK_MAX)
+        now = asyncio.get_running_loop().time()
+        if group:
+            self._urgent_at = now
+        alone = now - self._urgent_at > URGENT_LATELY
+        return group + _drawn(self._bulk, BULK_BESIDE if group else GROUP_MAX if alone else BULK_MAX)
 
     async def _commit(self, group: list[_Waiting]) -> None:
         operations = [operation for waiting in group for operation in waiting.operations]

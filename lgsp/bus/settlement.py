@@ -40,7 +40,8 @@ class Settlement:
         """
         item = self._acks.read(self.registry.current, system, statement)
         env: str = item["env"]
-        held = await self._delivery(system, env)
+        # What this gateway handed out it knows; the commit sees whether that is still so.
+        held = self.courier.in_hand(system, env) or await self._delivery(system, env)
         if held is None:
             raise Refusal("ack_invalid", "there is no such delivery")
         alive = False  # an old ack that comes again says nothing of what is in flight now

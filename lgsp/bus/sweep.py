@@ -20,7 +20,7 @@ from lgsp.bus.room import Room
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import Delivery
-from lgsp.domain.lanes import LANES
+from lgsp.domain.records import Lane
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
@@ -35,6 +35,9 @@ ROOM_EVERY: Final = timedelta(seconds=5)
 """How old the figures of open bytes may become."""
 CARRIERS_EVERY: Final = timedelta(seconds=15)
 """How often the rows that are queued are compared with what the broker carries; two comparisons find a loss."""
+
+LaneOf = tuple[str, Lane]
+"""(Inbox, lane)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,8 +59,8 @@ class Sweep:
     """Summed entries that the ledger has not taken yet."""
     _room_read: datetime | None = None
     _carriers_read: datetime | None = None
-    _suspects: set[str] = field(default_factory=set)
-    """Inboxes that had queued rows and no carrier at the last comparison."""
+    _suspects: set[LaneOf] = field(default_factory=set)
+    """Lanes that had queued rows and no carrier at the last comparison."""
 
     async def run(self) -> None:
         """Sweep until cancelled; an engine that is away is tried again."""
@@ -103,7 +106,7 @@ class Sweep:
             await self.room.refresh()
 
     async def _look_at_carriers(self, now: datetime) -> None:
-        """Publish again what is queued by its rows while the broker holds nothing: a queue was lost with its messages.
+        """Publish again what is queued by its rows while the broker holds nothing in that lane: a queue was lost with its messages.
 
         A message that another gateway has in hand looks the same; a second one does no harm.
         """
@@ -111,23 +114,27 @@ class Sweep:
             return
         if self._carriers_read is None or not timedelta(0) <= now - self._carriers_read < CARRIERS_EVERY:
             self._carriers_read = now
-            queued = {depth.inbox for depth in await self.inboxes.depths() if depth.state == "queued"}
-            bare = {inbox for inbox in queued if await self.transport.carried(inbox) == 0}
-            for inbox in bare & self._suspects:
-                await self.republish(inbox)
+            bare = await self._bare()
+            for inbox, lane in sorted(bare & self._suspects):
+                await self.republish(inbox, lane)
             self._suspects = bare
 
-    async def republish(self, inbox: str) -> None:
-        """Publish again what is queued for an inbox by its rows; a second message of a delivery does no harm."""
+    async def _bare(self) -> set[LaneOf]:
+        """Return the lanes in which rows are queued and the broker holds nothing."""
+        queued = {(depth.inbox, depth.lane) for depth in await self.inboxes.depths() if depth.state == "queued"}
+        carried = {inbox: await self.transport.carried(inbox) for inbox in {inbox for inbox, _ in queued}}
+        return {(inbox, lane) for inbox, lane in queued if (held := carried[inbox]) is not None and not held[lane]}
+
+    async def republish(self, inbox: str, lane: Lane) -> None:
+        """Publish again what is queued in a lane of an inbox by its rows; a second message of a delivery does no harm."""
         now = self.clock.now()
-        for lane in LANES:
-            done: list[str] = []
-            while found := await self.inboxes.queued(inbox, lane, AT_ONCE, done):
-                get_logger().warning("delivery.carrier_lost", inbox=inbox, lane=lane, count=len(found))
-                await self._commit([self.moves.requeue(parcel.delivery, now=now) for parcel in found])
-                done += [parcel.delivery.env for parcel in found]
-                if len(found) < AT_ONCE:
-                    break
+        done: list[str] = []
+        while found := await self.inboxes.queued(inbox, lane, AT_ONCE, done):
+            get_logger().warning("delivery.carrier_lost", inbox=inbox, lane=lane, count=len(found))
+            await self._commit([self.moves.requeue(parcel.delivery, now=now) for parcel in found])
+            done += [parcel.delivery.env for parcel in found]
+            if len(found) < AT_ONCE:
+                break
 
     async def flush_refusals(self) -> None:
         """Write the summed entries of the minute; while the ledger is away they are kept."""

@@ -105,7 +105,7 @@ def _parse(wire: Wire, directory: Directory, limits: Limits) -> jws.Jws:
 
 def largest_body(directory: Directory, limits: Limits = LIMITS) -> int:
     """Return the most bytes that any service allows for a body."""
-    return max((service.max_body for service in directory.services.values()), default=limits.body_bytes)
+    return directory.largest_body or limits.body_bytes
 
 
 def _check_source(directory: Directory, key: Key, manifest: Manifest) -> None:
@@ -168,7 +168,7 @@ def _check_body(read: Read, leave: policy.Leave, held: contracts.Contracts) -> o
         body = strictjson.parse(read.wire.body)
     except strictjson.NotStrict as error:
         raise Refusal("body_json", str(error)) from None
-    if strictjson.first_not_nfc(body) is not None:
+    if not strictjson.is_nfc(read.wire.body, body):
         raise Refusal("body_nfc")
     held.check(manifest.schema, body)
     return body

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Final
 
@@ -56,6 +56,12 @@ class Directory:
     grants: dict[tuple[str, str], tuple[records.GrantRecord, ...]]
     subscriptions: dict[str, tuple[records.SubscriptionRecord, ...]]
     delegations: tuple[records.DelegationRecord, ...]
+    largest_body: int = field(init=False)
+    """The most bytes that any service allows for a body; 0 without services."""
+
+    def __post_init__(self) -> None:
+        largest = max((service.max_body for service in self.services.values()), default=0)
+        object.__setattr__(self, "largest_body", largest)
 
     @property
     def hash(self) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
 from typing import Any, Final
 
 import jiter
 
 MAX_DEPTH: Final = 32
+_HUGE: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{200}")
+"""What a number out of the range of a double has in it; texts may have it too."""
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -24,7 +27,9 @@ def parse(data: bytes, *, depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401 - any 
     except ValueError:
         # The parser's text may quote member names, so it goes no further.
         raise NotStrict("not strict JSON") from None
-    _check(value, depth)
+    # Nearly all bytes show at a glance that no value of them can be nested too deeply or out of range.
+    if data.count(b"{") + data.count(b"[") > depth or _HUGE.search(data) is not None:
+        _check(value, depth)
     return value
 
 
@@ -47,22 +52,33 @@ def _check(value: object, room: int) -> None:
         raise NotStrict("a number is out of range")
 
 
-def first_not_nfc(value: object, pointer: str = "") -> str | None:
+def is_nfc(data: bytes, value: object) -> bool:
+    """Tell whether every text and member name of a value is in Unicode NFC; `data` is the JSON it was parsed from, or was made into.
+
+    JSON that is in NFC as a whole and spells no character by its number holds texts in NFC alone: the quotes around a text take part in no
+    composition, so what is whole is whole in its parts.
+    """
+    if b"\\u" not in data and (data.isascii() or unicodedata.is_normalized("NFC", data.decode())):
+        return True
+    return first_not_nfc(value) is None
+
+
+def first_not_nfc(value: object) -> str | None:
     """Return the JSON pointer of the first text or member name that is not in Unicode NFC, or None."""
     if isinstance(value, str):
-        return None if unicodedata.is_normalized("NFC", value) else pointer
+        return None if unicodedata.is_normalized("NFC", value) else ""
     if isinstance(value, dict):
         for name, inner in value.items():
             if not unicodedata.is_normalized("NFC", name):
-                return pointer
-            found = first_not_nfc(inner, f"{pointer}/{escape_pointer(name)}")
+                return ""
+            found = first_not_nfc(inner)
             if found is not None:
-                return found
+                return f"/{escape_pointer(name)}{found}"
     elif isinstance(value, list):
         for position, inner in enumerate(value):
-            found = first_not_nfc(inner, f"{pointer}/{position}")
+            found = first_not_nfc(inner)
             if found is not None:
-                return found
+                return f"/{position}{found}"
     return None
 
 

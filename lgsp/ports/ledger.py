@@ -78,6 +78,8 @@ class Refuse:
 class Move:
     """Move a delivery by compare-and-swap; lost as `moved` unless its state is in `expect` and, where `held` is given, its lease equals it.
 
+    So too where `due` is given and it is due at another moment: it has been let out again since.
+
     All members from `state` on are written as given, and the sender is told anew if it is an outcome. A settled state drops the sealed body
     once no delivery of the envelope is open.
     """
@@ -86,6 +88,7 @@ class Move:
     to: str
     expect: frozenset[State]
     held: str | None = None
+    due: datetime | None = None
     state: State
     attempts: int
     lease: str = ""

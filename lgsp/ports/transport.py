@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from lgsp.domain.exchange import Delivery
+from lgsp.domain.records import Lane
 from lgsp.ports.inboxes import Parcel
 
 Placed = Literal["queued", "inbox_full", "unavailable"]
@@ -49,5 +50,5 @@ class Transport(Protocol):
     def watch(self, inbox: str, call: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever the inbox may hold something new; `call` neither blocks nor raises. Return what ends the watch."""
 
-    async def carried(self, inbox: str) -> int | None:
-        """Return how many parcels the inbox holds, those that are taken not counted; None while that cannot be told."""
+    async def carried(self, inbox: str) -> dict[Lane, int] | None:
+        """Return how many parcels each lane of the inbox holds, those that are taken not counted; None while that cannot be told."""

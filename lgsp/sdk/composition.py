@@ -175,13 +175,13 @@ class Composing:
 
 def encoded(body: object) -> bytes:
     """Return the exact bytes of a body; raise `Refused` (`body_nfc`, `body_json`) for what no receiver takes."""
-    pointer = strictjson.first_not_nfc(body)
-    if pointer is not None:
-        raise Refused("body_nfc", "a text of the body is not in Unicode NFC")
     try:
-        return strictjson.compact(body)
+        data = strictjson.compact(body)
     except (TypeError, ValueError):
         raise Refused("body_json", "the body is not a JSON value") from None
+    if not strictjson.is_nfc(data, body):
+        raise Refused("body_nfc", "a text of the body is not in Unicode NFC")
+    return data
 
 
 def author(directory: Directory, system: str, request: Manifest) -> str:

@@ -36,6 +36,10 @@ class MemoryCarrier:
         self._queues.clear()
         self._held.clear()
 
+    def lose_lane(self, inbox: str, lane: Lane) -> None:
+        """Lose what waits in one lane of an inbox, as a broker of which a queue was purged."""
+        self._queues[inbox][lane].clear()
+
     @property
     def embedded(self) -> bool:
         """Whether the queue is the ledger's own rows: it is not."""
@@ -98,6 +102,6 @@ class MemoryCarrier:
         """Call back whenever the inbox may hold something new; return what ends the watch."""
         return self._watchers.watch(inbox, call)
 
-    async def carried(self, inbox: str) -> int | None:
-        """Return how many messages wait, None while it is away."""
-        return None if self.away else sum(len(queue) for queue in self._queues[inbox].values())
+    async def carried(self, inbox: str) -> dict[Lane, int] | None:
+        """Return how many messages wait in each lane, None while it is away."""
+        return None if self.away else {lane: len(queue) for lane, queue in self._queues[inbox].items()}

@@ -12,6 +12,7 @@ from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.rabbitmq.topology import queue_name
 from lgsp.testing.bus import running_bus
 from lgsp.testing.clock import ManualClock
+from lgsp.testing.contracts.transport import waiting
 from lgsp.testing.entropy import SeededEntropy
 from lgsp.testing.world import NDXP, POLICE, World
 
@@ -116,7 +117,7 @@ async def test_r06_a_message_that_differs_from_its_manifest_is_not_handed_out(sc
 
 async def emptied(scene, inbox=NDXP):
     async with asyncio.timeout(10):
-        while await scene.transport.carried(inbox):
+        while await waiting(scene.transport, inbox):
             await asyncio.sleep(0.02)
     return True
 

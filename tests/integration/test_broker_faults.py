@@ -16,6 +16,7 @@ from lgsp.errors import Refusal
 from lgsp.testing.bus import Tray, ack_of, running_bus
 from lgsp.testing.carrier import MemoryCarrier
 from lgsp.testing.clock import ManualClock
+from lgsp.testing.contracts.transport import waiting
 from lgsp.testing.entropy import SeededEntropy
 from lgsp.testing.world import NDXP, World
 
@@ -41,9 +42,20 @@ def carrier(store):
 
 
 @pytest.fixture
-async def bus(world, store, carrier, clock):
+def share():
+    """Return how many requests of one sender may wait in the request lane."""
+    return LIMITS.requests_waiting
+
+
+@pytest.fixture
+async def bus(world, store, carrier, clock, share):
     async with running_bus(
-        world, store, clock=clock, entropy=SeededEntropy(1, clock), transport=carrier, limits=limits()
+        world,
+        store,
+        clock=clock,
+        entropy=SeededEntropy(1, clock),
+        transport=carrier,
+        limits=limits(requests_waiting=share),
     ) as running:
         yield running
 
@@ -143,9 +155,51 @@ async def test_however_much_the_broker_lost_all_of_it_is_published_again(bus, wo
     for wire in sent:
         await bus.ingress.submit(wire, peer="test")
     carrier.lose()
-    await bus.sweep.republish(NDXP)
+    await bus.sweep.republish(NDXP, "request")
     found = await bus.courier.pull(NDXP, limit=9, wait=0)
     assert [handover.env for handover in found] == [wire.hash for wire in sent]
+
+
+@pytest.mark.parametrize("share", [2])
+async def test_a_lane_that_was_lost_is_found_though_another_carries_something(bus, world, carrier, clock):
+    sent = [world.envelope(number=number) for number in range(1, 4)]
+    for wire in sent:
+        await bus.ingress.submit(wire, peer="test")
+    assert await carrier.carried(NDXP) == {"request": 2, "event": 0, "bulk": 1}, "what is beyond the share is bulk"
+    carrier.lose_lane(NDXP, "request")
+    for _ in range(3):
+        clock.advance(sweep.CARRIERS_EVERY.total_seconds() + 1)
+        await bus.sweep.once()
+    assert carrier.published == 5, "the lane that was not lost is left alone"
+    found = await bus.courier.pull(NDXP, limit=5, wait=0)
+    assert [handover.env for handover in found] == [wire.hash for wire in sent]
+
+
+async def test_a_confirmation_that_comes_late_changes_nothing_of_what_went_out_and_came_back(
+    bus, world, carrier, clock, monkeypatch
+):
+    request, heard = world.envelope(), asyncio.Event()
+    place = carrier.publish
+
+    async def publish_and_hear_late(parcels):
+        placed = await place(parcels)
+        await heard.wait()
+        return placed
+
+    monkeypatch.setattr(carrier, "publish", publish_and_hear_late)
+    sending = asyncio.create_task(bus.ingress.submit(request, peer="test"))
+    await until(lambda: carrier.published)
+    monkeypatch.undo()
+    [handed] = await bus.courier.pull(NDXP, limit=1, wait=1)
+    await bus.settlement.put_back(NDXP, env=handed.env, lease=handed.lease, code="busy", retry_after=1)
+    carrier.away = True
+    clock.advance(10)
+    await bus.sweep.once()
+    before = (await bus.courier.inboxes.held(NDXP, [request.hash]))[request.hash]
+    assert (before.state, before.attempts) == ("accepted", 1)
+    heard.set()
+    await sending
+    assert (await bus.courier.inboxes.held(NDXP, [request.hash]))[request.hash] == before
 
 
 async def test_what_the_broker_holds_is_not_published_again(bus, world, carrier, clock):
@@ -194,7 +248,7 @@ async def test_a_second_message_of_a_settled_delivery_is_forgotten(bus, world, c
     await bus.settlement.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, handed.env)[0])
     await carrier.publish([parcel])
     assert await bus.courier.pull(NDXP, limit=5, wait=0) == []
-    assert await carrier.carried(NDXP) == 0
+    assert await waiting(carrier) == 0
 
 
 async def test_a_delivery_whose_carrier_lies_is_parked(bus, world):

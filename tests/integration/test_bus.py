@@ -261,6 +261,25 @@ async def test_after_an_abnormal_end_several_come_back_uncounted_and_go_out_one_
     await careful.detach(orderly=True)
 
 
+async def test_of_two_pulls_at_once_one_waits_after_an_abnormal_end(bus, world):
+    for number in (1, 2):
+        await bus.ingress.submit(world.envelope(number=number), peer="test")
+    tray = Tray()
+    crashing = bus.courier.attach(NDXP, tray)
+    crashing.credit(8, 1 << 20)
+    await until(lambda: len(tray.handed) == 2)
+    await crashing.detach(orderly=False)
+    pulls = [asyncio.create_task(bus.courier.pull(NDXP, limit=5, wait=5)) for _ in range(2)]
+    done, pending = await asyncio.wait(pulls, return_when=asyncio.FIRST_COMPLETED)
+    [first] = [pull.result() for pull in done]
+    assert len(first) == 1
+    await bus.sequencer.settle()
+    assert dict(bus.courier.in_flight())[NDXP] == 1
+    await bus.settlement.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, first[0].env)[0])
+    [second] = await asyncio.gather(*pending)
+    assert [handed.attempt for handed in first + second] == [1, 1]
+
+
 async def test_without_credit_nothing_goes_out_one_at_a_time_either(bus, world):
     for number in (1, 2):
         await bus.ingress.submit(world.envelope(number=number), peer="test")

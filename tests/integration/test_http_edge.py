@@ -148,7 +148,7 @@ async def hang_up(edge, writer):
 
 async def until_pulling(edge):
     """Wait until a pull of the bridge has begun to wait."""
-    await until(lambda: edge.bus.courier._inbox(NDXP).pulls)
+    await until(lambda: edge.bus.courier.inbox(NDXP).pulls)
 
 
 async def take_request(edge, signer="ndxp"):

@@ -9,6 +9,7 @@ from lgsp.backends.memory import MemoryLedger
 from lgsp.errors import Refusal
 from lgsp.testing.bus import ack_of, parts_of, publish
 from lgsp.testing.clock import ManualClock
+from lgsp.testing.contracts.transport import waiting
 from lgsp.testing.entropy import SeededEntropy
 from lgsp.testing.world import NDXP, World
 
@@ -38,7 +39,7 @@ async def drained(bus):
     """Leave nothing in the queues for the next test, which has the same names."""
     transport = bus.courier.transport
     async with asyncio.timeout(30):
-        while await transport.carried(NDXP) != 0:
+        while await waiting(transport) != 0:
             found = await transport.take(NDXP, 64)
             await transport.drop(NDXP, [parcel.delivery.env for parcel in found])
 
@@ -70,11 +71,11 @@ async def test_an_envelope_goes_through_the_broker_to_its_ack(bus, world):
     request = world.envelope()
     await bus.ingress.submit(request, peer="test")
     assert await state(bus, request.hash) == "queued"
-    assert await bus.courier.transport.carried(NDXP) == 1
+    assert await waiting(bus.courier.transport) == 1
     [handed] = await pulled(bus, 1)
     assert (handed.env, handed.wire.body) == (request.hash, request.body)
     assert await state(bus, request.hash) == "leased"
-    assert await bus.courier.transport.carried(NDXP) == 0
+    assert await waiting(bus.courier.transport) == 0
     await bus.settlement.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, handed.env)[0])
     assert await state(bus, request.hash) == "acked"
 

@@ -16,7 +16,7 @@ from lgsp.backends.rabbitmq.topology import arguments, queue_name
 from lgsp.domain.limits import LIMITS
 from lgsp.testing.clock import START
 from lgsp.testing.contracts.inboxes import numbers
-from lgsp.testing.contracts.transport import queue, take_all
+from lgsp.testing.contracts.transport import queue, take_all, waiting
 from lgsp.testing.samples import accept, sign_receipts
 from lgsp.testing.world import NDXP, ONE_STOP, POLICE
 
@@ -103,7 +103,7 @@ async def test_one_envelope_for_several_inboxes_is_confirmed_for_each_by_itself(
     await queue(ledger, transport, accept(1, to=inboxes))
     await channel.queue_delete(queue_name(BUS, POLICE, "request"))
     await queue(ledger, transport, accept(2, to=inboxes))
-    assert [await transport.carried(inbox) for inbox in inboxes] == [2, 1, 2]
+    assert [await waiting(transport, inbox) for inbox in inboxes] == [2, 1, 2]
 
 
 async def test_a_server_that_stands_still_keeps_a_publish_waiting_no_longer_than_its_limit(ledger, carrying, rabbitmq):
@@ -203,7 +203,7 @@ async def test_what_has_ended_is_not_handed_out(ledger, carrying):
 
 
 async def carries(transport, count):
-    return await transport.carried(NDXP) == count
+    return await waiting(transport) == count
 
 
 @pytest.mark.parametrize("kind", ["exclusive", "auto_delete"])
@@ -218,7 +218,7 @@ async def test_a_queue_with_other_limits_goes_on_with_them(ledger, carrying):
         await queue(ledger, transport, accept(1))
         async with carrying(ledger, bus=BUS, inbox_bytes=2_000_000) as other:
             await queue(ledger, other, accept(2))
-            assert await other.carried(NDXP) == 2
+            assert await waiting(other) == 2
             assert numbers(await take_all(other)) == [1, 2]
 
 

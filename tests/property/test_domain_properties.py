@@ -1,5 +1,6 @@
 """What holds for every envelope, statement, time and directory, tried on many."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -354,3 +355,19 @@ def test_an_envelope_is_in_time_exactly_while_it_lives(offset, life):
     expires = envelope.parse_time(attributes["expirytime"])
     in_time = recorded <= NOW + timedelta(seconds=60) and expires > NOW and expires - recorded <= timedelta(days=1)
     assert isinstance(found, admission.Accepted) is in_time
+
+
+marked = st.text(
+    st.sampled_from('aAnN"\\/\n\u0301\u0303\u0327\u0338\u00c1\u1ea4\u1100\u1161\u11a8\uac00=<>'), max_size=8
+)
+
+
+@given(
+    value=st.recursive(
+        marked, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(marked, inner, max_size=3), max_leaves=6
+    ),
+    ascii_only=st.booleans(),
+)
+def test_json_as_a_whole_tells_whether_its_texts_are_in_nfc(value, ascii_only):
+    data = json.dumps(value, ensure_ascii=ascii_only).encode()
+    assert strictjson.is_nfc(data, value) is (strictjson.first_not_nfc(value) is None)

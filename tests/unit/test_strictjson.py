@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from lgsp.domain import strictjson
@@ -137,3 +139,38 @@ def test_what_the_bus_writes_is_compact_utf8_in_the_order_given():
     assert strictjson.compact({"b": "Ễ", "a": [1, None, True]}) == '{"b":"Ễ","a":[1,null,true]}'.encode()
     with pytest.raises(ValueError, match="JSON compliant"):
         strictjson.compact(float("nan"))
+
+
+@pytest.mark.parametrize(
+    "data", [b"1e999", b"-1E+400", b"[1e0400]", b"1" + b"0" * 250 + b"e99", b"1" + b"0" * 400 + b".5"]
+)
+def test_a_number_beyond_a_double_is_found_however_it_is_written(data):
+    with pytest.raises(strictjson.NotStrict):
+        strictjson.parse(data)
+
+
+@pytest.mark.parametrize("data", [b'"e1e999"', b'"1e999"', b"1e-999", b"1" * 250])
+def test_what_only_looks_like_one_is_taken(data):
+    assert strictjson.parse(data) == json.loads(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "is_nfc"),
+    [
+        (b'{"a":"b"}', True),
+        ('"Á"'.encode(), True),
+        (f'"{NFD}"'.encode(), False),
+        (b'"A\\u0301"', False),
+        (b'"\\u00c1"', True),
+        (f'{{"{NFD}":1}}'.encode(), False),
+        ('"\u0301"'.encode(), True),  # a mark that opens a text stands alone
+        ('"\\n\u0303"'.encode(), True),  # not the letter n with a tilde: a new line, and a mark behind it
+        ('"n\u0303"'.encode(), False),
+        ('"\u0327\u0301"'.encode(), True),
+        ('"\u0301\u0327"'.encode(), False),
+    ],
+)
+def test_json_is_in_nfc_when_all_its_texts_are(data, is_nfc):
+    value = strictjson.parse(data)
+    assert strictjson.is_nfc(data, value) is is_nfc
+    assert (strictjson.first_not_nfc(value) is None) is is_nfc

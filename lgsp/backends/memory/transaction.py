@@ -168,6 +168,8 @@ class Transaction:
         held = self.rows.deliveries.get((operation.env, operation.to))
         if held is None or held.state not in operation.expect or operation.held not in {None, held.lease}:
             return "moved"
+        if _cut(operation.due) not in {None, held.due_at}:
+            return "moved"
         moved = replace(
             held,
             state=operation.state,

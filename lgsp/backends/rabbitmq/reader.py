@@ -64,9 +64,9 @@ class Reader:
         return self._channel is not None
 
     @property
-    def buffered(self) -> int:
-        """How many messages wait here to be taken."""
-        return sum(map(len, self._buffers.values()))
+    def buffered(self) -> dict[Lane, int]:
+        """How many messages of each lane wait here to be taken."""
+        return {lane: len(buffer) for lane, buffer in self._buffers.items()}
 
     async def open(self) -> None:
         """Start the consumers unless they run, and wait a moment for what is there; raise `BrokerAwayError` when that cannot be."""

@@ -21,6 +21,7 @@ from lgsp.backends.watchers import Watchers
 from lgsp.domain.exchange import Delivery
 from lgsp.domain.lanes import LANES
 from lgsp.domain.limits import LIMITS
+from lgsp.domain.records import Lane
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
@@ -32,8 +33,8 @@ COMES: Final = frozenset({"accepted", "queued"})
 
 Mismatched = Callable[[str, str], Awaitable[None]]
 """Told of a message that does not agree with its row: the inbox it lay in, and the env hash it went by."""
-Lost = Callable[[str], Awaitable[None]]
-"""Told of an inbox of which a queue was lost with all that it held."""
+Lost = Callable[[str, Lane], Awaitable[None]]
+"""Told of an inbox and the lane of it whose queue was lost with all that it held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,15 +192,15 @@ class RabbitTransport:
         """Call back whenever the inbox may hold something new; `call` must neither block nor raise. Return what ends the watch."""
         return self._watchers.watch(inbox, call)
 
-    async def carried(self, inbox: str) -> int | None:
-        """Return how many messages are ready in the inbox's queues or fetched from them, None while the broker does not answer."""
+    async def carried(self, inbox: str) -> dict[Lane, int] | None:
+        """Return how many messages of each lane are ready in its queue or fetched from it, None while the broker does not answer."""
         reader = self._reader(inbox)
         try:
             async with asyncio.timeout(self._pace.take):
-                waiting = [await self._topology.count(name) for name in reader.queues.values()]
+                waiting = {lane: await self._topology.count(name) for lane, name in reader.queues.items()}
         except (BrokerAwayError, TimeoutError):
             return None
-        return sum(waiting) + reader.buffered
+        return {lane: waiting[lane] + buffered for lane, buffered in reader.buffered.items()}
 
     def queues(self) -> list[str]:
         """Return the names of the queues that were used on this connection."""
@@ -225,12 +226,13 @@ class RabbitTransport:
 
     def _on_loss(self, name: str) -> None:
         for inbox, reader in self._readers.items():
-            if name in reader.queues.values():
-                self._spawn(f"tell of a loss in {inbox}", self._tell_loss(inbox))
+            for lane, queue in reader.queues.items():
+                if name == queue:
+                    self._spawn(f"tell of a loss in {inbox}", self._tell_loss(inbox, lane))
 
-    async def _tell_loss(self, inbox: str) -> None:
+    async def _tell_loss(self, inbox: str, lane: Lane) -> None:
         try:
-            await self._lost(inbox)
+            await self._lost(inbox, lane)
         except Refusal:
             return  # the ledger is away: the next comparison of rows and queues finds it
 
@@ -246,7 +248,7 @@ class RabbitTransport:
 
     async def _rest(self, inbox: str, reader: Reader) -> None:
         """Close an idle reader, unless somebody watches and nothing lies there: then it waits for what comes."""
-        if reader.buffered or not self._watchers.is_watched(inbox):
+        if any(reader.buffered.values()) or not self._watchers.is_watched(inbox):
             await reader.close()
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:

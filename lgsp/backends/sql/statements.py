@@ -153,7 +153,9 @@ _DEPTH: Final = (delivery.c.inbox, delivery.c.source, delivery.c.lane, delivery.
 DEPTHS: Final = _sql(
     sa.select(*_DEPTH, sa.func.count(), sa.func.sum(delivery.c.size)).where(_OPEN).group_by(*_DEPTH).order_by(*_DEPTH)
 )
-STANDING: Final = _sql(sa.select(delivery.c.state, delivery.c.lease, delivery.c.expires).where(_THIS_DELIVERY))
+STANDING: Final = _sql(
+    sa.select(delivery.c.state, delivery.c.lease, delivery.c.due_at, delivery.c.expires).where(_THIS_DELIVERY)
+)
 INSERT_DELIVERY: Final = _group(sa.insert(delivery))
 MOVE: Final = _group(
     sa.update(delivery)

@@ -200,8 +200,10 @@ class Transaction:
         held = self._row(sql.STANDING, {"env": operation.env, "inbox": operation.to})
         if held is None:
             return "moved"
-        state, lease, expires = held
+        state, lease, due_at, expires = held
         if state not in operation.expect or operation.held not in {None, lease}:
+            return "moved"
+        if operation.due is not None and milliseconds(operation.due) != due_at:
             return "moved"
         self._moves.append(moved_row(operation, expires))
         self._touched.add(place)

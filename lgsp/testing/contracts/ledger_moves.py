@@ -101,6 +101,16 @@ class LedgerMovesContract:
         await commit(ledger, lease(held, "lease-1"))
         assert await commit(ledger, move(replace(held, state="leased"), "queued", held=given)) == [result]
 
+    @pytest.mark.parametrize(("late", "result"), [(0, Done()), (1, "moved"), (None, Done())])
+    async def test_a_move_that_names_when_it_is_due_needs_it(
+        self, ledger: Store, late: int | None, result: object
+    ) -> None:
+        held = await accepted(ledger, accept(1))
+        odd = NOW + timedelta(microseconds=500)
+        await commit(ledger, move(held, "accepted", due_at=odd))
+        given = None if late is None else odd + timedelta(milliseconds=late)
+        assert await commit(ledger, move(replace(held, state="accepted"), "queued", due=given)) == [result]
+
     async def test_of_two_leases_in_one_commit_the_first_holds(self, ledger: Store) -> None:
         held = await accepted(ledger, accept(1))
         results = await commit(ledger, lease(held, "one"), lease(held, "two"))
