@@ -1,8 +1,9 @@
 """A system's box: one SQLite file whose changes are made by one thread, in groups.
 
-The thread takes all that waits, makes one transaction of it, and answers everybody. Acks that the operations ask for are signed inside it, up
-to 256 under one signature, so that a mark, its reply and its ack are durable together and before anything is sent. What the rows mean is left
-to `outbox` and `marks`; what is sent afterwards to the client, which is told of each commit.
+The thread takes all that waits, makes one transaction of it, and answers everybody. A job that is bookkeeping - what a crash loses of it is
+asked of the bus again - may be `lazy`: it goes along with the next that is not, or by itself a moment later. Acks that the operations ask for
+are signed inside the transaction, up to 256 under one signature, so that a mark, its reply and its ack are durable together and before anything
+is sent. What the rows mean is left to `outbox` and `marks`; what is sent afterwards to the client, which is told of each commit.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from lgsp.domain.statements import BATCH_MAX, Statement
 from lgsp.errors import Defect, Unusable
 from lgsp.logs import get_logger
 from lgsp.sdk import box_schema
+from lgsp.sdk.gathering import Gathering
 from lgsp.walkeeper import WalKeeper
 
 T = TypeVar("T")
 GROUP: Final = 512
-"""Operations in one transaction at most: bounds how long the first waits for the last."""
+"""Operations after which a transaction takes no further ones: bounds how long the first waits for the last."""
+LAZY_SECONDS: Final = 0.05
+"""How long bookkeeping waits for a transaction to go along with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,9 @@ class Box:
         self._lock = lock
         self._connection = box_schema.open_writer(path)
         self.reader = box_schema.open_reader(path)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[list[_Job]] = queue.SimpleQueue()
+        """In the order in which they were posted; an empty list is the last."""
+        self._gathered: Gathering[_Job] = Gathering(self._jobs.put)
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._work, name=f"box {path.name}", daemon=True)
         self._keeper = WalKeeper(path)
@@ -114,13 +120,24 @@ class Box:
         *,
         done: Callable[[T], None] | None = None,
         failed: Callable[[Exception], None] | None = None,
+        lazy: bool = False,
     ) -> None:
-        """Have the operation made durable without waiting; `done` or `failed` is called on the event loop afterwards."""
-        self._jobs.put(_Job(operation=operation, done=done or _ignore, failed=failed or _report))
+        """Have the operation made durable without waiting; `done` or `failed` is called on the event loop afterwards.
+
+        What comes in one turn of the loop goes together. A `lazy` one waits up to `LAZY_SECONDS` for company: only for what nobody waits for
+        and what a program that starts after a crash finds out again. The order of posting is kept.
+        """
+        job = _Job(operation=operation, done=done or _ignore, failed=failed or report)
+        self._gathered.add(job, seconds=LAZY_SECONDS if lazy else 0.0)
+
+    def hurry(self) -> None:
+        """Let nothing wait for company any longer."""
+        self._gathered.flush()
 
     async def close(self) -> None:
-        """Finish what was posted and close the file."""
-        self._jobs.put(None)
+        """Finish what was posted, lazy or not, and close the file."""
+        self.hurry()
+        self._jobs.put([])
         await (
             self._ended.wait()
         )  # told by the thread itself: at the interpreter's end no other thread can be had to join it
@@ -142,12 +159,12 @@ class Box:
         batch: list[_Job] = []
         with contextlib.suppress(queue.Empty):
             while len(batch) < GROUP:
-                job = self._jobs.get(block=not batch)
-                if job is None:
+                jobs = self._jobs.get(block=not batch)
+                if not jobs:
                     if batch:
-                        self._jobs.put(None)
+                        self._jobs.put(jobs)
                     break
-                batch.append(job)
+                batch += jobs
         return batch
 
     def _commit(self, batch: list[_Job]) -> tuple[list[Any], Committed | None]:
@@ -189,7 +206,7 @@ def _call(told: Callable[[Any], None], what: object) -> None:
     try:
         told(what)
     except Exception as error:  # noqa: BLE001 - logged, and the next is told
-        _report(error)
+        report(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +257,6 @@ def _ignore(_result: object) -> None:
     """Nobody waits for this result."""
 
 
-def _report(error: Exception) -> None:
-    """Nobody waits for this operation, and it failed: the operator is told; the bus repeats what it has not heard of."""
+def report(error: Exception) -> None:
+    """Tell the operator of an operation that failed and that nobody waits for; the bus repeats what it has not heard of."""
     get_logger().error("task.failed", task="box", exc_info=error)

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Self, TypeVar, Unpack
 
@@ -203,20 +204,19 @@ class Client:
 
     async def outcome(self, id: str, timeout: float = 30.0) -> Outcome:  # noqa: A002, ASYNC109 - as above
         """Return what became of an envelope at its receiver; raise `Refused` when the bus refused it, `OutcomeUnknown` after `timeout` seconds."""
-        if outbox.by_id(self._box.reader, id) is None:
-            raise Refused("not_found", "no such envelope in the outbox")
         future = self._sender.await_outcome(id)
-        found = outbox.outcome_of(self._box.reader, id)
-        if found is None:
-            try:
-                async with asyncio.timeout(timeout):
-                    await future
-            except TimeoutError:
-                raise OutcomeUnknown(id) from None
+        try:
             found = outbox.outcome_of(self._box.reader, id)
-        future.cancel()
-        if found is None or found.state == "refused":
-            raise Refused(found.code if found else "not_found", pointer=found.pointer if found else "")
+            if found is None and outbox.state_of(self._box.reader, id) is None:
+                raise Refused("not_found", "no such envelope in the outbox")
+            async with asyncio.timeout(timeout):
+                found = found or await future
+        except TimeoutError:
+            raise OutcomeUnknown(id) from None
+        finally:
+            future.cancel()
+        if found.state == "refused":
+            raise Refused(found.code, pointer=found.pointer)
         return found
 
     async def _post(self, type_: str, stated: Stated) -> Sent:
@@ -229,18 +229,18 @@ class Client:
 
     async def _receipted(self, sent: Sent, seconds: float) -> Sent:
         future = self._sender.await_receipt(sent.id)
-        found = outbox.by_id(self._box.reader, sent.id)
-        if found is not None and found.state == "queued":
-            try:
+        try:
+            if outbox.state_of(self._box.reader, sent.id) == "queued":
                 async with asyncio.timeout(seconds):
-                    await future
-            except TimeoutError:
-                raise self._unknown(sent) from None
-            found = outbox.by_id(self._box.reader, sent.id)
-        future.cancel()
-        if found is None or found.state == "refused":
-            self._raise_failure(sent.id)
-        return found or sent
+                    receipt = await future
+                if receipt is not None:
+                    return replace(sent, state="receipted", receipt=receipt)
+        except TimeoutError:
+            raise self._unknown(sent) from None
+        finally:
+            future.cancel()
+        self._raise_failure(sent.id)
+        return outbox.by_id(self._box.reader, sent.id) or sent
 
     def _raise_failure(self, identifier: str) -> None:
         """Raise what is known to have gone wrong with an envelope; whoever is told this way need not be told again."""
@@ -449,6 +449,7 @@ class Client:
         """Let what is on its way arrive, while a stream is open."""
         self._receiver.is_ending = True
         self._sender.hurry()
+        self._box.hurry()
         self._look_quiet()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

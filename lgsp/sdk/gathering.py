@@ -17,13 +17,12 @@ class Gathering(Generic[T]):
         self._seconds = seconds
         self._items: list[T] = []
         self._timer: asyncio.Handle | None = None
+        self._due = 0.0
 
-    def add(self, item: T) -> None:
-        """Hand the item on when the time is over, with all that come before then."""
+    def add(self, item: T, *, seconds: float | None = None) -> None:
+        """Hand the item on when its time is over, or that of any other that waits, with all that come before then and in their order."""
         self._items.append(item)
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._seconds, self.flush) if self._seconds else loop.call_soon(self.flush)
+        self._hand_on_within(self._seconds if seconds is None else seconds)
 
     def flush(self) -> None:
         """Hand on at once what has come."""
@@ -33,3 +32,12 @@ class Gathering(Generic[T]):
         items, self._items = self._items, []
         if items:
             self._hand_on(items)
+
+    def _hand_on_within(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds if seconds else 0.0
+        if self._timer is None or due < self._due:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._due = due
+            self._timer = loop.call_later(seconds, self.flush) if seconds else loop.call_soon(self.flush)

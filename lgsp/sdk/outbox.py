@@ -48,6 +48,16 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """What was said about an envelope of the outbox when it was posted."""
+
+    id: str
+    key: str | None
+    type: str
+    audience: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of an envelope at one receiver; `refused` when the bus itself said no, with no receiver."""
 
@@ -139,13 +149,10 @@ def by_id(reader: sqlite3.Connection, identifier: str) -> Sent | None:
     return _sent_where(reader, "id = ?", identifier)
 
 
-def by_env(reader: sqlite3.Connection, env: str) -> tuple[Sent, str, str] | None:
-    """Return the envelope of an env hash with its type and audience."""
-    posted = _sent_where(reader, "env = ?", env)
-    if posted is None:
-        return None
-    type_, audience = reader.execute("SELECT type, audience FROM lgsp_outbox WHERE env = ?", (env,)).fetchone()
-    return posted, type_, audience
+def posted(reader: sqlite3.Connection, env: str) -> Posted | None:
+    """Return what an outcome of the envelope of an env hash is judged by."""
+    row = reader.execute("SELECT id, key, type, audience FROM lgsp_outbox WHERE env = ?", (env,)).fetchone()
+    return Posted(id=row[0], key=row[1], type=row[2], audience=row[3]) if row else None
 
 
 def _sent_where(reader: sqlite3.Connection, where: str, value: str) -> Sent | None:
@@ -157,6 +164,12 @@ def _sent_where(reader: sqlite3.Connection, where: str, value: str) -> Sent | No
         return None
     receipt = statements.from_text(row[4]) if row[4] else None
     return Sent(id=row[0], env=row[1], key=row[2], state=row[3], receipt=receipt)
+
+
+def state_of(reader: sqlite3.Connection, identifier: str) -> str | None:
+    """Return the state of the envelope of an id."""
+    row = reader.execute("SELECT state FROM lgsp_outbox WHERE id = ?", (identifier,)).fetchone()
+    return str(row[0]) if row else None
 
 
 def outcome_of(reader: sqlite3.Connection, identifier: str) -> Outcome | None:

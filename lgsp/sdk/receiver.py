@@ -310,4 +310,5 @@ class Receiver:
         self._put(frames.credit(len(sizes), sum(sizes)))
 
     def _mark_settled(self, envs: list[str]) -> None:
-        self._box.post(lambda writing: marks.settled(writing, envs))
+        # What is lost of this in a crash makes for a few acks that are sent once more.
+        self._box.post(lambda writing: marks.settled(writing, envs), lazy=True)

@@ -1,27 +1,30 @@
 """The sending side of a client: the backlog goes out, receipts and refusals come back, and so does what became of each envelope.
 
-Every answer is stored before anybody is told, and an outcome before the bus hears that it was seen. When to send is `backlog`'s.
+Every answer is stored before anybody is told, and an outcome before the bus hears that it was seen; what nobody waits for is stored along with
+something else, for an answer that is lost in a crash is given again. When to send is `backlog`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from lgsp.domain import names
 from lgsp.domain.envelope import parse_time
+from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.sdk import frames, outbox, trust
+from lgsp.sdk.awaited import Awaited
 from lgsp.sdk.backlog import Backlog
-from lgsp.sdk.box import Box, Outgoing
+from lgsp.sdk.box import Box, Operation, Outgoing, report
 from lgsp.sdk.directories import Directories
 from lgsp.sdk.errors import ClientError, Refused
 from lgsp.sdk.frames import Became
 from lgsp.sdk.gathering import Gathering
-from lgsp.sdk.outbox import Outcome, Sent
+from lgsp.sdk.outbox import Outcome, Posted
 from lgsp.sdk.trust import Trust
 
 CLOCK_SECONDS: Final = 60.0
@@ -60,9 +63,10 @@ class Sender:
         self.backlog = Backlog(
             load=lambda after, limit: outbox.queued_after(box.reader, after, limit), transmit=self._transmit
         )
-        self._receipt_waits: dict[str, list[asyncio.Future[None]]] = {}
-        self._outcome_waits: dict[str, list[asyncio.Future[None]]] = {}
-        self._receipts: Gathering[tuple[Outgoing, str]] = Gathering(self._store_receipts)
+        self._receipt_waits: Awaited[Statement | None] = Awaited(box.hurry)
+        """None is the answer to what the bus refused."""
+        self._outcome_waits: Awaited[Outcome] = Awaited(box.hurry)
+        self._receipts: Gathering[tuple[Outgoing, Statement]] = Gathering(self._store_receipts)
         self._outcomes: Gathering[Outcome] = Gathering(self._store_outcomes)
         self._events: Gathering[Outgoing] = Gathering(self._send_events, seconds=EVENTS_GATHERED)
         self._pauses: dict[int, float] = {}
@@ -98,17 +102,38 @@ class Sender:
 
     # --- those who wait -------------------------------------------------------------------------------------------------------------
 
-    def await_receipt(self, identifier: str) -> asyncio.Future[None]:
-        """Return what is done once the receipt of an envelope, or its refusal, is stored; who waits no longer cancels it.
+    def await_receipt(self, identifier: str) -> asyncio.Future[Statement | None]:
+        """Return what is given the receipt of an envelope once it is stored, None for its refusal; who waits no longer cancels it.
 
         An event that somebody waits for goes out at once.
         """
         self.hurry()
-        return _waiting(self._receipt_waits, identifier)
+        return self._receipt_waits.wait(identifier)
 
-    def await_outcome(self, identifier: str) -> asyncio.Future[None]:
-        """Return what is done once an outcome of an envelope is stored; who waits no longer cancels it."""
-        return _waiting(self._outcome_waits, identifier)
+    def await_outcome(self, identifier: str) -> asyncio.Future[Outcome]:
+        """Return what is given the next outcome of an envelope once it is stored; who waits no longer cancels it."""
+        return self._outcome_waits.wait(identifier)
+
+    def _store(
+        self,
+        waits: Awaited[Any],
+        identifiers: Collection[str],
+        operation: Operation[None],
+        *,
+        done: Callable[[], None],
+        is_news: bool = False,
+    ) -> None:
+        """Store answers: at once when one of them is news or somebody waits for it, else along with something else."""
+
+        def stored(_: None) -> None:
+            waits.stored(identifiers)
+            done()
+
+        def failed(error: Exception) -> None:
+            waits.stored(identifiers)
+            report(error)
+
+        self._box.post(operation, done=stored, failed=failed, lazy=not is_news and waits.may_put_off(identifiers))
 
     # --- receipts and refusals ------------------------------------------------------------------------------------------------------
 
@@ -127,16 +152,17 @@ class Sender:
             return
         if fresh:
             self.compare_clock((at - self._clock.now()).total_seconds())
-        self._receipts.add((outgoing, statement.text()))
+        self._receipts.add((outgoing, statement))
 
-    def _store_receipts(self, receipts: list[tuple[Outgoing, str]]) -> None:
-        def done(_: None) -> None:
-            for outgoing, _text in receipts:
+    def _store_receipts(self, receipts: list[tuple[Outgoing, Statement]]) -> None:
+        def done() -> None:
+            for outgoing, statement in receipts:
                 self._forget(outgoing)
-                _release(self._receipt_waits, outgoing.id)
+                self._receipt_waits.release(outgoing.id, statement)
 
-        rows = [(outgoing.seq, text) for outgoing, text in receipts]
-        self._box.post(lambda writing: outbox.receipted(writing, rows), done=done)
+        rows = [(outgoing.seq, statement.text()) for outgoing, statement in receipts]
+        identifiers = [outgoing.id for outgoing, _ in receipts]
+        self._store(self._receipt_waits, identifiers, lambda writing: outbox.receipted(writing, rows), done=done)
 
     def refused(self, frame: dict[str, Any]) -> None:
         """Take the refusal of an envelope, for good or to be tried again, or of an ack or nack, which is told to the operator."""
@@ -174,7 +200,7 @@ class Sender:
 
         def done(_: None) -> None:
             self._forget(outgoing)
-            told = _release(self._receipt_waits, outgoing.id)
+            told = self._receipt_waits.release(outgoing.id, None)
             self._tell(outcome, told=told)
 
         get_logger().warning("client.refused", code=refused.code, env=outgoing.env)
@@ -188,27 +214,27 @@ class Sender:
 
     async def outcome(self, became: Became) -> None:
         """Take what became of an envelope; an ack that does not verify is told to the operator and not taken."""
-        found = outbox.by_env(self._box.reader, became.env)
-        if found is None:
+        posted = outbox.posted(self._box.reader, became.env)
+        if posted is None:
             self._put(
                 frames.seen(became.env, became.to, became.state)
             )  # of a box that is no more: nobody else will say so
             return
         try:
-            self._outcomes.add(await self._checked(became, *found))
+            self._outcomes.add(await self._checked(became, posted))
         except (Refusal, ClientError) as error:
             get_logger().warning("client.refused", code=getattr(error, "code", "unavailable"), env=became.env)
 
-    async def _checked(self, became: Became, sent: Sent, type_: str, audience: str) -> Outcome:
+    async def _checked(self, became: Became, posted: Posted) -> Outcome:
         item: dict[str, Any] = {}
         if became.state in {"acked", "rejected"}:
-            item = await self._acked(became, sent, type_, audience)
+            item = await self._acked(became, posted)
             if (item["outcome"] == "accepted") != (became.state == "acked"):
                 raise Refusal("ack_invalid", "the ack says something else than the bus")
         return Outcome(
-            id=sent.id,
-            key=sent.key,
-            type=type_,
+            id=posted.id,
+            key=posted.key,
+            type=posted.type,
             env=became.env,
             to=became.to,
             state=became.state,
@@ -217,32 +243,48 @@ class Sender:
             ack=became.ack,
         )
 
-    async def _acked(self, became: Became, sent: Sent, type_: str, audience: str) -> dict[str, Any]:
+    async def _acked(self, became: Became, posted: Posted) -> dict[str, Any]:
         """Return the item of a receiver's ack; refuse as `ack_invalid` what neither the newest directory nor that of acceptance allows."""
         try:
-            return self._trust.ack(became, self._directories.head, audience=audience, type_=type_)
+            return self._trust.ack(became, self._directories.head, audience=posted.audience, type_=posted.type)
         except Refusal:  # by a key that is younger than the directory seen last
             newest = await self._directories.refresh()
         try:
-            return self._trust.ack(became, newest, audience=audience, type_=type_)
+            return self._trust.ack(became, newest, audience=posted.audience, type_=posted.type)
         except Refusal:
-            if sent.receipt is None:
+            receipt = await self._receipt_of(posted)
+            if receipt is None:
                 raise
         # By one who was a receiver when the envelope was accepted, and is none any more: its subscription or delegation has ended.
-        accepted = await self._directories.at(trust.policy_of(sent.receipt))
-        return self._trust.ack(became, newest, audience=audience, type_=type_, accepted=accepted)
+        accepted = await self._directories.at(trust.policy_of(receipt))
+        return self._trust.ack(became, newest, audience=posted.audience, type_=posted.type, accepted=accepted)
+
+    async def _receipt_of(self, posted: Posted) -> Statement | None:
+        """Return the stored receipt of an envelope, with any that is about to be stored."""
+        found = await self._box.write(lambda writing: outbox.by_id(writing.connection, posted.id))
+        return found.receipt if found else None
 
     def _store_outcomes(self, outcomes: list[Outcome]) -> None:
-        def done(_: None) -> None:
+        def done() -> None:
             for outcome in outcomes:
                 self._put(frames.seen(outcome.env, outcome.to, outcome.state))
+            for outcome in sorted(outcomes, key=_may_change):
                 self._tell(outcome, told=False)
 
-        self._box.post(lambda writing: outbox.settled(writing, outcomes), done=done)
+        identifiers = [outcome.id for outcome in outcomes]
+        # For `failures`, or a call that waits for a reply which will not come.
+        is_news = any(outcome.state != "acked" for outcome in outcomes)
+        self._store(
+            self._outcome_waits,
+            identifiers,
+            lambda writing: outbox.settled(writing, outcomes),
+            done=done,
+            is_news=is_news,
+        )
 
     def _tell(self, outcome: Outcome, *, told: bool) -> None:
         """Tell those who wait; a failure that nobody waited for is shown by `failures`."""
-        told = _release(self._outcome_waits, outcome.id) or told
+        told = self._outcome_waits.release(outcome.id, outcome) or told
         if outcome.state == "acked":
             return
         error = Refused(outcome.code or outcome.state, pointer=outcome.pointer)
@@ -273,25 +315,6 @@ def _seq(frame: dict[str, Any]) -> int:
     return int(ref) if ref.isascii() and ref.isdecimal() and len(ref) <= REF_LENGTH else -1
 
 
-def _waiting(waits: dict[str, list[asyncio.Future[None]]], identifier: str) -> asyncio.Future[None]:
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    waits.setdefault(identifier, []).append(future)
-    future.add_done_callback(lambda ended: _leave(waits, identifier, ended))
-    return future
-
-
-def _leave(waits: dict[str, list[asyncio.Future[None]]], identifier: str, ended: asyncio.Future[None]) -> None:
-    """Take out whoever waits no longer, told or not."""
-    waiting = waits.get(identifier, [])
-    if ended in waiting:
-        waiting.remove(ended)
-        if not waiting:
-            del waits[identifier]
-
-
-def _release(waits: dict[str, list[asyncio.Future[None]]], identifier: str) -> bool:
-    """Let those go on who wait for an envelope; False when nobody does."""
-    waiting = [future for future in waits.pop(identifier, []) if not future.done()]
-    for future in waiting:
-        future.set_result(None)
-    return bool(waiting)
+def _may_change(outcome: Outcome) -> bool:
+    """Tell whether another outcome may follow: whoever waits is told of one that stays, if there is any."""
+    return outcome.state == "parked"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 import subprocess
 import sys
@@ -54,6 +55,23 @@ async def main():
             async with message.effect(outside=True) as effect:
                 pathlib.Path(sys.argv[2]).write_text(message.id)
                 os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+KILLED_BEFORE_BOOKKEEPING = """
+import asyncio, json, os, pathlib, signal, sys
+from lgsp.sdk import Client, SystemSettings, box
+
+# Whatever nobody waits for is put off for good: receipts, outcomes, acks that the bus has.
+box.LAZY_SECONDS = 3600.0
+
+async def main():
+    async with Client.open(SystemSettings.load(pathlib.Path(sys.argv[1]))) as client:
+        sent = await client.send(sys.argv[2], wait=False, **json.loads(sys.argv[3]))
+        while sent.id not in client._sender._outcome_waits._put_off:
+            await asyncio.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())
 """
@@ -121,3 +139,26 @@ async def test_what_is_uncertain_stays_so_while_the_system_behind_cannot_tell(tm
                 async with message.effect(outside=True):
                     raise trouble
         assert seen == [False, True, True]
+
+
+async def test_a_kill_before_the_bookkeeping_is_stored_costs_a_repetition_and_nothing_else(town):
+    handled = []
+
+    async def handle(ndxp):
+        async for message in ndxp.inbox():
+            async with message.effect():
+                handled.append(message.id)
+
+    async with Client.open(town.settings("ndxp")) as ndxp, asyncio.TaskGroup() as tasks:
+        handling = tasks.create_task(handle(ndxp))
+        await killed(KILLED_BEFORE_BOOKKEEPING, town.settings_file("fisheries"), VERIFY, json.dumps(VERIFICATION))
+        with sqlite3.connect(town.folder / "fisheries.sqlite") as box:
+            [(sent, state)] = box.execute("SELECT id, state FROM lgsp_outbox").fetchall()
+            assert (state, box.execute("SELECT * FROM lgsp_outcomes").fetchall()) == ("queued", [])
+        box.close()
+        async with Client.open(town.settings("fisheries")) as fisheries, asyncio.timeout(20):
+            assert (await fisheries.outcome(sent)).state == "acked"
+            while fisheries.read("SELECT state FROM lgsp_outbox") != [("receipted",)]:
+                await asyncio.sleep(0.01)
+        handling.cancel()
+    assert handled == [sent]

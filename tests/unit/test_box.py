@@ -12,6 +12,7 @@ import pytest
 
 from lgsp.domain import statements
 from lgsp.errors import Defect, Unusable
+from lgsp.sdk import box as box_module
 from lgsp.sdk import marks, outbox
 from lgsp.sdk.box import Box
 from lgsp.sdk.message import Tables
@@ -226,3 +227,66 @@ async def test_a_fault_of_one_who_is_told_keeps_nobody_else_waiting(box, world):
     box.on_commit = fault
     box.post(add(world, 1), done=fault)
     assert (await box.write(add(world, 2))).state == "queued"
+
+
+def ids(box):
+    return [row.id for row in outbox.queued_after(box.reader, 0, 10)]
+
+
+async def until(true):
+    async with asyncio.timeout(5):
+        while not true():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_lazy_operation_goes_along_with_the_next_one_in_one_transaction(box, world, monkeypatch):
+    monkeypatch.setattr(box_module, "LAZY_SECONDS", 3600.0)
+    told, stored = [], []
+    box.on_commit = told.append
+    box.post(add(world, 1), done=stored.append, lazy=True)
+    await asyncio.sleep(0)
+    assert ids(box) == stored == []
+    sent = await box.write(add(world, 2))
+    assert [row.id for row in told[0].queued] == ids(box) == [letter(world, 1).id, sent.id]
+    assert [found.id for found in stored] == [letter(world, 1).id]
+    assert len(told) == 1
+
+
+async def test_a_lazy_operation_that_nothing_follows_is_durable_a_moment_later(box, world):
+    box.post(add(world, 1), lazy=True)
+    await until(lambda: ids(box) == [letter(world, 1).id])
+
+
+async def test_a_lazy_operation_that_fails_leaves_the_one_it_goes_along_with(box, world, monkeypatch):
+    monkeypatch.setattr(box_module, "LAZY_SECONDS", 3600.0)
+    failures = []
+
+    def failing(writing):
+        outbox.add(writing, letter(world, 1))
+        raise LookupError("no")
+
+    box.post(failing, failed=failures.append, lazy=True)
+    sent = await box.write(add(world, 2))
+    assert ids(box) == [sent.id]
+    assert [type(failure) for failure in failures] == [LookupError]
+
+
+@pytest.mark.parametrize("ends", ["hurry", "close"])
+async def test_nothing_lazy_is_left_behind_by_who_is_in_a_hurry_or_closes(tmp_path, world, sign, monkeypatch, ends):
+    monkeypatch.setattr(box_module, "LAZY_SECONDS", 3600.0)
+    box = Box.open(tmp_path / "box.sqlite", sign=sign)
+    box.post(add(world, 1), lazy=True)
+    if ends == "hurry":
+        box.hurry()
+        await until(lambda: ids(box) == [letter(world, 1).id])
+    await box.close()
+    with sqlite3.connect(tmp_path / "box.sqlite") as kept:
+        assert kept.execute("SELECT id FROM lgsp_outbox").fetchall() == [(letter(world, 1).id,)]
+    kept.close()
+
+
+async def test_what_is_posted_in_one_turn_of_the_loop_is_one_transaction(box, world):
+    told = []
+    box.on_commit = told.append
+    await asyncio.gather(*(box.write(add(world, number)) for number in range(1, 9)))
+    assert [len(committed.queued) for committed in told] == [8]

@@ -32,3 +32,22 @@ async def test_a_flush_hands_on_at_once_and_leaves_no_timer_behind():
     assert handed == [[1]]
     await asyncio.sleep(0.02)
     assert handed == [[1], [2]]
+
+
+async def test_what_may_wait_goes_along_with_what_may_not_and_the_order_is_kept():
+    handed = asyncio.Queue()
+    gathering = Gathering(handed.put_nowait, seconds=3600.0)
+    gathering.add(1)
+    gathering.add(2, seconds=0.0)
+    gathering.add(3)
+    async with asyncio.timeout(5):
+        assert await handed.get() == [1, 2, 3]
+
+
+async def test_what_may_wait_longer_does_not_hold_up_what_waits_already():
+    handed = asyncio.Queue()
+    gathering = Gathering(handed.put_nowait, seconds=0.01)
+    gathering.add(1)
+    gathering.add(2, seconds=3600.0)
+    async with asyncio.timeout(5):
+        assert await handed.get() == [1, 2]
