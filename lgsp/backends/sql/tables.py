@@ -6,9 +6,6 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION: Final = 2
-"""Stored in `meta`; a file of another version is refused."""
-
 METADATA: Final = sa.MetaData()
 
 QUEUED: Final = "state = 'queued'"
@@ -16,8 +13,12 @@ OPEN: Final = "wakes_at IS NOT NULL"
 NEWS: Final = "unseen = 1"
 
 
+TEXT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Compared byte by byte on both engines, whatever language the database was made for."""
+
+
 def _text(name: str, *, key: bool = False) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, primary_key=key, nullable=False)
+    return sa.Column(name, TEXT, primary_key=key, nullable=False)
 
 
 def _bytes(name: str, *, key: bool = False) -> sa.Column[bytes]:
@@ -31,7 +32,7 @@ def _integer(name: str, *, key: bool = False, nullable: bool = False) -> sa.Colu
 def _accepted() -> sa.Column[str]:
     """Return the column that ties a row to its exchange, written later in the same transaction."""
     held = sa.ForeignKey("exchange.env", deferrable=True, initially="DEFERRED")
-    return sa.Column("env", sa.Text, held, nullable=False)
+    return sa.Column("env", TEXT, held, nullable=False)
 
 
 def _small(name: str, *members: Any) -> sa.Table:  # noqa: ANN401 - columns and constraints

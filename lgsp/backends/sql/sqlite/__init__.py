@@ -1,0 +1,5 @@
+"""One SQLite file: its ledger, the file's making and opening, its statements."""
+
+from lgsp.backends.sql.sqlite.ledger import SqliteLedger
+
+__all__ = ["SqliteLedger"]
