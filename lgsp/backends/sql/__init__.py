@@ -7,6 +7,7 @@ sqlite/  postgresql/      the engines: statements, one commit, reads, the ledger
 """
 
 from lgsp.backends.sql.postgresql import PostgresLedger
+from lgsp.backends.sql.schema import Form
 from lgsp.backends.sql.sqlite import SqliteLedger
 
-__all__ = ["PostgresLedger", "SqliteLedger"]
+__all__ = ["Form", "PostgresLedger", "SqliteLedger"]

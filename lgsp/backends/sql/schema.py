@@ -43,6 +43,11 @@ class Form:
         except (KeyError, ValueError):
             raise Unusable("data_unusable", "it is no ledger of the bus") from None
 
+    @property
+    def is_current(self) -> bool:
+        """Whether it is the form that this program makes."""
+        return self.version == VERSION
+
     def check(self) -> None:
         """Refuse tables that this program must not touch, as `schema_old` or `data_newer`."""
         if self.version < VERSION:

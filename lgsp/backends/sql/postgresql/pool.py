@@ -60,6 +60,8 @@ SETTINGS: Final = {
     "synchronous_commit": "on",
     "default_transaction_isolation": "read committed",
     "jit": "off",
+    # Keys lead to rows, also where the planner would reckon with a disk that turns.
+    "random_page_cost": "1.1",
 }
 """What each connection asks of the server, whatever the database's own defaults are."""
 TROUBLES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)

@@ -163,12 +163,9 @@ _SEE: Final = (
 )
 WRITE: Final = _all_of(*map(_insert, (entry, exchange, delivery, body, subject)), _SET_REPLIES, _MOVE, _SEE)
 """All that messages write, and one round trip: no row is in two of its groups."""
-DROP_BODIES: Final = _sql(
-    sa.delete(body).where(
-        body.c.env == sa.any_(_array("envs", body.c.env.type)),
-        ~sa.exists().where(delivery.c.env == body.c.env, selects.OPEN),
-    )
-)
+_ENVS: Final = _array("envs", body.c.env.type)
+_STILL_OPEN: Final = sa.select(delivery.c.env).where(delivery.c.env == sa.any_(_ENVS), selects.OPEN)
+DROP_BODIES: Final = _sql(sa.delete(body).where(body.c.env == sa.any_(_ENVS), body.c.env.not_in(_STILL_OPEN)))
 FORGET_NONCES: Final = _sql(selects.FORGET_NONCES)
 INSERT_NONCES: Final = _all_of(_insert(nonce))
 INSERT_VERSIONS: Final = _all_of(_insert(directory_version))

@@ -33,11 +33,11 @@ def upgrade() -> None:
     op.create_table(
         "body",
         *(_text("env"), _bytes("sealed"), _text("day")),
-        _of_exchange(),
+        *_of_exchange(),
         sa.UniqueConstraint("env", name="body_env"),
     )
     _delivery()
-    op.create_table("subject", _text("env"), _bytes("pseudonym"), _bytes("salt"), _text("commitment"), _of_exchange())
+    op.create_table("subject", _text("env"), _bytes("pseudonym"), _bytes("salt"), _text("commitment"), *_of_exchange())
     op.create_index("subject_env", "subject", ["env"])
     op.create_index("subject_person", "subject", ["pseudonym"])
 
@@ -73,7 +73,7 @@ def _delivery() -> None:
         *(_integer("lease_until", nullable=True), _integer("due_at", nullable=True), _integer("expires")),
         *(_text("code"), _text("ack"), _integer("final"), _integer("position"), _integer("size")),
         *(_text("subscriptions"), _integer("wakes_at", nullable=True), _integer("unseen")),
-        _of_exchange(),
+        *_of_exchange(),
         sa.UniqueConstraint("env", "inbox", name="delivery_key"),
     )
     _part("delivery_due", ["wakes_at"], "wakes_at IS NOT NULL")
@@ -93,8 +93,10 @@ def _integer(name: str, *, nullable: bool = False) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, nullable=nullable, autoincrement=False)
 
 
-def _of_exchange() -> sa.ForeignKeyConstraint:
-    return sa.ForeignKeyConstraint(["env"], ["exchange.env"], deferrable=True, initially="DEFERRED")
+def _of_exchange() -> list[sa.ForeignKeyConstraint]:
+    if op.get_context().dialect.name != "sqlite":
+        return []
+    return [sa.ForeignKeyConstraint(["env"], ["exchange.env"], deferrable=True, initially="DEFERRED")]
 
 
 def _small(name: str, *members: Any) -> None:  # noqa: ANN401 - columns and constraints
