@@ -29,7 +29,7 @@ def status(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
         raise Unusable("data_missing", "there are no tables yet")
     _tell(voice, settings, form.version)
     try:
-        form.check()
+        form.check(settings.storage.kind)
     except Refusal as refusal:
         voice.explain(refusal)
         raise typer.Exit(FAILED) from None

@@ -253,9 +253,10 @@ async def _publish_first(
     plan = draw_plan(empty_directory(founding.bus), wanted, {}, read_policy())
     sealed = sign_plan(plan, registrar, SystemClock().now())
     # The first directory goes to nobody: whatever will carry deliveries need not be there yet.
-    async with app.open_bus(Settings.load(folder.root, {"transport.kind": "embedded"}), create=True) as bus:
-        if await bus.ledger.size():
-            raise Unusable("file_exists", "the database holds a log already; name an empty one")
+    settings = Settings.load(folder.root, {"transport.kind": "embedded"})
+    if await app.ledger_form(settings) is not None:
+        raise Unusable("file_exists", "the database holds tables already; name an empty one")
+    async with app.open_bus(settings, create=True) as bus:
         await bus.steward.publish_directory(
             statement=sealed.statement, records=sealed.records, documents={}, reason=FOUNDING_REASON
         )

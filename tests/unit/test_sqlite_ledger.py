@@ -366,6 +366,7 @@ ALL_ROWS = {
     "IN_STATE",
     "CHECKPOINT",
     "COVERED",
+    "ALL_META",
     "DROP_CHECKPOINTS",
     "HEAD",
     "SIZE",

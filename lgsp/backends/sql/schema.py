@@ -48,12 +48,14 @@ class Form:
         """Whether it is the form that this program makes."""
         return self.version == VERSION
 
-    def check(self) -> None:
-        """Refuse tables that this program must not touch, as `schema_old` or `data_newer`."""
+    def check(self, where: str) -> None:
+        """Refuse tables (of this file or database) that this program must not touch, as `schema_old` or `data_newer`."""
         if self.version < VERSION:
-            raise Unusable("schema_old", f"version {self.version}, wanted {VERSION}: run lgsp db upgrade")
+            raise Unusable(
+                "schema_old", f"{where} has version {self.version}, wanted is {VERSION}: run lgsp db upgrade"
+            )
         if self.version > VERSION + 1 or self.compatible > VERSION:
-            raise Unusable("data_newer", f"version {self.version}, this program knows {VERSION}")
+            raise Unusable("data_newer", f"{where} has version {self.version}, this program knows {VERSION}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

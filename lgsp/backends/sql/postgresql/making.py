@@ -53,7 +53,7 @@ async def prepare(pool: asyncpg.Pool, *, create: bool) -> None:
         form = await form_of(connection)
         if form is None:
             raise Unusable("data_missing", "the database holds no ledger yet")
-        form.check()
+        form.check("the database")
 
 
 async def form_of(connection: Connection) -> Form | None:

@@ -52,7 +52,7 @@ def open_writer(path: Path, *, create: bool) -> sqlite3.Connection:
             connection.execute(pragma)
         if create:
             _create_tables(connection)
-        _form_of(connection, path).check()
+        _form_of(connection, path).check(path.name)
         return connection
 
 
