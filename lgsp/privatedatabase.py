@@ -18,7 +18,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,10 +103,12 @@ class PrivateDatabase:
         if self._server is not None:
             # Stopped first, it can start no further process while they are looked for.
             _signal(self._server.pid, signal.SIGSTOP)
-            for pid in (*_children(self._server.pid), self._server.pid):
+            children = _children(self._server.pid)
+            for pid in (*children, self._server.pid):
                 _signal(pid, signal.SIGKILL)
             self._server.wait(STOP_SECONDS)
             self._server = None
+            _wait_until_gone(children)
 
     def stop(self) -> None:
         """End the server in an orderly way, its connections closed, and take away what lies beside its folder."""
@@ -229,15 +231,29 @@ def _run_as(account: Account | None, command: list[str], log: Path) -> subproces
 
 def _children(pid: int) -> list[int]:
     """Return the processes whose parent this is; each of the server's leads a session of its own."""
+    return [child for child, parent, _ in _processes() if parent == pid]
+
+
+def _wait_until_gone(pids: Collection[int]) -> None:
+    """Wait for processes that were killed: they hold memory that the next start wants."""
+    until = time.monotonic() + STOP_SECONDS
+    while any(pid in pids and not state.startswith("Z") for pid, _, state in _processes()):
+        if time.monotonic() > until:
+            raise Unusable("database_failed", "a process that was killed does not end")
+        time.sleep(0.02)
+
+
+def _processes() -> list[tuple[int, int, str]]:
+    """Return every process of the machine: its id, its parent's, its state."""
     shown = subprocess.run(
-        ["ps", "-e", "-o", "pid=,ppid="],  # noqa: S607 - every system has it on the PATH
+        ["ps", "-e", "-o", "pid=,ppid=,stat="],  # noqa: S607 - every system has it on the PATH
         capture_output=True,
         text=True,
         timeout=STOP_SECONDS,
         check=True,
     )
-    pairs = (line.split() for line in shown.stdout.splitlines())
-    return [int(child) for child, parent in pairs if int(parent) == pid]
+    rows = (line.split() for line in shown.stdout.splitlines())
+    return [(int(pid), int(parent), state) for pid, parent, state in rows]
 
 
 def _signal(pid: int, how: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 from typing import Any
@@ -78,9 +78,19 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateData
 @pytest.fixture
 async def database(postgresql: PrivateDatabase) -> str:
     """Return the address of a database whose schema is empty; the one before it is gone."""
-    connection = await asyncpg.connect(postgresql.url(), timeout=30)
+    return await _emptied(postgresql)
+
+
+@pytest.fixture
+def emptied(request: pytest.FixtureRequest) -> Callable[[], Awaitable[str]]:
+    """Return what gives such an address when it is called, for tests that need no server unless they do."""
+    return lambda: _emptied(request.getfixturevalue("postgresql"))
+
+
+async def _emptied(server: PrivateDatabase) -> str:
+    connection = await asyncpg.connect(server.url(), timeout=30)
     try:
         await connection.execute(DROP_ALL)
     finally:
         await connection.close(timeout=30)
-    return postgresql.url()
+    return server.url()

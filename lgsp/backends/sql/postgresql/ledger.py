@@ -22,6 +22,7 @@ from lgsp.backends.sql.postgresql.pool import (
     Connection,
     close_pool,
     held,
+    is_open,
     open_pool,
     refused,
 )
@@ -92,7 +93,7 @@ class PostgresLedger:
                 results = await transaction.run(connection, operations, sign)
                 await connection.execute("COMMIT")
             except Exception:
-                if connection.is_in_transaction():
+                if is_open(connection):
                     await connection.execute("ROLLBACK")
                 raise
             return results

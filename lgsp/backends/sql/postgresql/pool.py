@@ -79,11 +79,13 @@ async def _leave_as_it_is(_: Any) -> None:  # noqa: ANN401 - a connection, whose
 
 
 async def open_pool(dsn: str, *, size: int) -> asyncpg.Pool:
-    """Return up to `size` connections; the first is made at once, so that a wrong address is told at once."""
+    """Return up to `size` connections, each made when it is wanted and kept from then on."""
     return await asyncpg.create_pool(
         dsn,
-        min_size=1,
+        # With a least number the driver would go on trying in the background, and tell the world of it in its own words.
+        min_size=0,
         max_size=size,
+        max_inactive_connection_lifetime=0,
         timeout=CONNECT_SECONDS,
         # The server is to give up first: then the connection stays.
         command_timeout=STATEMENT_SECONDS + 1,
@@ -99,11 +101,19 @@ async def held(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
     try:
         yield connection
     except BaseException:
-        if connection.is_in_transaction():
+        if is_open(connection):
             connection.terminate()
         raise
     finally:
         await pool.release(connection, timeout=CONNECT_SECONDS)
+
+
+def is_open(connection: Connection) -> bool:
+    """Tell whether a transaction is open; on a connection that is cut off none is."""
+    try:
+        return connection.is_in_transaction()
+    except asyncpg.InterfaceError:
+        return False
 
 
 async def close_pool(pool: asyncpg.Pool) -> None:
