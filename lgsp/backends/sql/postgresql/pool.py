@@ -100,9 +100,13 @@ async def held(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
     connection = await pool.acquire(timeout=STATEMENT_SECONDS)
     try:
         yield connection
-    except BaseException:
+    except Exception:
         if is_open(connection):
             connection.terminate()
+        raise
+    except BaseException:
+        # Given up in the middle of a statement: what the server makes of it is not waited for.
+        connection.terminate()
         raise
     finally:
         await pool.release(connection, timeout=CONNECT_SECONDS)
