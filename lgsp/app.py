@@ -12,7 +12,7 @@ from typing import Protocol
 from lgsp import keyfiles
 from lgsp.backends.embedded import EmbeddedTransport
 from lgsp.backends.rabbitmq import RabbitTransport
-from lgsp.backends.sql.sqlite import SqliteLedger
+from lgsp.backends.sql import Form, PostgresLedger, SqliteLedger, postgresql, sqlite
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
 from lgsp.bus.body_keys import BodyKeys
@@ -79,14 +79,45 @@ class Parts:
 
 
 @asynccontextmanager
+async def open_ledger(settings: Settings, *, create: bool = False) -> AsyncIterator[Store]:
+    """Open the ledger of these settings until the block ends; `create` makes an empty one where there is none."""
+    storage = settings.storage
+    store = (
+        await PostgresLedger.open(storage.address, create=create)
+        if storage.kind == "postgresql"
+        else SqliteLedger.open(storage.path, create=create)
+    )
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def ledger_form(settings: Settings) -> Form | None:
+    """Return which form the ledger's tables have, None where there are none yet; refuse as opening the ledger does."""
+    storage = settings.storage
+    if storage.kind == "postgresql":
+        return await postgresql.form_at(storage.address)
+    return sqlite.form_at(storage.path)
+
+
+async def upgrade_ledger(settings: Settings) -> None:
+    """Bring the ledger's tables to this program's form; for SQLite the caller holds the data folder."""
+    storage = settings.storage
+    if storage.kind == "postgresql":
+        await postgresql.upgrade(storage.address)
+    else:
+        sqlite.upgrade(storage.path)
+
+
+@asynccontextmanager
 async def open_bus(settings: Settings, *, create: bool = False) -> AsyncIterator[Bus]:
     """Run the bus of a data folder, whose lock the caller holds; `create` makes an empty ledger where there is none."""
     gateway_key = keyfiles.read_private(settings.keys.gateway)
     log_key = keyfiles.read_private(settings.keys.log)
     body_wrap = keyfiles.read_secret(settings.keys.body)
     subject_key = keyfiles.read_secret(settings.keys.subject)
-    store = SqliteLedger.open(settings.storage.path, create=create)
-    try:
+    async with open_ledger(settings, create=create) as store:
         parts = Parts(
             bus=settings.bus.urn,
             gateway=settings.bus.gateway,
@@ -109,8 +140,6 @@ async def open_bus(settings: Settings, *, create: bool = False) -> AsyncIterator
         )
         async with running as bus:
             yield bus
-    finally:
-        await store.close()
 
 
 @asynccontextmanager
@@ -129,13 +158,10 @@ async def run_on_broker(parts: Parts, url: str) -> AsyncIterator[Bus]:
 
 async def broker_trouble(settings: Settings) -> str:
     """Return why the broker of these settings cannot be reached, in a word, or nothing; there must be one."""
-    store = SqliteLedger.open(settings.storage.path)
-    try:
+    async with open_ledger(settings) as store:
         transport = RabbitTransport(settings.transport.address, store, bus=settings.bus.urn, clock=SystemClock())
         async with transport.running():
             return "" if await transport.connected(BROKER_SECONDS) else transport.trouble or "no answer"
-    finally:
-        await store.close()
 
 
 def watch_carriers(transport: RabbitTransport, bus: Bus) -> None:
@@ -150,11 +176,8 @@ def watch_carriers(transport: RabbitTransport, bus: Bus) -> None:
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[Store]:
     """Open what a data folder holds for reading, beside a running gateway or without one."""
-    store = SqliteLedger.open(settings.storage.path)
-    try:
+    async with open_ledger(settings) as store:
         yield store
-    finally:
-        await store.close()
 
 
 @asynccontextmanager

@@ -85,9 +85,24 @@ class HttpSection(Section):
 
 
 class StorageSection(Section):
-    """Where the ledger is kept."""
+    """Where the ledger is kept: a file at `path`, or a database. The database's `url` holds its password and is shown nowhere."""
 
+    kind: Literal["sqlite", "postgresql"] = "sqlite"
     path: Path = Path("bus.sqlite")
+    url: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _with_address(self) -> Self:
+        if self.kind == "postgresql" and not self.address.startswith(("postgresql://", "postgres://")):
+            raise ValueError(
+                "postgresql needs a url like postgresql://name:password@host/database, best given as LGSP_STORAGE__URL"
+            )
+        return self
+
+    @property
+    def address(self) -> str:
+        """The database's URL in clear, or nothing; for the one who connects."""
+        return "" if self.url is None else self.url.get_secret_value()
 
 
 class TransportSection(Section):

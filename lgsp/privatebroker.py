@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from lgsp.errors import Unusable
+from lgsp.privateserver import find_program, free_port, spawn
 
 PLACES: Final = ("/usr/lib/rabbitmq/bin", "/opt/homebrew/sbin", "/usr/local/sbin")
 """Where packages put the server itself; what is on the PATH may be a wrapper that changes the user."""
@@ -39,14 +39,6 @@ log.console = false
 motd_file = {folder}/motd
 {extra}
 """
-
-
-def free_port() -> int:
-    """Return a loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,8 +77,8 @@ class PrivateServer:
         environment = self._environment()
         if self._epmd is None:
             command = [_find("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1"]
-            self._epmd = _spawn(command, environment, self.folder / "epmd.log")
-        self._server = _spawn([_find("rabbitmq-server")], environment, self.folder / "server.log")
+            self._epmd = spawn(command, environment, self.folder / "epmd.log")
+        self._server = spawn([_find("rabbitmq-server")], environment, self.folder / "server.log")
         self._wait_until_ready()
 
     def kill(self) -> None:
@@ -192,18 +184,7 @@ def private_server(folder: Path, *, extra: str = "") -> Iterator[PrivateServer]:
 
 
 def _find(program: str) -> str:
-    path = shutil.which(program, path=os.pathsep.join([*PLACES, os.environ.get("PATH", os.defpath)]))
-    if path is None:
-        raise Unusable("broker_missing", f"{program} is not installed here")
-    return path
-
-
-def _spawn(command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    # A session of its own: an interrupt from the keyboard is for the caller, who ends the server in an orderly way.
-    with log.open("ab") as out:
-        return subprocess.Popen(  # noqa: S603 - a program of the machine, by its full path
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-        )
+    return find_program(program, PLACES, missing="broker_missing")
 
 
 def _answers(port: int) -> bool:

@@ -1,16 +1,20 @@
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 from typing import Any
 
 import aio_pika
+import asyncpg
 import pytest
 
 from adapters.made_up.fleet import Vessel, fleet
 from lgsp.backends.rabbitmq import RabbitTransport
 from lgsp.ports.inboxes import Inboxes
 from lgsp.testing.clock import ManualClock
+from lgsp.testing.postgresql import PrivateDatabase, private_database
 from lgsp.testing.rabbitmq import PrivateServer, private_server
+
+DROP_ALL = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
 
 Carrying = Callable[..., AbstractAsyncContextManager[RabbitTransport]]
 
@@ -62,3 +66,31 @@ async def _delete(url: str, queues: list[str]) -> None:
     async with await aio_pika.connect(url) as connection, connection.channel() as channel:
         for name in queues:
             await channel.queue_delete(name)
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDatabase]:
+    """Run one PostgreSQL server for the tests of this process; where none is installed they fail."""
+    with private_database(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server
+
+
+@pytest.fixture
+async def database(postgresql: PrivateDatabase) -> str:
+    """Return the address of a database whose schema is empty; the one before it is gone."""
+    return await _emptied(postgresql)
+
+
+@pytest.fixture
+def emptied(request: pytest.FixtureRequest) -> Callable[[], Awaitable[str]]:
+    """Return what gives such an address when it is called, for tests that need no server unless they do."""
+    return lambda: _emptied(request.getfixturevalue("postgresql"))
+
+
+async def _emptied(server: PrivateDatabase) -> str:
+    connection = await asyncpg.connect(server.url(), timeout=30)
+    try:
+        await connection.execute(DROP_ALL)
+    finally:
+        await connection.close(timeout=30)
+    return server.url()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.registry import Registry
 from lgsp.errors import Refusal
 from lgsp.ports.ledger import Ledger
+
+LOOK_SECONDS: Final = 2.0
+"""How long a ledger may take to answer before it is called away."""
 
 Probe = Callable[[], Awaitable[str]]
 """Tells the state of one part in a word: `ok`, or what is wrong."""
@@ -39,7 +44,8 @@ class Health:
 
     async def _ledger(self) -> str:
         try:
-            await self.ledger.size()
-        except Refusal:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self.ledger.size()
+        except (Refusal, TimeoutError):
             return "away"
         return "ok"

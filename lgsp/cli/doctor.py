@@ -10,6 +10,7 @@ import shutil
 import socket
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -87,7 +88,7 @@ def _show(voice: Voice, finding: Finding) -> None:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Yield every finding on a gateway's folder."""
     running = datafolder.is_held(DataFolder(root=settings.data))
-    for look in (_look_at_folder, _look_at_keys, _look_at_registrar, _look_at_tls, _look_at_room, _look_at_broker):
+    for look in (_look_at_folder, _look_at_keys, _look_at_registrar, _look_at_tls, _look_at_storage, _look_at_broker):
         yield from look(settings)
     yield _port(settings, running=running)
     try:
@@ -157,6 +158,28 @@ def _look_at_tls(settings: Settings) -> Iterator[Finding]:
         yield _refused(Refusal("listen_refused", f"http.host is {http.host}"))
 
 
+def _look_at_storage(settings: Settings) -> Iterator[Finding]:
+    if settings.storage.kind == "sqlite":
+        yield from _look_at_room(settings)
+        return
+    yield from _look_at_password(settings, "storage.url")
+    with suppress(Refusal):  # told by the look at what is kept
+        asyncio.run(app.ledger_form(settings))
+        yield Finding(state="ok", en="the database takes connections", vi="cơ sở dữ liệu nhận kết nối")
+
+
+def _look_at_password(settings: Settings, setting: str) -> Iterator[Finding]:
+    path = settings.data / config.FILE
+    if settings.origins()[setting] == config.FILE and path.stat().st_mode & OTHERS:
+        yield Finding(
+            state="wrong",
+            en=f"{path} holds the password of {setting} and others can read it",
+            vi=f"{path} có mật khẩu của {setting} và người khác đọc được",
+            mend_en=f"chmod 600 {path}",
+            mend_vi=f"chmod 600 {path}",
+        )
+
+
 def _look_at_room(settings: Settings) -> Iterator[Finding]:
     folder = _existing(settings.storage.path.parent)
     free = shutil.disk_usage(folder).free
@@ -175,16 +198,11 @@ def _look_at_room(settings: Settings) -> Iterator[Finding]:
 def _look_at_broker(settings: Settings) -> Iterator[Finding]:
     if settings.transport.kind == "embedded":
         return
-    path = settings.data / config.FILE
-    if settings.origins()["transport.url"] == config.FILE and path.stat().st_mode & OTHERS:
-        yield Finding(
-            state="wrong",
-            en=f"{path} holds the broker's password and others can read it",
-            vi=f"{path} có mật khẩu của máy chủ thông điệp và người khác đọc được",
-            mend_en=f"chmod 600 {path}",
-            mend_vi=f"chmod 600 {path}",
-        )
-    trouble = asyncio.run(app.broker_trouble(settings))
+    yield from _look_at_password(settings, "transport.url")
+    try:
+        trouble = asyncio.run(app.broker_trouble(settings))
+    except Refusal:
+        return  # told by the look at what is kept
     yield Finding(
         state="wrong" if trouble else "ok",
         en=f"the broker cannot be reached: {trouble}" if trouble else "the broker takes connections",

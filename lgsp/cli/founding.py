@@ -49,7 +49,7 @@ host = "127.0.0.1"
 port = {port}
 
 [storage]
-path = "bus.sqlite"
+{storage}
 
 [keys]
 gateway = {gateway_key}
@@ -70,6 +70,13 @@ ON_A_BROKER: Final = """\
 [transport]
 kind = "rabbitmq"
 """
+IN_A_FILE: Final = 'path = "bus.sqlite"'
+IN_A_DATABASE: Final = """\
+# The url of the database holds a password: give it as LGSP_STORAGE__URL, or write it here
+# (url = "postgresql://name:password@host/database") and keep this file to yourself (chmod 600).
+# url có mật khẩu: hãy đặt qua LGSP_STORAGE__URL, hoặc ghi ở đây và giữ kín tệp này (chmod 600).
+kind = "postgresql"\
+"""
 REGISTRAR_README: Final = """\
 registrar.pem is the registrar's private key. Move it off this machine (a removable disk in a safe), and give its path with --registrar when
 a directory is signed. Whoever has it decides who may ask what of whom.
@@ -86,6 +93,13 @@ class Carrier(StrEnum):
     RABBITMQ = "rabbitmq"
 
 
+class Storage(StrEnum):
+    """What keeps the ledger."""
+
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Founding:
     """What is founded: names of bus, gateway and log, and where it will listen."""
@@ -95,6 +109,7 @@ class Founding:
     origin: str
     port: int
     transport: Carrier = Carrier.EMBEDDED
+    storage: Storage = Storage.SQLITE
 
     @property
     def gateway_key(self) -> str:
@@ -120,6 +135,10 @@ def init(
         Carrier,
         typer.Option(envvar="LGSP_TRANSPORT", help="What carries deliveries | bên chuyển thông điệp"),
     ] = Carrier.EMBEDDED,
+    storage: Annotated[
+        Storage,
+        typer.Option(envvar="LGSP_STORAGE_KIND", help="What keeps the ledger | nơi giữ sổ cái"),
+    ] = Storage.SQLITE,
 ) -> None:
     """Make a data folder: keys, settings, first signed directory | tạo thư mục dữ liệu: khóa, cấu hình, danh bạ đầu tiên."""
     voice = voice_of(context)
@@ -130,6 +149,7 @@ def init(
         origin=origin or f"lgsp.example.vn/{province}/{year}",
         port=port,
         transport=transport,
+        storage=storage,
     )
     _check_names(founding)
     if found(DataFolder(root=data), founding):
@@ -210,7 +230,8 @@ def _write_key(path: Path) -> PrivateKey:
 def _settings(founding: Founding, registrar: PrivateKey) -> str:
     quoted = {name: json.dumps(getattr(founding, name)) for name in ("bus", "gateway", "origin", "gateway_key")}
     jwk = "\n".join(f"{name} = {json.dumps(registrar.public.jwk[name])}" for name in ("kty", "crv", "x"))
-    written = SETTINGS.format(**quoted, port=founding.port, registrar=jwk)
+    storage = IN_A_DATABASE if founding.storage is Storage.POSTGRESQL else IN_A_FILE
+    written = SETTINGS.format(**quoted, port=founding.port, registrar=jwk, storage=storage)
     return written + (ON_A_BROKER if founding.transport is Carrier.RABBITMQ else "")
 
 
@@ -232,7 +253,10 @@ async def _publish_first(
     plan = draw_plan(empty_directory(founding.bus), wanted, {}, read_policy())
     sealed = sign_plan(plan, registrar, SystemClock().now())
     # The first directory goes to nobody: whatever will carry deliveries need not be there yet.
-    async with app.open_bus(Settings.load(folder.root, {"transport.kind": "embedded"}), create=True) as bus:
+    settings = Settings.load(folder.root, {"transport.kind": "embedded"})
+    if await app.ledger_form(settings) is not None:
+        raise Unusable("file_exists", "the database holds tables already; name an empty one")
+    async with app.open_bus(settings, create=True) as bus:
         await bus.steward.publish_directory(
             statement=sealed.statement, records=sealed.records, documents={}, reason=FOUNDING_REASON
         )

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "demo": "demo.command:demo",
     "doctor": "doctor:doctor",
     "health": "health:health",
+    "db": "db_commands:commands",
     "check": "checking:check",
     "send": "messages:send",
     "inbox": "messages:inbox",

@@ -284,6 +284,55 @@ def test_a_folder_for_a_broker_is_made_without_one(lgsp, tmp_path):
     assert "LGSP_TRANSPORT__URL" in ended.err
 
 
+def test_a_ledger_in_a_database_is_founded_examined_and_up_to_date(lgsp, tmp_path, database, monkeypatch):
+    folder = tmp_path / "new"
+    ended = lgsp("init", "--data", folder, "--storage", "postgresql")
+    assert (ended.code, code_of(ended)) == (2, "config_invalid")
+    assert "LGSP_STORAGE__URL" in ended.err
+    monkeypatch.setenv("LGSP_STORAGE__URL", database)
+    assert lgsp("init", "--data", folder, "--storage", "postgresql").code == 0
+    assert not (folder / "bus.sqlite").exists()
+    ended = lgsp("doctor", "--data", folder)
+    assert ended.code == 0, ended.out
+    assert "the database takes connections" in ended.out
+    assert database not in ended.out + ended.err
+    ended = lgsp("db", "status", "--data", folder)
+    assert (ended.code, "postgresql: tables of version" in ended.err) == (0, True)
+    assert "nothing was changed" in lgsp("db", "upgrade", "--data", folder).err
+    assert lgsp("audit", "verify", "--data", folder).code == 0
+
+
+def test_a_database_that_holds_a_log_is_not_founded_anew(lgsp, tmp_path, database, monkeypatch):
+    monkeypatch.setenv("LGSP_STORAGE__URL", database)
+    assert lgsp("init", "--data", tmp_path / "one", "--storage", "postgresql").code == 0
+    ended = lgsp("init", "--data", tmp_path / "two", "--storage", "postgresql")
+    assert code_of(ended) == "file_exists"
+    assert not (tmp_path / "two" / "lgsp.toml").exists()
+
+
+def test_doctor_tells_a_database_that_is_away_and_a_password_that_others_can_read(data, lgsp):
+    path = data / "lgsp.toml"
+    url = 'kind = "postgresql"\nurl = "postgresql://lgsp:a-secret@127.0.0.1:9/bus"'
+    path.write_text(path.read_text().replace('path = "bus.sqlite"', url))
+    path.chmod(0o644)
+    ended = lgsp("doctor", "--data", data)
+    assert ended.code == 1
+    assert "[database_away]" in ended.out
+    assert f"chmod 600 {path}" in ended.out
+    assert "a-secret" not in ended.out + ended.err
+
+
+def test_tables_of_an_older_version_are_refused_and_the_command_is_named(data, lgsp):
+    with sqlite3.connect(data / "bus.sqlite") as connection:
+        connection.execute("UPDATE meta SET value = '1' WHERE name = 'schema'")
+    connection.close()
+    ended = lgsp("db", "status", "--data", data)
+    assert (ended.code, code_of(ended)) == (1, "schema_old")
+    ended = lgsp("serve", "--data", data)
+    assert code_of(ended) == "schema_old"
+    assert "lgsp db upgrade" in ended.err
+
+
 def test_doctor_reports_every_problem_of_the_settings_at_once(data, lgsp):
     path = data / "lgsp.toml"
     path.write_text(path.read_text().replace("8791", "99999").replace("[storage]", "[stroage]"))

@@ -11,7 +11,7 @@ import pytest
 
 from lgsp.backends.embedded import EmbeddedTransport
 from lgsp.backends.memory import MemoryLedger
-from lgsp.backends.sql.sqlite import SqliteLedger
+from lgsp.backends.sql import PostgresLedger, SqliteLedger
 from lgsp.bus.ingress import EnvelopeRefused
 from lgsp.domain import checkpoint, merkle, notes, statements
 from lgsp.domain.entries import draft
@@ -26,12 +26,16 @@ from lgsp.testing.entropy import SeededEntropy
 from lgsp.testing.world import FISHERIES, LOG, NDXP, POLICE, POPULATION, VERIFY_SCHEMA, World
 
 
-@pytest.fixture(params=["memory", "sqlite", "memory with a broker"])
-async def store(request, tmp_path):
-    if request.param != "sqlite":
+@pytest.fixture(params=["memory", "sqlite", "postgresql", "memory with a broker"])
+async def store(request, tmp_path, emptied):
+    if request.param.startswith("memory"):
         yield MemoryLedger()
         return
-    made = SqliteLedger.open(tmp_path / "bus.sqlite", create=True)
+    made = (
+        SqliteLedger.open(tmp_path / "bus.sqlite", create=True)
+        if request.param == "sqlite"
+        else await PostgresLedger.open(await emptied(), create=True)
+    )
     yield made
     await made.close()
 

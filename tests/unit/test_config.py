@@ -183,3 +183,29 @@ def test_the_password_of_the_broker_is_shown_nowhere(data, monkeypatch):
 def test_what_is_wrong_with_the_transport_is_named(data, lines, words):
     (data / "lgsp.toml").write_text(f"{FILE}\n[transport]\n{lines}\n")
     assert words in refused(data).detail
+
+
+DATABASE = "postgresql://lgsp:a-secret@db.example.vn:5432/bus"
+
+
+def test_the_ledger_is_a_file_unless_a_database_is_named(data, monkeypatch):
+    assert Settings.load(data).storage.kind == "sqlite"
+    monkeypatch.setenv("LGSP_STORAGE__KIND", "postgresql")
+    monkeypatch.setenv("LGSP_STORAGE__URL", DATABASE)
+    found = Settings.load(data)
+    assert (found.storage.kind, found.storage.address) == ("postgresql", DATABASE)
+    assert "a-secret" not in f"{found!r} {found.values()} {found.storage}"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"KIND": "postgresql"}, "postgresql needs a url"),
+        ({"KIND": "postgresql", "URL": "mysql://db"}, "postgresql needs a url"),
+        ({"KIND": "oracle"}, "storage.kind"),
+    ],
+)
+def test_what_is_wrong_with_the_storage_is_named(data, monkeypatch, values, words):
+    for name, value in values.items():
+        monkeypatch.setenv(f"LGSP_STORAGE__{name}", value)
+    assert words in refused(data).detail

@@ -242,6 +242,18 @@ def test_an_engine_that_is_there_is_left_alone(machine):
     assert (done.returncode, done.stderr, machine.told()) == (0, "", [])
 
 
+def test_an_engine_that_lies_in_a_folder_of_its_version_is_found(machine, tmp_path):
+    program = tmp_path / "lib" / "17" / "bin" / "postgres"
+    line = f'ENGINE_PACKAGES=("postgresql postgresql {tmp_path}/lib/*/bin/postgres");'
+    machine.run(f"{line} add_engines dev")
+    assert any(call.startswith("apt-get install") for call in machine.told())
+    machine.calls.unlink()
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    done = machine.run(f"{line} add_engines dev")
+    assert (done.returncode, done.stderr, machine.told()) == (0, "", [])
+
+
 @pytest.mark.parametrize(("want", "code"), [("run", 1), ("dev", 0)])
 def test_a_run_without_its_engine_ends_and_says_what_to_do_while_the_tests_tell_themselves(machine, want, code):
     machine.add("id", "#!/bin/sh\necho 1000\n")

@@ -15,7 +15,8 @@ import pytest
 import structlog
 
 from lgsp import logs
-from lgsp.backends.sql import SqliteLedger, statements
+from lgsp.backends.sql import SqliteLedger
+from lgsp.backends.sql.sqlite import statements
 from lgsp.domain import merkle, strictjson
 from lgsp.errors import Refusal, Unusable
 from lgsp.ports.ledger import Done, KeepCheckpoint
@@ -364,6 +365,8 @@ ALL_ROWS = {
     "DEPTHS",
     "IN_STATE",
     "CHECKPOINT",
+    "COVERED",
+    "ALL_META",
     "DROP_CHECKPOINTS",
     "HEAD",
     "SIZE",

@@ -55,7 +55,7 @@ def exchange_row(exchange: Exchange) -> Row:
 
 
 def exchange_of(row: tuple[Any, ...]) -> Exchange:
-    """Return the exchange of `statements.EXCHANGE_COLUMNS`."""
+    """Return the exchange of `selects.EXCHANGE_COLUMNS`."""
     (
         source,
         id_,
@@ -107,9 +107,9 @@ def delivery_row(delivery: Delivery, position: int) -> Row:
     } | _standing(delivery, delivery.expires)
 
 
-def moved_row(move: Move, expires: int) -> Row:
-    """Return the parameters that move a delivery which expires then."""
-    return {"of_env": move.env, "of_inbox": move.to} | _standing(move, _moment(expires))
+def standing_row(move: Move, expires: int) -> Row:
+    """Return the members that a move writes of a delivery which expires then."""
+    return _standing(move, _moment(expires))
 
 
 def _standing(new: Delivery | Move, expires: datetime) -> Row:
@@ -131,7 +131,7 @@ def _standing(new: Delivery | Move, expires: datetime) -> Row:
 
 
 def delivery_of(row: tuple[Any, ...]) -> Delivery:
-    """Return the delivery of `statements.DELIVERY_COLUMNS`."""
+    """Return the delivery of `selects.DELIVERY_COLUMNS`."""
     (
         env,
         inbox,

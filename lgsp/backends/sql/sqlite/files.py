@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from lgsp import walkeeper
-from lgsp.backends.sql import statements as sql
-from lgsp.backends.sql.tables import SCHEMA_VERSION
+from lgsp.backends.sql.schema import FRESH, Form, steps
+from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.errors import Unusable
 
 BUSY_SECONDS: Final = 5
@@ -52,7 +52,7 @@ def open_writer(path: Path, *, create: bool) -> sqlite3.Connection:
             connection.execute(pragma)
         if create:
             _create_tables(connection)
-        _check_version(connection, path)
+        _form_of(connection, path).check(path.name)
         return connection
 
 
@@ -94,19 +94,40 @@ def _create_tables(connection: sqlite3.Connection) -> None:
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
         for statement in sql.creation():
             connection.execute(statement)
-        connection.execute(sql.INSERT_META, {"name": "schema", "value": str(SCHEMA_VERSION)})
+        _set_meta(connection, FRESH)
     connection.execute("COMMIT")
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+def _set_meta(connection: sqlite3.Connection, meta: Mapping[str, str]) -> None:
+    connection.executemany(sql.SET_META, [{"name": name, "value": value} for name, value in meta.items()])
+
+
+def _form_of(connection: sqlite3.Connection, path: Path) -> Form:
     try:
-        found = connection.execute(sql.META, {"name": "schema"}).fetchone()
+        return Form.of(dict(connection.execute(sql.ALL_META)))
     except sqlite3.OperationalError:
-        found = None
-    if found is None:
-        raise Unusable("data_unusable", f"{path.name}: it is no ledger of the bus")
-    if found != (str(SCHEMA_VERSION),):
-        raise Unusable("data_newer", f"{path.name} has another version than {SCHEMA_VERSION}")
+        raise Unusable("data_unusable", f"{path.name}: it is no ledger of the bus") from None
+
+
+def form_at(path: Path) -> Form | None:
+    """Return the form of a file's tables, None where there is no file."""
+    if not path.is_file():
+        return None
+    with closing(open_reader(path)) as connection, _told_plainly(path):
+        return _form_of(connection, path)
+
+
+def upgrade(path: Path) -> None:
+    """Bring a file's tables to this program's form, all steps or none."""
+    with _told_plainly(path), closing(_connect(path, "rw")) as connection:
+        for pragma in WRITER:
+            connection.execute(pragma)
+        connection.execute("BEGIN IMMEDIATE")
+        for step in steps(sql.DIALECT, above=_form_of(connection, path).version):
+            for statement in step.statements:
+                connection.execute(statement)
+            _set_meta(connection, step.meta)
+        connection.execute("COMMIT")
 
 
 @contextmanager

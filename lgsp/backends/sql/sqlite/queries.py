@@ -8,8 +8,8 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any
 
-from lgsp.backends.sql import statements as sql
 from lgsp.backends.sql.rows import Row, delivery_of, exchange_of, milliseconds
+from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from lgsp import logs
-from lgsp.backends.sql import files, queries
-from lgsp.backends.sql import statements as sql
 from lgsp.backends.sql.rows import milliseconds
-from lgsp.backends.sql.transaction import Transaction
+from lgsp.backends.sql.sqlite import files, queries, transaction
+from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
 from lgsp.domain.records import Lane
 from lgsp.errors import Refusal
@@ -85,7 +84,7 @@ class SqliteLedger:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
-                results = Transaction(self._writer, sign).run(operations)
+                results = transaction.run(self._writer, operations, sign)
                 self._writer.execute("COMMIT")
             finally:
                 # Some failures, a full disk among them, end the transaction by themselves.

@@ -1,0 +1,337 @@
+"""What a commit decides, for both engines: each operation on what the ones before it left, without a word to the database.
+
+What the tables held when the transaction began is asked of `Known`; what is to be written is gathered in `Writes`, each row once however often
+it changed. Receipts are signed before anything is written. Reading, writing, beginning and committing are left to the engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Protocol, assert_never
+
+from lgsp.backends.sql.rows import Row, delivery_row, exchange_row, milliseconds, standing_row
+from lgsp.domain import merkle
+from lgsp.domain.entries import Draft
+from lgsp.domain.exchange import SETTLED, ExchangeKey
+from lgsp.domain.statements import BATCH_MAX
+from lgsp.ports.ledger import (
+    Accept,
+    Done,
+    KeepBodyKey,
+    KeepCheckpoint,
+    Lost,
+    Move,
+    Note,
+    Operation,
+    Publish,
+    ReceiptItem,
+    Refuse,
+    Result,
+    Seen,
+    SignReceipts,
+    Spend,
+)
+
+Place = tuple[str, str]
+"""(env, inbox): one delivery."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Standing:
+    """Where a delivery stands, as far as an operation asks; changed as the operations go on."""
+
+    source: str
+    state: str
+    lease: str
+    due_at: int | None
+    expires: int
+
+
+class Known(Protocol):
+    """What the tables held when the transaction began."""
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+
+    @property
+    def head(self) -> int:
+        """The latest version of the directory, 0 before the first."""
+
+    def reply(self, key: ExchangeKey) -> str | None:
+        """Return the env hash of an exchange's reply, "" when there is none, None when there is no such exchange."""
+
+    def standing(self, place: Place) -> Standing | None:
+        """Return where a delivery stands; each is asked for once."""
+
+    def spent_until(self, jti: str) -> int | None:
+        """Return until when a `jti` is remembered, in milliseconds."""
+
+    def records(self) -> set[bytes]:
+        """Return the hashes of the records in the latest version of the directory."""
+
+    def covered(self) -> int:
+        """Return how many entries the kept checkpoint covers, -1 before the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """A version of the directory: its row, the records that are new, and the hashes of those that are gone."""
+
+    version: Row
+    added: list[Row]
+    gone: list[Row]
+
+
+@dataclass(slots=True, kw_only=True)
+class Writes:
+    """The rows to write: the new ones first, the changes of old ones after them, bodies dropped last."""
+
+    entries: list[Row] = field(default_factory=list)
+    exchanges: dict[ExchangeKey, Row] = field(default_factory=dict)
+    deliveries: dict[Place, Row] = field(default_factory=dict)
+    bodies: list[Row] = field(default_factory=list)
+    subjects: list[Row] = field(default_factory=list)
+    replies: dict[ExchangeKey, str] = field(default_factory=dict)
+    seen: dict[Place, None] = field(default_factory=dict)
+    """Old deliveries whose outcome was seen; those in `moves` say so themselves."""
+    moves: dict[Place, Row] = field(default_factory=dict)
+    settled: dict[str, None] = field(default_factory=dict)
+    """Env hashes whose bodies go unless another delivery is open."""
+    forget: int | None = None
+    """The moment at which remembered `jti`s are over are forgotten, before `nonces` are written."""
+    nonces: dict[str, int] = field(default_factory=dict)
+    publications: list[Publication] = field(default_factory=list)
+    documents: dict[str, bytes] = field(default_factory=dict)
+    """Those that are there already keep their bytes, as do body keys."""
+    checkpoint: Row | None = None
+    body_keys: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsigned:
+    """A receipt's item that waits for its signature."""
+
+    place: int
+    """Of the result that gets the receipt."""
+    index: int
+    item: bytes
+    exchange: Row | None
+
+
+class Decisions:
+    """The decisions of one commit; what they write is in `writes` once `run` has returned."""
+
+    def __init__(self, known: Known, sign: SignReceipts) -> None:
+        self.writes = Writes()
+        self._known = known
+        self._sign_receipts = sign
+        self._head = known.head
+        self._size = known.size
+        self._results: list[Result] = []
+        self._unsigned: list[Unsigned] = []
+        self._standing: dict[Place, Standing | None] = {}
+        self._records: set[bytes] | None = None
+
+    def run(self, operations: Sequence[Operation]) -> list[Result]:
+        """Decide the operations in order and return one result each."""
+        for operation in operations:
+            self._results.append(self._decide(operation))
+            if len(self._unsigned) == BATCH_MAX:
+                self._sign()
+        self._sign()
+        return self._results
+
+    def _decide(self, operation: Operation) -> Result:  # noqa: PLR0911 - one for each operation
+        match operation:
+            case Accept():
+                return self._accept(operation)
+            case Refuse():
+                return self._append_with_receipt(operation.entry, operation.item, None)
+            case Move():
+                return self._move(operation)
+            case Seen():
+                return self._see(operation)
+            case Note():
+                return Done(index=self._append(operation.entry))
+            case Spend():
+                return self._spend(operation)
+            case Publish():
+                return self._publish(operation)
+            case KeepCheckpoint():
+                return self._keep_checkpoint(operation)
+            case KeepBodyKey():
+                self.writes.body_keys.setdefault(operation.day, operation.wrapped)
+                return Done()
+            case _:
+                assert_never(operation)
+
+    # The log
+
+    def _append(self, entry: Draft) -> int:
+        index = self._size
+        data = entry.numbered(index)
+        self.writes.entries.append({"seq": index, "data": data, "leaf": merkle.leaf_hash(data)})
+        self._size += 1
+        return index
+
+    def _append_with_receipt(self, entry: Draft, item: ReceiptItem | None, exchange: Row | None) -> Done:
+        index = self._append(entry)
+        if item is not None:
+            encoded = item.numbered(index, self.writes.entries[-1]["leaf"])
+            place = len(self._results)
+            self._unsigned.append(Unsigned(place=place, index=index, item=encoded, exchange=exchange))
+        return Done(index=index)
+
+    def _sign(self) -> None:
+        """Give every receipt made so far its signature, and the exchanges their receipts."""
+        waiting, self._unsigned = self._unsigned, []
+        if not waiting:
+            return
+        signed = self._sign_receipts([each.item for each in waiting], self._head)
+        for each, statement in zip(waiting, signed, strict=True):
+            self._results[each.place] = Done(index=each.index, receipt=statement)
+            if each.exchange is not None:
+                each.exchange["receipt"] = statement.text()
+
+    # Exchanges
+
+    def _accept(self, operation: Accept) -> Result:
+        lost = self._why_not(operation)
+        if lost is not None:
+            return lost
+        if operation.answers is not None:
+            self._answer(operation.answers, operation.exchange.env)
+        row = self.writes.exchanges[operation.exchange.key] = exchange_row(operation.exchange)
+        done = self._append_with_receipt(operation.entry, operation.item, row)
+        self._hold(operation, done.index)
+        for entry in operation.handed:
+            self._append(entry)
+        return done
+
+    def _why_not(self, operation: Accept) -> Lost | None:
+        if self._reply_to(operation.exchange.key) is not None:
+            return "duplicate"
+        if operation.head != self._head:
+            return "stale"
+        if operation.answers is None:
+            return None
+        reply = self._reply_to(operation.answers)
+        if reply is None:
+            return "stale"
+        return "answered" if reply else None
+
+    def _reply_to(self, key: ExchangeKey) -> str | None:
+        if key in self.writes.replies:
+            return self.writes.replies[key]
+        if key in self.writes.exchanges:
+            return str(self.writes.exchanges[key]["reply"])
+        return self._known.reply(key)
+
+    def _answer(self, key: ExchangeKey, env: str) -> None:
+        if key in self.writes.exchanges:
+            self.writes.exchanges[key]["reply"] = env
+        else:
+            self.writes.replies[key] = env
+
+    def _hold(self, operation: Accept, index: int) -> None:
+        """Take in what hangs on a new exchange; a body only while somebody is to receive it."""
+        env = operation.exchange.env
+        for delivery in operation.deliveries:
+            row = self.writes.deliveries[env, delivery.to] = delivery_row(delivery, index)
+            self._standing[env, delivery.to] = Standing(
+                source=delivery.source,
+                state=delivery.state,
+                lease=delivery.lease,
+                due_at=row["due_at"],
+                expires=row["expires"],
+            )
+        if any(delivery.state not in SETTLED for delivery in operation.deliveries):
+            self.writes.bodies.append({"env": env, "sealed": operation.sealed, "day": operation.day})
+        for link in operation.subjects:
+            self.writes.subjects.append(
+                {"env": env, "pseudonym": link.pseudonym, "salt": link.salt, "commitment": link.commitment}
+            )
+
+    # Deliveries
+
+    def _held(self, place: Place) -> Standing | None:
+        if place not in self._standing:
+            self._standing[place] = self._known.standing(place)
+        return self._standing[place]
+
+    def _move(self, operation: Move) -> Result:
+        place = operation.env, operation.to
+        held = self._held(place)
+        if held is None or held.state not in operation.expect or operation.held not in {None, held.lease}:
+            return "moved"
+        if operation.due is not None and milliseconds(operation.due) != held.due_at:
+            return "moved"
+        row = standing_row(operation, held.expires)
+        held.state, held.lease, held.due_at = operation.state, operation.lease, row["due_at"]
+        fresh = self.writes.deliveries.get(place)
+        if fresh is not None:
+            fresh.update(row)
+        else:
+            self.writes.moves[place] = {"of_env": operation.env, "of_inbox": operation.to} | row
+        if operation.state in SETTLED:
+            self.writes.settled[operation.env] = None
+        return Done() if operation.entry is None else Done(index=self._append(operation.entry))
+
+    def _see(self, operation: Seen) -> Result:
+        place = operation.env, operation.to
+        held = self._held(place)
+        if held is None or held.source != operation.source or operation.state not in {"", held.state}:
+            return "moved"
+        row = self.writes.deliveries.get(place) or self.writes.moves.get(place)
+        if row is not None:
+            row["unseen"] = 0
+        else:
+            self.writes.seen[place] = None
+        return Done()
+
+    # The rest
+
+    def _spend(self, operation: Spend) -> Result:
+        writes, now = self.writes, milliseconds(operation.now)
+        writes.forget = now if writes.forget is None else max(writes.forget, now)
+        until = writes.nonces.get(operation.jti) or self._known.spent_until(operation.jti)
+        if until is not None and until > writes.forget:
+            return "spent"
+        writes.nonces[operation.jti] = milliseconds(operation.until)
+        return Done()
+
+    def _publish(self, operation: Publish) -> Result:
+        if operation.version != self._head + 1:
+            return "stale"
+        self._sign()
+        self.writes.publications.append(self._publication(operation))
+        for urn, document in operation.documents.items():
+            self.writes.documents.setdefault(urn, document)
+        self._head = operation.version
+        index = -1
+        for entry in operation.entries:
+            index = self._append(entry)
+        return Done(index=index)
+
+    def _publication(self, operation: Publish) -> Publication:
+        """Name the records that are new and those that are gone; the others stay as they are."""
+        wanted = {sha256(record).digest(): record for record in operation.records}
+        present = self._known.records() if self._records is None else self._records
+        self._records = set(wanted)
+        return Publication(
+            version={"version": operation.version, "statement": operation.statement},
+            added=[
+                {"hash": each, "added": operation.version, "removed": None, "record": wanted[each]}
+                for each in wanted.keys() - present
+            ],
+            gone=[{"of_hash": each, "version": operation.version} for each in present - wanted.keys()],
+        )
+
+    def _keep_checkpoint(self, operation: KeepCheckpoint) -> Result:
+        kept = self.writes.checkpoint
+        if operation.size >= (self._known.covered() if kept is None else kept["size"]):
+            self.writes.checkpoint = {"size": operation.size, "note": operation.note}
+        return Done()

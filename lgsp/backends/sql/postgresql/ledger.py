@@ -1,0 +1,189 @@
+"""The ports on a PostgreSQL database that several gateways share: one connection writes, a few read.
+
+The head of the log is read inside each transaction under a lock and never remembered, so no gateway can fork it. What a commit does is left to
+`transaction`, what a read does to `queries`, limits and connections to `pool`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Concatenate, Final, ParamSpec, Self, TypeVar
+
+import asyncpg
+
+from lgsp.backends.sql.postgresql import making, queries, transaction
+from lgsp.backends.sql.postgresql import statements as sql
+from lgsp.backends.sql.postgresql.pool import (
+    PASSING,
+    READERS,
+    TROUBLES,
+    Connection,
+    close_pool,
+    held,
+    is_open,
+    open_pool,
+    refused,
+)
+from lgsp.backends.sql.rows import milliseconds
+from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
+from lgsp.domain.records import Lane
+from lgsp.ports.directory import SignedRecords
+from lgsp.ports.inboxes import Depth, Parcel
+from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Query = Callable[Concatenate[Connection, P], Awaitable[T]]
+
+COMMIT_SECONDS: Final = 20.0
+"""How long a commit may take, waiting for its turn and trying again included."""
+ATTEMPTS: Final = 3
+
+
+class PostgresLedger:
+    """Ledger, inboxes and directory store in one object; open it with `open` and end it with `close`."""
+
+    def __init__(self, writer: asyncpg.Pool, readers: asyncpg.Pool) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    @classmethod
+    async def open(cls, dsn: str, *, create: bool = False) -> Self:
+        """Connect, with `create` after making the tables where there are none.
+
+        Refuses (`Unusable`) as `database_away`, `data_missing`, `schema_old`, `data_newer`, `data_unusable` or `config_invalid`.
+        """
+        async with making.told_plainly():
+            writer = await open_pool(dsn, size=1)
+        try:
+            await making.prepare(writer, create=create)
+            async with making.told_plainly():
+                return cls(writer, await open_pool(dsn, size=READERS))
+        except BaseException:
+            writer.terminate()
+            raise
+
+    async def close(self) -> None:
+        """Finish what is under way and disconnect; later calls are refused as `unavailable`."""
+        await close_pool(self._writer)
+        await close_pool(self._readers)
+
+    async def commit(self, operations: Sequence[Operation], sign: SignReceipts) -> Sequence[Result]:
+        """Apply the operations in order in one transaction; what `sign` raises leaves nothing behind.
+
+        When the answer to the COMMIT itself is lost it may have been applied all the same: whoever repeats it is told so, as `duplicate`.
+        """
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                for _ in range(ATTEMPTS - 1):
+                    try:
+                        return await self._commit(operations, sign)
+                    except PASSING:
+                        continue
+                return await self._commit(operations, sign)
+        except TROUBLES:
+            raise refused("commit.failed", "the ledger cannot be written", operations=len(operations)) from None
+
+    async def _commit(self, operations: Sequence[Operation], sign: SignReceipts) -> list[Result]:
+        async with held(self._writer) as connection:
+            try:
+                await connection.execute(sql.BEGIN_APPENDING if transaction.appends(operations) else sql.BEGIN)
+                results = await transaction.run(connection, operations, sign)
+                await connection.execute("COMMIT")
+            except Exception:
+                if is_open(connection):
+                    await connection.execute("ROLLBACK")
+                raise
+            return results
+
+    async def exchanges(self, keys: Sequence[ExchangeKey]) -> dict[ExchangeKey, Exchange]:
+        """Return the exchanges among these keys that are held."""
+        return await self._read(queries.exchanges, keys)
+
+    async def exchange_of(self, env: str) -> Exchange | None:
+        """Return the exchange of an env hash."""
+        return await self._read(queries.exchange_by_env, env)
+
+    async def size(self) -> int:
+        """Return the number of committed entries."""
+        return await self._read(queries.size)
+
+    async def leaves(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaf hashes of entries start..stop-1."""
+        return await self._read(queries.column, sql.LEAVES, {"start": start, "stop": stop})
+
+    async def entries(self, start: int, stop: int) -> list[bytes]:
+        """Return the bytes of entries start..stop-1."""
+        return await self._read(queries.column, sql.ENTRIES, {"start": start, "stop": stop})
+
+    async def checkpoint(self) -> str:
+        """Return the last kept checkpoint, or ""."""
+        return await self._read(queries.checkpoint)
+
+    async def used_since(self, moment: datetime) -> dict[str, int]:
+        """Return how many exchanges were accepted under each grant since a moment."""
+        return await self._read(queries.used_since, moment)
+
+    async def queued(self, inbox: str, lane: Lane, limit: int, skip: Sequence[str] = ()) -> list[Parcel]:
+        """Return the first `limit` queued deliveries of one lane in the order of acceptance."""
+        return await self._read(queries.queued, inbox, lane, limit, skip)
+
+    async def parcel(self, env: str, to: str) -> Parcel | None:
+        """Return one delivery with its content, while the body is held."""
+        found = await self._read(queries.parcels, sql.PARCEL, {"env": env, "inbox": to})
+        return found[0] if found else None
+
+    async def deliveries(self, env: str) -> list[Delivery]:
+        """Return all deliveries of an envelope, by receiver."""
+        return await self._read(queries.deliveries, sql.DELIVERIES, {"env": env})
+
+    async def held(self, to: str, envs: Sequence[str]) -> dict[str, Delivery]:
+        """Return the deliveries of these envelopes to one inbox, by env hash."""
+        return await self._read(queries.held, to, envs)
+
+    async def due(self, now: datetime, limit: int) -> list[Delivery]:
+        """Return open deliveries that somebody must look at again at `now`, those that are due for longest first."""
+        values = {"now": milliseconds(now), "limit": max(limit, 0)}
+        return await self._read(queries.deliveries, sql.DUE, values)
+
+    async def in_state(self, state: State, limit: int) -> list[Delivery]:
+        """Return the first `limit` deliveries in one open state, in the order of acceptance."""
+        return await self._read(queries.deliveries, sql.IN_STATE, {"state": state, "limit": max(limit, 0)})
+
+    async def outcomes(self, source: str, limit: int) -> list[Delivery]:
+        """Return what `source` sent, has an outcome, and was not yet seen by it, in the order of acceptance."""
+        values = {"source": source, "limit": max(limit, 0)}
+        return await self._read(queries.deliveries, sql.OUTCOMES, values)
+
+    async def depths(self) -> list[Depth]:
+        """Return what is open, by inbox, sender, lane and state in this order."""
+        return await self._read(queries.depths)
+
+    async def head(self) -> SignedRecords | None:
+        """Return the latest version of the directory, or None before the first."""
+        return await self._read(queries.head)
+
+    async def at(self, version: int) -> SignedRecords | None:
+        """Return one version of the directory."""
+        return await self._read(queries.version, version)
+
+    async def documents(self) -> dict[str, bytes]:
+        """Return every schema document by URN."""
+        return await self._read(queries.pairs, sql.DOCUMENTS)
+
+    async def body_keys(self) -> dict[str, bytes]:
+        """Return the wrapped body key of each day."""
+        return await self._read(queries.pairs, sql.BODY_KEYS)
+
+    async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
+        """Return the persons an exchange names, as pseudonyms."""
+        return await self._read(queries.subjects, env)
+
+    async def _read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            async with held(self._readers) as connection:
+                return await query(connection, *args, **kwargs)
+        except TROUBLES:
+            raise refused("read.failed", "the ledger cannot be read") from None

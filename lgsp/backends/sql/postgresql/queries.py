@@ -1,0 +1,110 @@
+"""What is read from a connection: each function runs one statement or two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from lgsp.backends.sql.postgresql import statements as sql
+from lgsp.backends.sql.postgresql.pool import Connection
+from lgsp.backends.sql.postgresql.statements import Statement
+from lgsp.backends.sql.rows import Row, delivery_of, exchange_of, milliseconds
+from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
+from lgsp.domain.records import Lane
+from lgsp.ports.directory import SignedRecords
+from lgsp.ports.inboxes import Depth, Parcel
+from lgsp.ports.ledger import SubjectLink
+
+
+async def exchanges(connection: Connection, keys: Sequence[ExchangeKey]) -> dict[ExchangeKey, Exchange]:
+    """Return the exchanges among these keys that are held."""
+    sources, ids = [key[0] for key in keys], [key[1] for key in keys]
+    found = map(exchange_of, await connection.fetch(sql.EXCHANGES.text, sources, ids))
+    return {each.key: each for each in found}
+
+
+async def exchange_by_env(connection: Connection, env: str) -> Exchange | None:
+    """Return the exchange of an env hash."""
+    found = await connection.fetchrow(sql.EXCHANGE_OF.text, env)
+    return None if found is None else exchange_of(found)
+
+
+async def size(connection: Connection) -> int:
+    """Return the number of entries."""
+    return int(await connection.fetchval(sql.SIZE.text))
+
+
+async def column(connection: Connection, statement: Statement, values: Row) -> list[bytes]:
+    """Return the one column of a statement's rows."""
+    return [each for (each,) in await connection.fetch(statement.text, *statement.arguments(values))]
+
+
+async def checkpoint(connection: Connection) -> str:
+    """Return the last kept checkpoint, or ""."""
+    return await connection.fetchval(sql.CHECKPOINT.text, 1) or ""
+
+
+async def used_since(connection: Connection, moment: datetime) -> dict[str, int]:
+    """Return how many exchanges were accepted under each grant since a moment."""
+    return dict(await connection.fetch(sql.USED_SINCE.text, milliseconds(moment)))
+
+
+async def deliveries(connection: Connection, statement: Statement, values: Row) -> list[Delivery]:
+    """Return the deliveries that a statement selects."""
+    found = await connection.fetch(statement.text, *statement.arguments(values))
+    return [delivery_of(each) for each in found]
+
+
+async def held(connection: Connection, to: str, envs: Sequence[str]) -> dict[str, Delivery]:
+    """Return the deliveries of these envelopes to one inbox, by env hash."""
+    found = await deliveries(connection, sql.HELD, {"inbox": to, "envs": envs})
+    return {each.env: each for each in found}
+
+
+async def parcels(connection: Connection, statement: Statement, values: Row) -> list[Parcel]:
+    """Return the deliveries that a statement selects, with their content; those whose body is gone are none."""
+    found = await connection.fetch(statement.text, *statement.arguments(values))
+    return [_parcel(*each) for each in found]
+
+
+def _parcel(compact: bytes, receipt: str, sealed: bytes, day: str, *standing: object) -> Parcel:
+    return Parcel(delivery=delivery_of(standing), compact=compact, receipt=receipt, sealed=sealed, day=day)
+
+
+async def queued(connection: Connection, inbox: str, lane: Lane, limit: int, skip: Sequence[str]) -> list[Parcel]:
+    """Return the first `limit` queued deliveries of one lane that are not to be skipped: one statement, content and all."""
+    values = {"inbox": inbox, "lane": lane, "skip": skip, "limit": max(limit, 0)}
+    return await parcels(connection, sql.QUEUED, values)
+
+
+async def depths(connection: Connection) -> list[Depth]:
+    """Return what is open, by inbox, sender, lane and state in this order."""
+    return [
+        Depth(inbox=inbox, source=source, lane=lane, state=state, count=count, size=size)
+        for inbox, source, lane, state, count, size in await connection.fetch(sql.DEPTHS.text)
+    ]
+
+
+async def version(connection: Connection, number: int) -> SignedRecords | None:
+    """Return one version of the directory, which never changes once it is there."""
+    statement = await connection.fetchval(sql.VERSION.text, number)
+    if statement is None:
+        return None
+    records = sorted(await column(connection, sql.RECORDS, {"version": number}))
+    return SignedRecords(version=number, statement=statement, records=tuple(records))
+
+
+async def head(connection: Connection) -> SignedRecords | None:
+    """Return the latest version of the directory, or None before the first."""
+    return await version(connection, int(await connection.fetchval(sql.HEAD.text)))
+
+
+async def pairs(connection: Connection, statement: Statement) -> dict[str, bytes]:
+    """Return the two columns of a statement as a table."""
+    return dict(await connection.fetch(statement.text))
+
+
+async def subjects(connection: Connection, env: str) -> tuple[SubjectLink, ...]:
+    """Return the persons an exchange names, as pseudonyms."""
+    found = await connection.fetch(sql.SUBJECTS.text, env)
+    return tuple(SubjectLink(pseudonym=ps, salt=salt, commitment=sc) for ps, salt, sc in found)

@@ -1,0 +1,226 @@
+"""Every statement of PostgreSQL, compiled once from SQLAlchemy Core to the text that the driver prepares.
+
+Parameters have positions (`$1`). What is read or written for many rows at once takes one array for each column, so a commit of any size is a
+handful of statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from lgsp.backends.sql import selects, tables
+from lgsp.backends.sql.rows import Row
+from lgsp.backends.sql.tables import (
+    body,
+    body_key,
+    checkpoint,
+    delivery,
+    directory_record,
+    directory_version,
+    entry,
+    exchange,
+    nonce,
+    schema_document,
+    subject,
+)
+
+DIALECT: Final = dialect()  # type: ignore[no-untyped-call]
+SEPARATOR: Final = "__"
+"""Between the name of a group of rows and that of a column."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """A text for the driver, and the names of its parameters by their positions."""
+
+    text: str
+    names: tuple[str, ...]
+
+    def arguments(self, values: Row) -> list[Any]:
+        """Return the values in the order of their positions."""
+        return [values[name] for name in self.names]
+
+    def columns(self, groups: Mapping[str, Collection[Row]]) -> list[Any]:
+        """Return groups of rows as the arrays that the statement takes."""
+        found = (name.split(SEPARATOR) for name in self.names)
+        return [[row[column] for row in groups[group]] for group, column in found]
+
+
+def _sql(statement: sa.ClauseElement) -> Statement:
+    compiled = statement.compile(dialect=DIALECT)
+    names: Sequence[str] = getattr(compiled, "positiontup", None) or ()
+    return Statement(text=str(compiled), names=tuple(names))
+
+
+def _ddl(statement: sa.schema.ExecutableDDLElement) -> str:
+    return str(statement.compile(dialect=DIALECT))
+
+
+def creation() -> list[str]:
+    """Return the statements that make all tables and indexes, in order."""
+    made: list[str] = []
+    for table in tables.METADATA.sorted_tables:
+        made.append(_ddl(CreateTable(table)))
+        made += [_ddl(CreateIndex(index)) for index in sorted(table.indexes, key=lambda index: str(index.name))]
+    return made
+
+
+def _array(name: str, kind: sa.types.TypeEngine[Any]) -> sa.BindParameter[Any]:
+    plain = (
+        sa.Text()
+        if isinstance(kind, sa.Text)
+        else sa.LargeBinary()
+        if isinstance(kind, sa.LargeBinary)
+        else sa.BigInteger()
+    )
+    return sa.bindparam(name, type_=ARRAY(plain))
+
+
+def _given(group: str, columns: Mapping[str, sa.Column[Any]]) -> sa.FromClause:
+    """Return the arrays of a group's columns as a table; the group is also what the table is called."""
+    arrays = [_array(f"{group}{SEPARATOR}{name}", column.type) for name, column in columns.items()]
+    return sa.func.unnest(*arrays).table_valued(*columns).render_derived(name=group)
+
+
+def _named(*columns: sa.Column[Any]) -> dict[str, sa.Column[Any]]:
+    return {column.name: column for column in columns}
+
+
+def _insert(table: sa.Table, group: str = "") -> postgresql.Insert:
+    given = _given(group or f"new_{table.name}", _named(*table.c))
+    return postgresql.insert(table).from_select([column.name for column in table.c], sa.select(*given.c))
+
+
+def _all_of(*parts: postgresql.Insert | sa.Update | sa.Delete) -> Statement:
+    """Return one statement that does all of these, in any order: none sees what another does."""
+    done = [part.cte(f"part_{number}") for number, part in enumerate(parts)]
+    return _sql(sa.select(selects.ONE).add_cte(*done))
+
+
+BEGIN: Final = "BEGIN"
+APPENDING: Final = 7_107_211
+"""The lock of whoever appends: one at a time, from before the first look at the log until the commit is durable."""
+BEGIN_APPENDING: Final = f"BEGIN; SELECT pg_advisory_xact_lock({APPENDING})"
+"""Two statements in one message: the second one's successor sees all that was committed before the lock was got."""
+
+ALL_META: Final = _sql(selects.ALL_META)
+
+# Looked at first
+
+HEADS: Final = _sql(sa.select(selects.SIZE.scalar_subquery(), selects.HEAD.scalar_subquery()))
+_KEYS: Final = _given("keys", _named(exchange.c.source, exchange.c.id))
+_OF_KEYS: Final = sa.and_(exchange.c.source == _KEYS.c.source, exchange.c.id == _KEYS.c.id)
+REPLIES: Final = _sql(
+    sa.select(exchange.c.source, exchange.c.id, exchange.c.reply).select_from(sa.join(_KEYS, exchange, _OF_KEYS))
+)
+_PLACES: Final = _given("places", _named(delivery.c.env, delivery.c.inbox))
+_AT_PLACES: Final = sa.and_(delivery.c.env == _PLACES.c.env, delivery.c.inbox == _PLACES.c.inbox)
+STANDINGS: Final = _sql(
+    sa.select(
+        delivery.c.env,
+        delivery.c.inbox,
+        delivery.c.source,
+        delivery.c.state,
+        delivery.c.lease,
+        delivery.c.due_at,
+        delivery.c.expires,
+    )
+    .select_from(sa.join(_PLACES, delivery, _AT_PLACES))
+    # In one order for everybody: whoever locks the same rows waits, and never for somebody who waits for oneself.
+    .order_by(delivery.c.env, delivery.c.inbox)
+    .with_for_update(of=delivery)
+)
+NONCES: Final = _sql(
+    sa.select(nonce.c.jti, nonce.c.until).where(nonce.c.jti == sa.any_(_array("jtis", nonce.c.jti.type)))
+)
+PRESENT_RECORDS: Final = _sql(selects.PRESENT_RECORDS)
+COVERED: Final = _sql(selects.COVERED)
+
+# Written then
+
+_REPLIES: Final = _given("replies", {"asker": exchange.c.source, "asked": exchange.c.id, "env": exchange.c.env})
+_SET_REPLIES: Final = (
+    sa.update(exchange)
+    .where(exchange.c.source == _REPLIES.c.asker, exchange.c.id == _REPLIES.c.asked)
+    .values(reply=_REPLIES.c.env)
+)
+_MOVES: Final = _given(
+    "moves",
+    {"of_env": delivery.c.env, "of_inbox": delivery.c.inbox} | {name: delivery.c[name] for name in selects.MOVED},
+)
+_MOVE: Final = (
+    sa.update(delivery)
+    .where(delivery.c.env == _MOVES.c.of_env, delivery.c.inbox == _MOVES.c.of_inbox)
+    .values({name: _MOVES.c[name] for name in selects.MOVED})
+)
+_SEEN: Final = _given("seen", {"of_env": delivery.c.env, "of_inbox": delivery.c.inbox})
+_SEE: Final = (
+    sa.update(delivery)
+    .where(delivery.c.env == _SEEN.c.of_env, delivery.c.inbox == _SEEN.c.of_inbox)
+    .values(unseen=selects.ZERO)
+)
+WRITE: Final = _all_of(*map(_insert, (entry, exchange, delivery, body, subject)), _SET_REPLIES, _MOVE, _SEE)
+"""All that messages write, and one round trip: no row is in two of its groups."""
+_ENVS: Final = _array("envs", body.c.env.type)
+_STILL_OPEN: Final = sa.select(delivery.c.env).where(delivery.c.env == sa.any_(_ENVS), selects.OPEN)
+DROP_BODIES: Final = _sql(sa.delete(body).where(body.c.env == sa.any_(_ENVS), body.c.env.not_in(_STILL_OPEN)))
+FORGET_NONCES: Final = _sql(selects.FORGET_NONCES)
+INSERT_NONCES: Final = _all_of(_insert(nonce))
+INSERT_VERSIONS: Final = _all_of(_insert(directory_version))
+INSERT_RECORDS: Final = _all_of(_insert(directory_record))
+_GONE: Final = _given("gone", {"of_hash": directory_record.c.hash, "version": directory_record.c.removed})
+REMOVE_RECORDS: Final = _all_of(
+    sa.update(directory_record)
+    .where(directory_record.c.hash == _GONE.c.of_hash, directory_record.c.removed.is_(None))
+    .values(removed=_GONE.c.version)
+)
+INSERT_DOCUMENTS: Final = _all_of(_insert(schema_document).on_conflict_do_nothing())
+INSERT_BODY_KEYS: Final = _all_of(_insert(body_key).on_conflict_do_nothing())
+DROP_CHECKPOINTS: Final = _sql(sa.delete(checkpoint))
+INSERT_CHECKPOINT: Final = _sql(sa.insert(checkpoint))
+
+# Read at any time
+
+SIZE: Final = _sql(selects.SIZE)
+LEAVES: Final = _sql(selects.LEAVES)
+ENTRIES: Final = _sql(selects.ENTRIES)
+EXCHANGES: Final = _sql(selects.EXCHANGE.select_from(sa.join(_KEYS, exchange, _OF_KEYS)))
+EXCHANGE_OF: Final = _sql(selects.EXCHANGE_OF)
+USED_SINCE: Final = _sql(selects.USED_SINCE)
+DELIVERIES: Final = _sql(selects.DELIVERIES)
+HELD: Final = _sql(
+    selects.DELIVERY.where(
+        delivery.c.inbox == sa.bindparam("inbox", type_=sa.Text),
+        delivery.c.env == sa.any_(_array("envs", delivery.c.env.type)),
+    )
+)
+PARCEL: Final = _sql(selects.PARCEL.where(selects.THIS_DELIVERY))
+QUEUED: Final = _sql(
+    selects.PARCEL.where(
+        selects.IS_QUEUED,
+        delivery.c.inbox == sa.bindparam("inbox", type_=sa.Text),
+        delivery.c.lane == sa.bindparam("lane", type_=sa.Text),
+        delivery.c.env != sa.all_(_array("skip", delivery.c.env.type)),
+    )
+    .order_by(delivery.c.position)
+    .limit(sa.bindparam("limit", type_=sa.Integer))
+)
+DUE: Final = _sql(selects.DUE)
+IN_STATE: Final = _sql(selects.IN_STATE)
+OUTCOMES: Final = _sql(selects.OUTCOMES)
+DEPTHS: Final = _sql(selects.DEPTHS)
+BODY_KEYS: Final = _sql(selects.BODY_KEYS)
+SUBJECTS: Final = _sql(selects.SUBJECTS)
+HEAD: Final = _sql(selects.HEAD)
+VERSION: Final = _sql(selects.VERSION)
+RECORDS: Final = _sql(selects.RECORDS)
+DOCUMENTS: Final = _sql(selects.DOCUMENTS)
+CHECKPOINT: Final = _sql(selects.CHECKPOINT)

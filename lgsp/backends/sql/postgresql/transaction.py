@@ -1,0 +1,145 @@
+"""One commit on PostgreSQL, between BEGIN and COMMIT: reads at once what the operations may ask for, decides, writes all groups at once.
+
+What was read stays true until the end. Whoever appends holds the lock of the log, so there is one at a time; rows of deliveries that are looked
+at are locked in one order, for there are commits that move deliveries and append nothing. Beginning, ending and trying again are left to the
+ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lgsp.backends.sql.decisions import Decisions, Place, Publication, Standing, Writes
+from lgsp.backends.sql.postgresql import statements as sql
+from lgsp.backends.sql.postgresql.pool import Connection
+from lgsp.backends.sql.rows import Row
+from lgsp.domain.exchange import SETTLED, ExchangeKey
+from lgsp.ports.ledger import Accept, KeepCheckpoint, Move, Operation, Publish, Result, Seen, SignReceipts, Spend
+
+
+def appends(operations: Sequence[Operation]) -> bool:
+    """Tell whether the lock of the log is needed: for all but outcomes seen, and moves that settle nothing and make no entry."""
+    return not all(
+        isinstance(each, Seen) or (isinstance(each, Move) and each.entry is None and each.state not in SETTLED)
+        for each in operations
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """What the tables held, as far as the operations may ask."""
+
+    size: int
+    head: int
+    replies: dict[ExchangeKey, str] = field(default_factory=dict)
+    standings: dict[Place, Standing] = field(default_factory=dict)
+    nonces: dict[str, int] = field(default_factory=dict)
+    hashes: set[bytes] = field(default_factory=set)
+    kept: int = -1
+
+    def reply(self, key: ExchangeKey) -> str | None:
+        """Return the env hash of an exchange's reply, "" when there is none, None when there is no such exchange."""
+        return self.replies.get(key)
+
+    def standing(self, place: Place) -> Standing | None:
+        """Return where a delivery stands."""
+        return self.standings.get(place)
+
+    def spent_until(self, jti: str) -> int | None:
+        """Return until when a `jti` is remembered."""
+        return self.nonces.get(jti)
+
+    def records(self) -> set[bytes]:
+        """Return the hashes of the records in the latest version of the directory."""
+        return self.hashes
+
+    def covered(self) -> int:
+        """Return how many entries the kept checkpoint covers, -1 before the first."""
+        return self.kept
+
+
+async def run(connection: Connection, operations: Sequence[Operation], sign: SignReceipts) -> list[Result]:
+    """Decide the operations and write what follows from them; the connection is in a transaction, with the lock where it is needed."""
+    decisions = Decisions(await _look(connection, operations), sign)
+    results = decisions.run(operations)
+    await _write(connection, decisions.writes)
+    return results
+
+
+async def _look(connection: Connection, operations: Sequence[Operation]) -> Found:
+    [[size, head]] = await connection.fetch(sql.HEADS.text)
+    found = Found(size=size, head=head)
+    keys = {key for each in operations if isinstance(each, Accept) for key in (each.exchange.key, each.answers) if key}
+    if keys:
+        sources, ids = zip(*keys, strict=True)
+        rows = await connection.fetch(sql.REPLIES.text, sources, ids)
+        found.replies = {(source, id_): reply for source, id_, reply in rows}
+    places = {(each.env, each.to) for each in operations if isinstance(each, Move | Seen)}
+    if places:
+        envs, inboxes = zip(*places, strict=True)
+        rows = await connection.fetch(sql.STANDINGS.text, envs, inboxes)
+        found.standings = {
+            (row[0], row[1]): Standing(source=row[2], state=row[3], lease=row[4], due_at=row[5], expires=row[6])
+            for row in rows
+        }
+    jtis = [each.jti for each in operations if isinstance(each, Spend)]
+    if jtis:
+        found.nonces = dict(await connection.fetch(sql.NONCES.text, jtis))
+    if any(isinstance(each, Publish) for each in operations):
+        found.hashes = {row[0] for row in await connection.fetch(sql.PRESENT_RECORDS.text)}
+    if any(isinstance(each, KeepCheckpoint) for each in operations):
+        found.kept = await connection.fetchval(sql.COVERED.text)
+    return found
+
+
+async def _write(connection: Connection, writes: Writes) -> None:
+    groups: Mapping[str, Collection[Row]] = {
+        "new_entry": writes.entries,
+        "new_exchange": writes.exchanges.values(),
+        "new_delivery": writes.deliveries.values(),
+        "new_body": writes.bodies,
+        "new_subject": writes.subjects,
+        "replies": [{"asker": key[0], "asked": key[1], "env": env} for key, env in writes.replies.items()],
+        "moves": writes.moves.values(),
+        "seen": [{"of_env": env, "of_inbox": inbox} for env, inbox in writes.seen],
+    }
+    if any(groups.values()):
+        await connection.execute(sql.WRITE.text, *sql.WRITE.columns(groups))
+    if writes.settled:
+        # After the moves: it looks at what is still open.
+        await connection.execute(sql.DROP_BODIES.text, list(writes.settled))
+    await _write_rest(connection, writes)
+
+
+async def _write_rest(connection: Connection, writes: Writes) -> None:
+    """Write what is not of messages: rare, so a statement each."""
+
+    async def write(statement: sql.Statement, group: str, rows: Collection[Row]) -> None:
+        if rows:
+            await connection.execute(statement.text, *statement.columns({group: rows}))
+
+    if writes.forget is not None:
+        await connection.execute(sql.FORGET_NONCES.text, writes.forget)
+    nonces = [{"jti": jti, "until": until} for jti, until in writes.nonces.items()]
+    await write(sql.INSERT_NONCES, "new_nonce", nonces)
+    for each in writes.publications:
+        await _publish(connection, each)
+    documents = [{"urn": urn, "document": document} for urn, document in writes.documents.items()]
+    await write(sql.INSERT_DOCUMENTS, "new_schema_document", documents)
+    keys = [{"day": day, "wrapped": wrapped} for day, wrapped in writes.body_keys.items()]
+    await write(sql.INSERT_BODY_KEYS, "new_body_key", keys)
+    if writes.checkpoint is not None:
+        await connection.execute(sql.DROP_CHECKPOINTS.text)
+        await connection.execute(sql.INSERT_CHECKPOINT.text, *sql.INSERT_CHECKPOINT.arguments(writes.checkpoint))
+
+
+async def _publish(connection: Connection, publication: Publication) -> None:
+    steps: tuple[tuple[sql.Statement, str, list[dict[str, Any]]], ...] = (
+        (sql.INSERT_VERSIONS, "new_directory_version", [publication.version]),
+        (sql.REMOVE_RECORDS, "gone", publication.gone),
+        (sql.INSERT_RECORDS, "new_directory_record", publication.added),
+    )
+    for statement, group, rows in steps:
+        await connection.execute(statement.text, *statement.columns({group: rows}))

@@ -1,0 +1,118 @@
+"""What is read, as SQLAlchemy Core for both engines; each compiles it once into the text that its driver runs.
+
+Parameters are named. Constants are written out, because the compiler would make parameters of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from lgsp.backends.sql.tables import (
+    body,
+    body_key,
+    checkpoint,
+    delivery,
+    directory_record,
+    directory_version,
+    entry,
+    exchange,
+    meta,
+    nonce,
+    schema_document,
+    subject,
+)
+
+ZERO: Final[sa.ColumnElement[Any]] = sa.literal_column("0")
+ONE: Final[sa.ColumnElement[Any]] = sa.literal_column("1")
+
+
+def _text(name: str) -> sa.BindParameter[str]:
+    return sa.bindparam(name, type_=sa.Text)
+
+
+def _number(name: str) -> sa.BindParameter[int]:
+    return sa.bindparam(name, type_=sa.BigInteger)
+
+
+def _first(statement: sa.Select[Any]) -> sa.Select[Any]:
+    """Bound a query by `limit`."""
+    return statement.limit(sa.bindparam("limit", type_=sa.Integer)).offset(ZERO)
+
+
+OPEN: Final = delivery.c.wakes_at.is_not(None)
+IS_QUEUED: Final = delivery.c.state == sa.literal_column("'queued'")
+THIS_DELIVERY: Final = sa.and_(delivery.c.env == _text("env"), delivery.c.inbox == _text("inbox"))
+
+DELIVERY_COLUMNS: Final = (
+    delivery.c.env, delivery.c.inbox, delivery.c.source, delivery.c.id, delivery.c.lane, delivery.c.state, delivery.c.attempts,
+    delivery.c.lease, delivery.c.lease_until, delivery.c.due_at, delivery.c.expires, delivery.c.code, delivery.c.ack, delivery.c.final,
+    delivery.c.position, delivery.c.size, delivery.c.subscriptions,
+)  # fmt: skip
+"""In the order in which `rows.delivery_of` reads them."""
+
+EXCHANGE_COLUMNS: Final = (
+    exchange.c.source, exchange.c.id, exchange.c.env, exchange.c.type, exchange.c.audience, exchange.c.receivers, exchange.c.accepted_at,
+    exchange.c.expires, exchange.c.reply_until, exchange.c.cause, exchange.c.reply, exchange.c.policy, exchange.c.rule, exchange.c.compact,
+    exchange.c.receipt,
+)  # fmt: skip
+"""In the order in which `rows.exchange_of` reads them."""
+
+DELIVERY: Final = sa.select(*DELIVERY_COLUMNS)
+_IN_ORDER: Final = (delivery.c.position, delivery.c.inbox)
+
+ALL_META: Final = sa.select(meta.c.name, meta.c.value)
+
+SIZE: Final = sa.select(sa.func.coalesce(sa.func.max(entry.c.seq) + ONE, ZERO))
+_SPAN: Final = (entry.c.seq >= _number("start"), entry.c.seq < _number("stop"))
+LEAVES: Final = sa.select(entry.c.leaf).where(*_SPAN).order_by(entry.c.seq)
+ENTRIES: Final = sa.select(entry.c.data).where(*_SPAN).order_by(entry.c.seq)
+
+EXCHANGE: Final = sa.select(*EXCHANGE_COLUMNS)
+EXCHANGE_OF: Final = EXCHANGE.where(exchange.c.env == _text("env"))
+USED_SINCE: Final = (
+    sa.select(exchange.c.rule, sa.func.count())
+    .where(exchange.c.accepted_at >= _number("moment"), exchange.c.rule != sa.literal_column("''"))
+    .group_by(exchange.c.rule)
+)
+
+DELIVERIES: Final = DELIVERY.where(delivery.c.env == _text("env")).order_by(delivery.c.inbox)
+PARCEL: Final = (
+    sa.select(exchange.c.compact, exchange.c.receipt, body.c.sealed, body.c.day, *DELIVERY_COLUMNS)
+    .select_from(delivery)
+    .join(exchange, exchange.c.env == delivery.c.env)
+    .join(body, body.c.env == delivery.c.env)
+)
+DUE: Final = _first(DELIVERY.where(delivery.c.wakes_at <= _number("now")).order_by(delivery.c.wakes_at, *_IN_ORDER))
+IN_STATE: Final = _first(DELIVERY.where(OPEN, delivery.c.state == _text("state")).order_by(*_IN_ORDER))
+OUTCOMES: Final = _first(
+    DELIVERY.where(delivery.c.source == _text("source"), delivery.c.unseen == ONE).order_by(*_IN_ORDER)
+)
+_DEPTH: Final = (delivery.c.inbox, delivery.c.source, delivery.c.lane, delivery.c.state)
+# A sum of big integers is a decimal number on PostgreSQL.
+_BYTES: Final = sa.cast(sa.func.sum(delivery.c.size), sa.BigInteger)
+DEPTHS: Final = sa.select(*_DEPTH, sa.func.count(), _BYTES).where(OPEN).group_by(*_DEPTH).order_by(*_DEPTH)
+
+BODY_KEYS: Final = sa.select(body_key.c.day, body_key.c.wrapped)
+SUBJECTS: Final = sa.select(subject.c.pseudonym, subject.c.salt, subject.c.commitment).where(
+    subject.c.env == _text("env")
+)
+FORGET_NONCES: Final = sa.delete(nonce).where(nonce.c.until <= _number("now"))
+
+HEAD: Final = sa.select(sa.func.coalesce(sa.func.max(directory_version.c.version), ZERO))
+VERSION: Final = sa.select(directory_version.c.statement).where(directory_version.c.version == _number("version"))
+RECORDS: Final = sa.select(directory_record.c.record).where(
+    directory_record.c.added <= _number("version"),
+    sa.or_(directory_record.c.removed.is_(None), directory_record.c.removed > _number("version")),
+)
+PRESENT_RECORDS: Final = sa.select(directory_record.c.hash).where(directory_record.c.removed.is_(None))
+DOCUMENTS: Final = sa.select(schema_document.c.urn, schema_document.c.document)
+
+CHECKPOINT: Final = _first(sa.select(checkpoint.c.note).order_by(checkpoint.c.size.desc()))
+COVERED: Final = sa.select(sa.func.coalesce(sa.func.max(checkpoint.c.size), sa.literal_column("-1")))
+
+MOVED: Final = (
+    "state", "attempts", "lease", "lease_until", "due_at", "code", "ack", "final", "wakes_at", "unseen",
+)  # fmt: skip
+"""The columns of a delivery that a move writes."""

@@ -1,0 +1,152 @@
+"""Every statement of SQLite, compiled once from SQLAlchemy Core to the text that the driver runs.
+
+Parameters are named `:name`, but for a `Group`, run with many rows at once: there the driver takes positions in half the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from lgsp.backends.sql import selects, tables
+from lgsp.backends.sql.tables import (
+    body,
+    body_key,
+    checkpoint,
+    delivery,
+    directory_record,
+    directory_version,
+    entry,
+    exchange,
+    meta,
+    nonce,
+    schema_document,
+    subject,
+)
+
+DIALECT: Final = sqlite.dialect(paramstyle="named")
+BY_POSITION: Final = sqlite.dialect(paramstyle="qmark")
+
+
+def _sql(statement: sa.ClauseElement) -> str:
+    return str(statement.compile(dialect=DIALECT))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A statement that is run with many rows at once; `pick` puts a row's values in its order."""
+
+    text: str
+    pick: Callable[[dict[str, Any]], tuple[Any, ...]]
+
+    def values(self, rows: Iterable[dict[str, Any]]) -> Iterable[tuple[Any, ...]]:
+        """Return the rows as the driver takes them."""
+        return map(self.pick, rows)
+
+
+def _group(statement: sa.ClauseElement) -> Group:
+    compiled = statement.compile(dialect=BY_POSITION)
+    names: list[str] = getattr(compiled, "positiontup", None) or []
+    (first, *others) = names
+    return Group(text=str(compiled), pick=itemgetter(*names) if others else lambda row: (row[first],))
+
+
+def _p(name: str) -> sa.BindParameter[Any]:
+    return sa.bindparam(name)
+
+
+def _unless_there(table: sa.Table) -> Group:
+    return _group(sqlite.insert(table).on_conflict_do_nothing())
+
+
+def creation() -> list[str]:
+    """Return the statements that make all tables and indexes, in order."""
+    made: list[str] = []
+    for table in tables.METADATA.sorted_tables:
+        made.append(_sql(CreateTable(table)))
+        made += [_sql(CreateIndex(index)) for index in sorted(table.indexes, key=lambda index: str(index.name))]
+    return made
+
+
+_OF_DELIVERY: Final = (delivery.c.env == _p("of_env"), delivery.c.inbox == _p("of_inbox"))
+_OF_EXCHANGE: Final = (exchange.c.source == _p("source"), exchange.c.id == _p("id"))
+
+ALL_META: Final = _sql(selects.ALL_META)
+SET_META: Final = _sql(
+    (new := sqlite.insert(meta)).on_conflict_do_update(index_elements=[meta.c.name], set_={"value": new.excluded.value})
+)
+
+SIZE: Final = _sql(selects.SIZE)
+LEAVES: Final = _sql(selects.LEAVES)
+ENTRIES: Final = _sql(selects.ENTRIES)
+INSERT_ENTRY: Final = _group(sa.insert(entry))
+
+EXCHANGE: Final = _sql(selects.EXCHANGE.where(*_OF_EXCHANGE))
+EXCHANGE_OF: Final = _sql(selects.EXCHANGE_OF)
+REPLY: Final = _sql(sa.select(exchange.c.reply).where(*_OF_EXCHANGE))
+INSERT_EXCHANGE: Final = _group(sa.insert(exchange))
+SET_REPLY: Final = _group(
+    sa.update(exchange).where(exchange.c.source == _p("asker"), exchange.c.id == _p("asked")).values(reply=_p("env"))
+)
+USED_SINCE: Final = _sql(selects.USED_SINCE)
+
+DELIVERY: Final = _sql(selects.DELIVERY.where(selects.THIS_DELIVERY))
+DELIVERIES: Final = _sql(selects.DELIVERIES)
+PARCEL: Final = _sql(selects.PARCEL.where(selects.THIS_DELIVERY))
+QUEUED: Final = _sql(
+    sa.select(delivery.c.env)
+    .where(selects.IS_QUEUED, delivery.c.inbox == _p("inbox"), delivery.c.lane == _p("lane"))
+    .order_by(delivery.c.position)
+)
+DUE: Final = _sql(selects.DUE)
+IN_STATE: Final = _sql(selects.IN_STATE)
+OUTCOMES: Final = _sql(selects.OUTCOMES)
+DEPTHS: Final = _sql(selects.DEPTHS)
+STANDING: Final = _sql(
+    sa.select(delivery.c.source, delivery.c.state, delivery.c.lease, delivery.c.due_at, delivery.c.expires).where(
+        selects.THIS_DELIVERY
+    )
+)
+INSERT_DELIVERY: Final = _group(sa.insert(delivery))
+MOVE: Final = _group(sa.update(delivery).where(*_OF_DELIVERY).values({name: _p(name) for name in selects.MOVED}))
+SEE: Final = _group(sa.update(delivery).where(*_OF_DELIVERY).values(unseen=selects.ZERO))
+
+INSERT_BODY: Final = _group(sa.insert(body))
+DROP_BODY: Final = _group(
+    sa.delete(body).where(body.c.env == _p("env"), ~sa.exists().where(delivery.c.env == body.c.env, selects.OPEN))
+)
+BODY_KEYS: Final = _sql(selects.BODY_KEYS)
+INSERT_BODY_KEY: Final = _unless_there(body_key)
+
+SUBJECTS: Final = _sql(selects.SUBJECTS)
+INSERT_SUBJECT: Final = _group(sa.insert(subject))
+
+FORGET_NONCES: Final = _sql(selects.FORGET_NONCES)
+NONCE: Final = _sql(sa.select(nonce.c.until).where(nonce.c.jti == _p("jti")))
+INSERT_NONCE: Final = _group(sa.insert(nonce))
+
+HEAD: Final = _sql(selects.HEAD)
+VERSION: Final = _sql(selects.VERSION)
+INSERT_VERSION: Final = _sql(sa.insert(directory_version))
+RECORDS: Final = _sql(selects.RECORDS)
+PRESENT_RECORDS: Final = _sql(selects.PRESENT_RECORDS)
+INSERT_RECORD: Final = _group(sa.insert(directory_record))
+REMOVE_RECORD: Final = _group(
+    sa.update(directory_record)
+    .where(directory_record.c.hash == _p("of_hash"), directory_record.c.removed.is_(None))
+    .values(removed=_p("version"))
+)
+
+DOCUMENTS: Final = _sql(selects.DOCUMENTS)
+INSERT_DOCUMENT: Final = _unless_there(schema_document)
+
+CHECKPOINT: Final = _sql(selects.CHECKPOINT)
+COVERED: Final = _sql(selects.COVERED)
+DROP_CHECKPOINTS: Final = _sql(sa.delete(checkpoint))
+INSERT_CHECKPOINT: Final = _sql(sa.insert(checkpoint))

@@ -1,0 +1,98 @@
+"""One commit on SQLite, between BEGIN and COMMIT: looks up what the decisions ask for, then writes what they gathered, in groups.
+
+Beginning, committing and rolling back are left to the ledger.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lgsp.backends.sql.decisions import Decisions, Place, Publication, Standing, Writes
+from lgsp.backends.sql.rows import Row
+from lgsp.backends.sql.sqlite import statements as sql
+from lgsp.domain.exchange import ExchangeKey
+from lgsp.ports.ledger import Operation, Result, SignReceipts
+
+
+class LookUp:
+    """What the tables hold, looked up when asked: a row costs microseconds. Needs the write lock from before the first look."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.size: int = self._value(sql.SIZE)
+        self.head: int = self._value(sql.HEAD)
+
+    def reply(self, key: ExchangeKey) -> str | None:
+        """Return the env hash of an exchange's reply, "" when there is none, None when there is no such exchange."""
+        found = self._row(sql.REPLY, {"source": key[0], "id": key[1]})
+        return None if found is None else str(found[0])
+
+    def standing(self, place: Place) -> Standing | None:
+        """Return where a delivery stands."""
+        found = self._row(sql.STANDING, {"env": place[0], "inbox": place[1]})
+        if found is None:
+            return None
+        source, state, lease, due_at, expires = found
+        return Standing(source=source, state=state, lease=lease, due_at=due_at, expires=expires)
+
+    def spent_until(self, jti: str) -> int | None:
+        """Return until when a `jti` is remembered."""
+        found = self._row(sql.NONCE, {"jti": jti})
+        return None if found is None else int(found[0])
+
+    def records(self) -> set[bytes]:
+        """Return the hashes of the records in the latest version of the directory."""
+        return {row[0] for row in self._connection.execute(sql.PRESENT_RECORDS)}
+
+    def covered(self) -> int:
+        """Return how many entries the kept checkpoint covers, -1 before the first."""
+        return self._value(sql.COVERED)
+
+    def _row(self, text: str, values: Row) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._connection.execute(text, values).fetchone()
+        return row
+
+    def _value(self, text: str) -> int:
+        return int(self._connection.execute(text).fetchone()[0])
+
+
+def run(connection: sqlite3.Connection, operations: Sequence[Operation], sign: SignReceipts) -> list[Result]:
+    """Decide the operations and write what follows from them; the connection is in a transaction that may write."""
+    decisions = Decisions(LookUp(connection), sign)
+    results = decisions.run(operations)
+    _write(connection, decisions.writes)
+    return results
+
+
+def _write(connection: sqlite3.Connection, writes: Writes) -> None:
+    def write(group: sql.Group, rows: Iterable[Row]) -> None:
+        if rows:
+            connection.executemany(group.text, group.values(rows))
+
+    write(sql.INSERT_EXCHANGE, writes.exchanges.values())
+    write(sql.INSERT_DELIVERY, writes.deliveries.values())
+    write(sql.INSERT_BODY, writes.bodies)
+    write(sql.INSERT_ENTRY, writes.entries)
+    write(sql.INSERT_SUBJECT, writes.subjects)
+    write(sql.SET_REPLY, [{"asker": key[0], "asked": key[1], "env": env} for key, env in writes.replies.items()])
+    write(sql.SEE, [{"of_env": env, "of_inbox": inbox} for env, inbox in writes.seen])
+    write(sql.MOVE, writes.moves.values())
+    write(sql.DROP_BODY, [{"env": env} for env in writes.settled])
+    if writes.forget is not None:
+        connection.execute(sql.FORGET_NONCES, {"now": writes.forget})
+    write(sql.INSERT_NONCE, [{"jti": jti, "until": until} for jti, until in writes.nonces.items()])
+    for each in writes.publications:
+        _publish(connection, each)
+    write(sql.INSERT_DOCUMENT, [{"urn": urn, "document": found} for urn, found in writes.documents.items()])
+    write(sql.INSERT_BODY_KEY, [{"day": day, "wrapped": key} for day, key in writes.body_keys.items()])
+    if writes.checkpoint is not None:
+        connection.execute(sql.DROP_CHECKPOINTS)
+        connection.execute(sql.INSERT_CHECKPOINT, writes.checkpoint)
+
+
+def _publish(connection: sqlite3.Connection, publication: Publication) -> None:
+    connection.execute(sql.INSERT_VERSION, publication.version)
+    connection.executemany(sql.REMOVE_RECORD.text, sql.REMOVE_RECORD.values(publication.gone))
+    connection.executemany(sql.INSERT_RECORD.text, sql.INSERT_RECORD.values(publication.added))

@@ -1,0 +1,51 @@
+"""One PostgreSQL database keeps the promises of every port."""
+
+import pytest
+
+from lgsp.backends.embedded import EmbeddedTransport
+from lgsp.backends.sql import PostgresLedger
+from lgsp.testing import contracts
+
+
+@pytest.fixture
+async def ledger(database):
+    opened = await PostgresLedger.open(database, create=True)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def reopen(database):
+    opened = []
+
+    async def again():
+        for each in opened:
+            await each.close()
+        opened.append(await PostgresLedger.open(database, create=True))
+        return opened[-1]
+
+    yield again
+    await opened[-1].close()
+
+
+@pytest.fixture
+def transport(ledger):
+    return EmbeddedTransport(ledger)
+
+
+class TestLedger(contracts.LedgerContract): ...
+
+
+class TestLedgerMoves(contracts.LedgerMovesContract): ...
+
+
+class TestInboxes(contracts.InboxesContract): ...
+
+
+class TestDirectoryStore(contracts.DirectoryStoreContract): ...
+
+
+class TestTransport(contracts.TransportContract): ...
+
+
+class TestDurability(contracts.DurabilityContract): ...

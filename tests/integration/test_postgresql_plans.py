@@ -1,0 +1,90 @@
+"""The hot statements of PostgreSQL use their indexes on tables of some size, and read no table whole."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from lgsp.backends.sql import PostgresLedger
+from lgsp.backends.sql.postgresql import statements as sql
+from lgsp.backends.sql.postgresql.pool import SETTINGS
+
+ROWS = 50_000
+SEED = f"""
+INSERT INTO entry SELECT n, '\\x00', '\\x00' FROM generate_series(0, {ROWS - 1}) n;
+INSERT INTO exchange SELECT 'env-' || n, 'urn:source:' || n % 50, 'id-' || n, 'type', 'audience', '[]', n, n, NULL, '', '', 1, 'rule-' || n % 20,
+  '\\x00', '' FROM generate_series(1, {ROWS}) n;
+INSERT INTO delivery SELECT 'env-' || n, 'urn:inbox:' || CASE WHEN n % 10 = 0 THEN 0 ELSE n % 40 END, 'urn:source:' || n % 50, 'id-' || n, 'request',
+  CASE WHEN n % 10 = 0 THEN 'queued' ELSE 'acked' END, 0, '', NULL, NULL, n, '', '', 0, n, 100, '',
+  CASE WHEN n % 10 = 0 THEN n END, CASE WHEN n % 100 = 1 THEN 1 ELSE 0 END FROM generate_series(1, {ROWS}) n;
+INSERT INTO body SELECT 'env-' || n, convert_to(repeat(md5(n::text), 40), 'UTF8'), '2026-11-22' FROM generate_series(1, {ROWS}) n WHERE n % 10 = 0;
+INSERT INTO nonce SELECT 'jti-' || n, n FROM generate_series(1, {ROWS}) n;
+INSERT INTO subject SELECT 'env-' || n, '\\x00', '\\x00', 'c' FROM generate_series(1, {ROWS}) n;
+INSERT INTO directory_version SELECT n, convert_to(repeat(md5(n::text), 20), 'UTF8') FROM generate_series(1, 500) n;
+ANALYZE;
+"""
+ENVS = [f"env-{n}" for n in range(10, 1300, 10)]
+CASES = {
+    "HEADS": ([], {"entry_pkey", "directory_version_pkey"}),
+    "REPLIES": ([["urn:source:1"] * 128, ENVS[:128]], {"exchange_key"}),
+    "STANDINGS": ([ENVS, ["urn:inbox:0"] * len(ENVS)], {"delivery_key"}),
+    "NONCES": ([["jti-1", "jti-2"]], {"nonce_pkey"}),
+    "FORGET_NONCES": ([10], {"nonce_until"}),
+    "DROP_BODIES": ([ENVS], {"body_env"}),
+    "LEAVES": ([100, 200], {"entry_pkey"}),
+    "ENTRIES": ([100, 200], {"entry_pkey"}),
+    "EXCHANGES": ([["urn:source:1"] * 8, ENVS[:8]], {"exchange_key"}),
+    "EXCHANGE_OF": (["env-1"], {"exchange_env"}),
+    "USED_SINCE": ([ROWS - 100], {"exchange_used"}),
+    "DELIVERIES": (["env-1"], {"delivery_key"}),
+    "HELD": (["urn:inbox:0", ENVS[:64]], {"delivery_key"}),
+    "PARCEL": (["env-10", "urn:inbox:0"], {"delivery_key", "exchange_env", "body_env"}),
+    "QUEUED": (["urn:inbox:0", "request", ENVS[:64], 16], {"delivery_queued", "exchange_env", "body_env"}),
+    "DUE": ([500, 100], {"delivery_due"}),
+    "OUTCOMES": (["urn:source:1", 100], {"delivery_news"}),
+    "SUBJECTS": (["env-1"], {"subject_env"}),
+}
+
+
+@pytest.fixture(scope="module")
+def seeded(postgresql):
+    asyncio.run(seed(postgresql.url(), postgresql.url("plans")))
+    return postgresql.url("plans")
+
+
+async def seed(beside, dsn):
+    connection = await asyncpg.connect(beside, timeout=30)
+    await connection.execute("CREATE DATABASE plans")
+    await connection.close()
+    await (await PostgresLedger.open(dsn, create=True)).close()
+    connection = await asyncpg.connect(dsn, timeout=30)
+    await connection.execute(SEED)
+    await connection.close()
+
+
+async def plan_of(dsn, statement, values):
+    connection = await asyncpg.connect(dsn, timeout=30, server_settings=SETTINGS)
+    try:
+        return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement.text}", *values))
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+async def test_a_hot_statement_uses_its_index_and_reads_no_table_whole(seeded, name):
+    values, indexes = CASES[name]
+    plan = await plan_of(seeded, getattr(sql, name), values)
+    assert "Seq Scan" not in plan, plan
+    assert all(index in plan for index in indexes), plan
+
+
+async def test_the_one_statement_that_writes_finds_old_rows_by_their_keys(seeded):
+    values = [[] for _ in sql.WRITE.names]
+    plan = await plan_of(seeded, sql.WRITE, values)
+    assert "Seq Scan" not in plan, plan
+    assert plan.count("Index Scan using delivery_key") == 2
+    assert "Index Scan using exchange_key" in plan
+
+
+async def test_a_lane_is_read_in_its_order_without_sorting(seeded):
+    assert "Sort" not in await plan_of(seeded, sql.QUEUED, CASES["QUEUED"][0])
