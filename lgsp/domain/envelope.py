@@ -127,11 +127,7 @@ def parse_manifest(payload: bytes) -> Manifest:
         attributes = strictjson.parse_object(payload)
     except strictjson.NotStrict:
         raise Refusal("json") from None
-    for name in REQUIRED:
-        if name not in attributes:
-            raise Refusal("manifest", "a required attribute is missing", pointer=f"/{name}")
-    for name, value in attributes.items():
-        _check_attribute(name, value)
+    _check_attributes(attributes)
     return Manifest(
         id=attributes["id"],
         source=attributes["source"],
@@ -144,6 +140,14 @@ def parse_manifest(payload: bytes) -> Manifest:
         body_size=attributes["datasize"],
         attributes=attributes,
     )
+
+
+def _check_attributes(attributes: dict[str, Any]) -> None:
+    for name in REQUIRED:
+        if name not in attributes:
+            raise Refusal("manifest", "a required attribute is missing", pointer=f"/{name}")
+    for name, value in attributes.items():
+        _check_attribute(name, value)
 
 
 def _check_attribute(name: str, value: object) -> None:
@@ -227,9 +231,9 @@ def sign(attributes: dict[str, Any], body: bytes, signer: Signer) -> Wire:
 
     The manifest is checked by the rules a receiver applies, so that a mistake is refused here and not by the bus.
     """
-    payload = strictjson.compact({**attributes, "datahash": jws.hash_of(body), "datasize": len(body)})
-    parse_manifest(payload)
-    return Wire(compact=jws.sign(payload, typ=TYP, signer=signer), body=body)
+    stated = {**attributes, "datahash": jws.hash_of(body), "datasize": len(body)}
+    _check_attributes(stated)
+    return Wire(compact=jws.sign(strictjson.compact(stated), typ=TYP, signer=signer), body=body)
 
 
 def check_body(manifest: Manifest, body: bytes) -> None:

@@ -75,9 +75,13 @@ def verify(jws: Jws, key: PublicKey) -> None:
 
 def sign(payload: bytes, *, typ: str, signer: Signer) -> bytes:
     """Return the compact JWS of `payload` under the signer's key."""
-    header = f'{{"alg":"{signer.alg}","kid":"{signer.kid}","typ":"{typ}"}}'.encode()
-    signing_input = f"{base64url.encode(header)}.{base64url.encode(payload)}".encode()
+    signing_input = f"{_written_header(signer.alg, signer.kid, typ)}.{base64url.encode(payload)}".encode()
     return signing_input + b"." + base64url.encode(signer.sign(signing_input)).encode()
+
+
+@lru_cache(maxsize=256)
+def _written_header(alg: str, kid: str, typ: str) -> str:
+    return base64url.encode(f'{{"alg":"{alg}","kid":"{kid}","typ":"{typ}"}}'.encode())
 
 
 def hash_of(data: bytes) -> str:

@@ -46,6 +46,7 @@ class Outgoing:
     audience: str
     compact: bytes
     body: bytes
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

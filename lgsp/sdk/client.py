@@ -206,9 +206,7 @@ class Client:
         """Return what became of an envelope at its receiver; raise `Refused` when the bus refused it, `OutcomeUnknown` after `timeout` seconds."""
         future = self._sender.await_outcome(id)
         try:
-            found = outbox.outcome_of(self._box.reader, id)
-            if found is None and outbox.state_of(self._box.reader, id) is None:
-                raise Refused("not_found", "no such envelope in the outbox")
+            found = None if self._sender.awaits_outcome(id) else self._known_outcome(id)
             async with asyncio.timeout(timeout):
                 found = found or await future
         except TimeoutError:
@@ -217,6 +215,12 @@ class Client:
             future.cancel()
         if found.state == "refused":
             raise Refused(found.code, pointer=found.pointer)
+        return found
+
+    def _known_outcome(self, identifier: str) -> Outcome | None:
+        found = outbox.outcome_of(self._box.reader, identifier)
+        if found is None and outbox.state_of(self._box.reader, identifier) is None:
+            raise Refused("not_found", "no such envelope in the outbox")
         return found
 
     async def _post(self, type_: str, stated: Stated) -> Sent:
@@ -230,7 +234,7 @@ class Client:
     async def _receipted(self, sent: Sent, seconds: float) -> Sent:
         future = self._sender.await_receipt(sent.id)
         try:
-            if outbox.state_of(self._box.reader, sent.id) == "queued":
+            if self._sender.was_transmitted(sent.id) or outbox.state_of(self._box.reader, sent.id) == "queued":
                 async with asyncio.timeout(seconds):
                     receipt = await future
                 if receipt is not None:
@@ -365,7 +369,7 @@ class Client:
 
     def _committed(self, committed: Committed) -> None:
         if committed.queued:
-            self._sender.backlog.added(committed.queued)
+            self._sender.added(committed.queued)
         for env, statement in committed.acks:
             self._receiver.acked(env, statement)
 

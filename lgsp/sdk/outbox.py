@@ -17,7 +17,7 @@ from lgsp.sdk.box import Outgoing, Writing
 
 OutcomeState = Literal["refused", "acked", "rejected", "parked", "expired"]
 
-COLUMNS: Final = "seq, id, env, source, type, audience, compact, body"
+COLUMNS: Final = "seq, id, env, source, type, audience, compact, body, key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ def add(writing: Writing, letter: Letter) -> Sent:
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (*row, letter.key, letter.until.timestamp()),
     )
-    writing.queued.append(_outgoing((found.lastrowid, *row)))
+    writing.queued.append(_outgoing((found.lastrowid, *row, letter.key)))
     return Sent(id=letter.id, env=letter.env, key=letter.key, state="queued", receipt=None)
 
 

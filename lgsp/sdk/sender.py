@@ -7,7 +7,7 @@ something else, for an answer that is lost in a crash is given again. When to se
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from lgsp.domain import names
@@ -25,6 +25,7 @@ from lgsp.sdk.errors import ClientError, Refused
 from lgsp.sdk.frames import Became
 from lgsp.sdk.gathering import Gathering
 from lgsp.sdk.outbox import Outcome, Posted
+from lgsp.sdk.recent import Recent
 from lgsp.sdk.trust import Trust
 
 CLOCK_SECONDS: Final = 60.0
@@ -71,6 +72,7 @@ class Sender:
         self._events: Gathering[Outgoing] = Gathering(self._send_events, seconds=EVENTS_GATHERED)
         self._pauses: dict[int, float] = {}
         self._transmitted: set[str] = set()
+        self._recent = Recent()
         self._warned = False
 
     def hurry(self) -> None:
@@ -92,9 +94,18 @@ class Sender:
         self._transmitted.add(outgoing.id)
         self._put(frames.send(outgoing.seq, outgoing.compact, outgoing.body))
 
+    def added(self, queued: Sequence[Outgoing]) -> None:
+        """Send envelopes that have just become durable."""
+        self._recent.add(queued)
+        self.backlog.added(queued)
+
     def opened(self) -> None:
         """A new stream: its clock may be told about again."""
         self._warned = False
+
+    def awaits_outcome(self, identifier: str) -> bool:
+        """Tell whether an envelope is known to have no outcome yet; False where only the box knows."""
+        return self._recent.has(identifier)
 
     def was_transmitted(self, identifier: str) -> bool:
         """Tell whether an unanswered envelope has been put on the wire by this process."""
@@ -200,6 +211,7 @@ class Sender:
 
         def done(_: None) -> None:
             self._forget(outgoing)
+            self._recent.heard_of(outgoing.env)
             told = self._receipt_waits.release(outgoing.id, None)
             self._tell(outcome, told=told)
 
@@ -214,7 +226,7 @@ class Sender:
 
     async def outcome(self, became: Became) -> None:
         """Take what became of an envelope; an ack that does not verify is told to the operator and not taken."""
-        posted = outbox.posted(self._box.reader, became.env)
+        posted = self._recent.posted(became.env) or outbox.posted(self._box.reader, became.env)
         if posted is None:
             self._put(
                 frames.seen(became.env, became.to, became.state)
@@ -267,6 +279,7 @@ class Sender:
     def _store_outcomes(self, outcomes: list[Outcome]) -> None:
         def done() -> None:
             for outcome in outcomes:
+                self._recent.heard_of(outcome.env)
                 self._put(frames.seen(outcome.env, outcome.to, outcome.state))
             for outcome in sorted(outcomes, key=_may_change):
                 self._tell(outcome, told=False)
