@@ -44,7 +44,7 @@ def carrier(store):
 @pytest.fixture
 def share():
     """Return how many requests of one sender may wait in the request lane."""
-    return LIMITS.requests_waiting
+    return LIMITS.requests_open
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def bus(world, store, carrier, clock, share):
         clock=clock,
         entropy=SeededEntropy(1, clock),
         transport=carrier,
-        limits=limits(requests_waiting=share),
+        limits=limits(requests_open=share),
     ) as running:
         yield running
 

@@ -208,7 +208,7 @@ def running(world, clock, server, tmp_path):
     async def run(inbox_bytes):
         store = SqliteLedger.open(tmp_path / "ledger.sqlite", create=True)
         parts = parts_of(world, store, clock=clock, entropy=SeededEntropy(1, clock))
-        limits = replace(LIMITS, inbox_bytes=inbox_bytes, requests_waiting=10**6, rate=10**6, burst=10**6)
+        limits = replace(LIMITS, inbox_bytes=inbox_bytes, requests_open=10**6, rate=10**6, burst=10**6)
         try:
             async with run_on_broker(replace(parts, limits=limits), server.url) as bus:
                 await publish(bus, world)

@@ -64,6 +64,11 @@ class Reader:
         return self._channel is not None
 
     @property
+    def is_opening(self) -> bool:
+        """Whether somebody waits for the consumers to bring what is there."""
+        return self._opening.locked()
+
+    @property
     def buffered(self) -> dict[Lane, int]:
         """How many messages of each lane wait here to be taken."""
         return {lane: len(buffer) for lane, buffer in self._buffers.items()}

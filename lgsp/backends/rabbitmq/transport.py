@@ -162,6 +162,7 @@ class RabbitTransport:
                 await reader.open()
         except (BrokerAwayError, TimeoutError):
             return []
+        reader.used_at = _now()  # opening it may have taken longer than it may be idle
         taken: list[Parcel] = []
         try:
             await self._report(inbox, reader)
@@ -265,7 +266,7 @@ class RabbitTransport:
         while True:
             await asyncio.sleep(self._pace.look)
             for inbox, reader in list(self._readers.items()):
-                if reader.is_open and _now() - reader.used_at > self._pace.idle:
+                if reader.is_open and not reader.is_opening and _now() - reader.used_at > self._pace.idle:
                     await self._rest(inbox, reader)
                 elif reader.failed and self._reading.is_up:
                     self._watchers.ring(inbox)
