@@ -30,7 +30,7 @@ from lgsp.walkeeper import WalKeeper
 T = TypeVar("T")
 GROUP: Final = 512
 """Operations after which a transaction takes no further ones: bounds how long the first waits for the last."""
-LAZY_SECONDS: Final = 0.05
+LAZY_SECONDS: Final = 0.1
 """How long bookkeeping waits for a transaction to go along with."""
 
 

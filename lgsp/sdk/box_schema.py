@@ -29,7 +29,7 @@ CREATE TABLE lgsp_outbox (
   receipt TEXT,
   until REAL NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX lgsp_outbox_key ON lgsp_outbox (key) WHERE state <> 'refused';
+CREATE UNIQUE INDEX lgsp_outbox_key ON lgsp_outbox (key) WHERE key IS NOT NULL AND state <> 'refused';
 CREATE INDEX lgsp_outbox_queued ON lgsp_outbox (seq) WHERE state = 'queued';
 CREATE TABLE lgsp_outcomes (
   env TEXT NOT NULL,

@@ -102,6 +102,13 @@ async def test_one_key_goes_into_the_outbox_once_whoever_comes_first(box, world)
     assert len(outbox.queued_after(box.reader, 0, 10)) == 1
 
 
+async def test_an_envelope_is_found_by_its_key_without_reading_those_that_have_none(box):
+    plan = box.reader.execute(
+        "EXPLAIN QUERY PLAN SELECT id FROM lgsp_outbox WHERE key = ? AND state <> 'refused'", ("k",)
+    )
+    assert [row[3] for row in plan] == ["SEARCH lgsp_outbox USING INDEX lgsp_outbox_key (key=?)"]
+
+
 async def test_a_refusal_frees_the_key_and_is_shown_until_noticed(box, world):
     sent = await box.write(add(world, 1, "again"))
     outcome = outbox.Outcome(id=sent.id, key=None, type="t", env=sent.env, to="", state="refused", code="no_grant")
