@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -110,6 +110,12 @@ async def upgrade_ledger(settings: Settings) -> None:
         sqlite.upgrade(storage.path)
 
 
+def _alone(settings: Settings) -> AbstractAsyncContextManager[None]:
+    """Return what keeps a second gateway off a ledger that several machines can reach; a file is kept by its data folder's lock."""
+    storage = settings.storage
+    return postgresql.sole_gateway(storage.address) if storage.kind == "postgresql" else nullcontext()
+
+
 @asynccontextmanager
 async def open_bus(settings: Settings, *, create: bool = False) -> AsyncIterator[Bus]:
     """Run the bus of a data folder, whose lock the caller holds; `create` makes an empty ledger where there is none."""
@@ -117,7 +123,7 @@ async def open_bus(settings: Settings, *, create: bool = False) -> AsyncIterator
     log_key = keyfiles.read_private(settings.keys.log)
     body_wrap = keyfiles.read_secret(settings.keys.body)
     subject_key = keyfiles.read_secret(settings.keys.subject)
-    async with open_ledger(settings, create=create) as store:
+    async with _alone(settings), open_ledger(settings, create=create) as store:
         parts = Parts(
             bus=settings.bus.urn,
             gateway=settings.bus.gateway,

@@ -2,5 +2,6 @@
 
 from lgsp.backends.sql.postgresql.ledger import PostgresLedger
 from lgsp.backends.sql.postgresql.making import form_at, upgrade
+from lgsp.backends.sql.postgresql.sole import sole_gateway
 
-__all__ = ["PostgresLedger", "form_at", "upgrade"]
+__all__ = ["PostgresLedger", "form_at", "sole_gateway", "upgrade"]
