@@ -14,6 +14,9 @@ from lgsp.testing.clock import ManualClock
 from lgsp.testing.postgresql import PrivateDatabase, private_database
 from lgsp.testing.rabbitmq import PrivateServer, private_server
 
+# Failed assertions of the shared suites are explained as those of the tests themselves.
+pytest.register_assert_rewrite("lgsp.testing.contracts")
+
 DROP_ALL = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
 
 Carrying = Callable[..., AbstractAsyncContextManager[RabbitTransport]]

@@ -17,8 +17,10 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SETUP = "setup"
 """Marks the block that makes the surroundings which the test brings itself."""
-SECONDS = 90
+SECONDS = 300
 GUIDES = ("quickstart.md", "operations.md")
+
+pytestmark = pytest.mark.timeout(SECONDS + 60)  # a whole guide, on a machine that has other things to do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,7 +110,7 @@ def _wish(arguments: Sequence[str] | None) -> Wish:
     )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
     asked = parser.parse_args(arguments)
-    quick = {"rounds": 1, "seconds": 0.3, "warm": 0.1, "in_flight": 16} if asked.quick else {}
+    quick = {"rounds": 1, "seconds": 1.0, "warm": 0.1, "in_flight": 16} if asked.quick else {}
     given = {name: value for name, value in vars(asked).items() if name not in {"quick", "only"}}
     only = frozenset(filter(None, asked.only.split(",")))
     return Wish(**(given | quick), only=only, is_quick=asked.quick)
