@@ -94,7 +94,7 @@ class PrivateDatabase:
             self._make_cluster(home, account)
         written = CONFIGURATION.format(port=self.port, sockets=home, extra=self.extra)
         (home / "postgresql.conf").write_text(written, encoding="utf-8")
-        command = [_find("postgres"), "-D", str(home / "data"), "-c", f"config_file={home}/postgresql.conf"]
+        command = [find("postgres"), "-D", str(home / "data"), "-c", f"config_file={home}/postgresql.conf"]
         self._server = _run_as(account, command, home / "server.log")
         self._wait_until_ready(home)
 
@@ -153,7 +153,7 @@ class PrivateDatabase:
         if account is not None:
             os.chown(secret, account.user, account.group)
         command = [
-            *(_find("initdb"), "--pgdata", str(home / "data"), "--username", self._user, "--pwfile", str(secret)),
+            *(find("initdb"), "--pgdata", str(home / "data"), "--username", self._user, "--pwfile", str(secret)),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
         ]
         try:
@@ -211,7 +211,8 @@ def _is_open_to_all(folder: Path) -> bool:
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in folder.parents)
 
 
-def _find(program: str) -> str:
+def find(program: str) -> str:
+    """Return where a program of the newest PostgreSQL here is; refuse as `database_missing`."""
     versions = sorted(Path("/").glob(PLACES.removeprefix("/")), key=_version, reverse=True)
     return find_program(program, [*map(str, versions), *OTHER_PLACES], missing="database_missing")
 

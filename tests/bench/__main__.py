@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from lgsp import privatebroker
-from tests.bench import database, machine, report
+from lgsp import privatebroker, privatedatabase
+from tests.bench import machine, report
 from tests.bench.parts import TYPE_OF, Counts, Part, Running, Servers, agreed, all_parts
 from tests.bench.program import ROOT
 
@@ -156,7 +156,7 @@ def _programs(runs: list[dict[str, Any]]) -> dict[str, list[str]]:
     used = {name for run in runs for name in run["cpu_us"]}
     found = {}
     if "database" in used:
-        found["postgresql"] = [database.program("postgres"), "--version"]
+        found["postgresql"] = [privatedatabase.find("postgres"), "--version"]
     if "broker" in used:
         found["rabbitmq"] = [privatebroker._find("rabbitmqctl"), "version"]
     return found

@@ -11,8 +11,9 @@ from typing import Any, Final, Protocol
 
 from lgsp.config import StorageSection
 from lgsp.privatebroker import PrivateServer, private_server
+from lgsp.privatedatabase import PrivateDatabase, private_database
 from tests.bench.bus import running as bus_running
-from tests.bench.database import Database, private_database
+from tests.bench.database import create
 from tests.bench.floor import running as floor_running
 from tests.bench.glue import running as glue_running
 from tests.bench.made_up import ASKED, ONE_WAY
@@ -41,7 +42,7 @@ class Servers:
     folder: Path
     stack: AsyncExitStack
     _broker: PrivateServer | None = None
-    _database: Database | None = None
+    _database: PrivateDatabase | None = None
 
     async def broker(self) -> PrivateServer:
         if self._broker is None:
@@ -52,10 +53,14 @@ class Servers:
     def _start_broker(self) -> PrivateServer:
         return self.stack.enter_context(private_server(self.folder / "broker"))
 
-    async def database(self) -> Database:
+    async def database(self) -> PrivateDatabase:
         if self._database is None:
-            self._database = await self.stack.enter_async_context(private_database(self.folder / "database"))
+            server = await asyncio.to_thread(self._start_database)
+            self._database = server
         return self._database
+
+    def _start_database(self) -> PrivateDatabase:
+        return self.stack.enter_context(private_database(self.folder / "database"))
 
 
 Start = Callable[[Servers, Path], AbstractAsyncContextManager[Running]]
@@ -81,7 +86,7 @@ def _embedded_floor(_servers: Servers, folder: Path) -> AbstractAsyncContextMana
 async def _production_floor(servers: Servers, folder: Path) -> AsyncIterator[Running]:
     broker, database = await asyncio.gather(servers.broker(), servers.database())
     beside = {"broker": [broker.pid], "database": [database.pid]}
-    address = await database.create(folder.name)
+    address = await create(database, folder.name)
     async with floor_running.running(folder, database=address, broker=broker.url, beside=beside) as running:
         yield running
 
@@ -109,7 +114,7 @@ def _production_bus(senders: int, gateways: int) -> Start:
         environment = {
             "LGSP_TRANSPORT__URL": broker.url,
             "LGSP_STORAGE__KIND": "postgresql",
-            "LGSP_STORAGE__URL": await database.create(folder.name),
+            "LGSP_STORAGE__URL": await create(database, folder.name),
         }
         beside = {"broker": [broker.pid], "database": [database.pid]}
         async with bus_running.running(
