@@ -23,6 +23,7 @@ from lgsp.config import HttpSection, Settings
 from lgsp.datafolder import DataFolder
 from lgsp.errors import Unusable
 from lgsp.http import server
+from lgsp.machine import spare_collector
 
 
 def serve(
@@ -61,6 +62,7 @@ async def _serve(settings: Settings, voice: Voice, port_file: Path | None) -> No
     async with _gateway(settings) as (bus, url):
         if port_file is not None:
             replace_text(port_file, url + "\n")
+        spare_collector()
         voice.tell(
             f"{bus.gateway} listens on {url}; stop it with Ctrl+C",
             f"{bus.gateway} đang chạy tại {url}; dừng bằng Ctrl+C",
