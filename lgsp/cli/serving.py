@@ -75,6 +75,7 @@ async def _gateway(settings: Settings) -> AsyncIterator[tuple[Bus, str]]:
     folder = DataFolder(root=settings.data)
     with datafolder.hold(folder, command="lgsp serve"):
         async with app.open_bus(settings) as bus, contextlib.AsyncExitStack() as stack:
+            _check_own_key(settings, bus)
             edge = await server.serve(
                 bus,
                 host=settings.http.host,
@@ -91,6 +92,13 @@ async def _gateway(settings: Settings) -> AsyncIterator[tuple[Bus, str]]:
             logs.get_logger().info("gateway.started", url=edge.url, version=metadata.version("lgsp"), entries=entries)
             yield bus, edge.url
             logs.get_logger().info("gateway.draining", streams=len(edge.streams))
+
+
+def _check_own_key(settings: Settings, bus: Bus) -> None:
+    """Refuse (`gateway_unknown`) to give receipts that nobody could verify."""
+    kid = bus.sequencer.signer.kid
+    if all(key.record.id != kid for key in bus.registry.current.keys_of(bus.gateway)):
+        raise Unusable("gateway_unknown", f"{settings.keys.gateway}, a key of {bus.gateway}")
 
 
 async def _tell_stopped(bus: Bus) -> None:
