@@ -122,12 +122,13 @@ async def upgrade_ledger(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _among_neighbours(settings: Settings, clock: Clock) -> AsyncIterator[dict[str, Any]]:
+async def _among_neighbours(settings: Settings, clock: Clock, worker: int) -> AsyncIterator[dict[str, Any]]:
     """Give the parts by which a gateway lives beside others; a ledger in a file is its own alone, by its data folder's lock."""
     if settings.storage.kind == "sqlite":
         yield {}
         return
-    neighbours = PostgresNeighbours(settings.storage.address, gateway=settings.bus.gateway, clock=clock)
+    name = f"{settings.bus.gateway}#{worker}" if worker else settings.bus.gateway
+    neighbours = PostgresNeighbours(settings.storage.address, gateway=name, clock=clock)
     async with neighbours.running():
         yield {
             "neighbours": neighbours,
@@ -136,14 +137,17 @@ async def _among_neighbours(settings: Settings, clock: Clock) -> AsyncIterator[d
 
 
 @asynccontextmanager
-async def open_bus(settings: Settings, *, create: bool = False) -> AsyncIterator[Bus]:
-    """Run the bus of a data folder, whose lock the caller holds; `create` makes an empty ledger where there is none."""
+async def open_bus(settings: Settings, *, create: bool = False, worker: int = 0) -> AsyncIterator[Bus]:
+    """Run the bus of a data folder, whose lock the caller holds; `create` makes an empty ledger where there is none.
+
+    Several workers of one gateway, each in a process of its own, are numbered from 0.
+    """
     gateway_key = keyfiles.read_private(settings.keys.gateway)
     log_key = keyfiles.read_private(settings.keys.log)
     body_wrap = keyfiles.read_secret(settings.keys.body)
     subject_key = keyfiles.read_secret(settings.keys.subject)
     clock = SystemClock()
-    async with open_ledger(settings, create=create) as store, _among_neighbours(settings, clock) as among:
+    async with open_ledger(settings, create=create) as store, _among_neighbours(settings, clock, worker) as among:
         parts = Parts(
             bus=settings.bus.urn,
             gateway=settings.bus.gateway,

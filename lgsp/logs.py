@@ -28,6 +28,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "leases.taken_back": frozenset({"count"}),
     "neighbours.joined": frozenset({"count"}),
     "neighbours.away": frozenset({"reason"}),
+    "worker.died": frozenset({"worker", "code"}),
     "sweep.moved": frozenset({"expired", "requeued", "published"}),
     "commit.failed": frozenset({"operations", "exc_info"}),
     "wal.busy": frozenset({"reason"}),

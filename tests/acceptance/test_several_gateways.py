@@ -1,13 +1,16 @@
 """A second gateway joins by command, and finishes what the first one held when that is killed and never comes back."""
 
 import asyncio
+import contextlib
 import json
 import os
+import re
 import signal
 import time
 from datetime import timedelta
 
 import aiohttp
+import psutil
 import pytest
 
 from lgsp import keyfiles
@@ -186,4 +189,52 @@ def test_the_same_command_again_changes_nothing_and_another_folder_is_refused(jo
 
 def test_a_ledger_in_a_file_has_no_second_gateway(data, lgsp):
     refused = lgsp("gateway", "new", "b", "--data", data, "--out", data.parent / "b")
+    assert (refused.code, "one_gateway_only" in refused.err) == (2, True)
+
+
+async def test_workers_share_a_port_and_one_that_dies_is_started_again(joined, serve, lgsp, database):
+    run, url = serve("b", "--workers", "2")
+    parent = psutil.Process(run.process.pid)
+    first, second = sorted(parent.children(), key=lambda child: child.create_time())
+    limit = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(timeout=limit) as session:
+        asker, answerer = System(joined / "asker", ASKER, session), System(joined / "answerer", ANSWERER, session)
+        sent = [asker.envelope() for _ in range(10)]
+        assert {status for status, _ in await asyncio.gather(*(asker.post(url, wire) for wire in sent))} == {202}
+        held = (await answerer.call(url, "GET", "/v1/inbox?max=5&wait=20"))["items"]
+        assert held
+        assert figure(await text_of(session, url), "lgsp_envelopes_total", 'outcome="accepted"') == {"0", "1"}
+        first.kill()
+        second.kill()
+        found = set()
+        async with asyncio.timeout(60):
+            while len(found) < len(sent):
+                with contextlib.suppress(aiohttp.ClientConnectionError):
+                    for item in (await answerer.call(url, "GET", "/v1/inbox?max=10&wait=2"))["items"]:
+                        found.add(envelope.from_structured(item["envelope"]).hash)
+                await asyncio.sleep(0.2)
+        assert found == {wire.hash for wire in sent}
+    asked = await asyncio.to_thread(lgsp, "status", "--data", joined / "b")
+    assert asked.code == 0, asked.err
+    run.process.send_signal(signal.SIGTERM)
+    code, _, err = await asyncio.to_thread(run.end)
+    assert code == 0, err
+    assert not parent.is_running() or parent.status() == psutil.STATUS_ZOMBIE
+    assert err.count("gateway.stopped") == 2
+
+
+async def text_of(session, url):
+    async with session.get(f"{url}/metrics") as answer:
+        return await answer.text()
+
+
+def figure(text, name, label):
+    """Return the workers for which a figure is told."""
+    return {
+        re.search('worker="([^"]*)"', line)[1] for line in text.splitlines() if line.startswith(name) and label in line
+    }
+
+
+def test_workers_on_a_ledger_in_a_file_are_refused(data, lgsp):
+    refused = lgsp("serve", "--data", data, "--workers", "2")
     assert (refused.code, "one_gateway_only" in refused.err) == (2, True)
