@@ -207,5 +207,5 @@ class Ledger(Protocol):
     async def checkpoint(self) -> str:
         """Return the last kept checkpoint, or ""."""
 
-    async def used_since(self, moment: datetime) -> dict[str, int]:
-        """Return how many exchanges were accepted under each grant since a moment; replies are under none."""
+    async def used_since(self, moment: datetime, until: datetime | None = None) -> dict[str, int]:
+        """Return how many exchanges were accepted under each grant since a moment, and before `until`; replies are under none."""
