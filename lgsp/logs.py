@@ -41,6 +41,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "client.disconnected": frozenset({"url", "reason"}),
     "client.refused": frozenset({"code", "env"}),
     "client.clock": frozenset({"seconds"}),
+    "client.rolled_back": frozenset({"again", "over"}),
     "adapter.started": frozenset({"system", "version"}),
     "adapter.waiting": frozenset({"system", "code"}),
     "adapter.failed": frozenset({"system", "code", "env", "exc_info"}),
