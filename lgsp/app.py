@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 from lgsp import keyfiles
 from lgsp.backends.embedded import EmbeddedTransport
 from lgsp.backends.rabbitmq import RabbitTransport
-from lgsp.backends.sql import Form, PostgresLedger, SqliteLedger, postgresql, sqlite
+from lgsp.backends.sql import Form, PostgresLedger, SqliteCopy, SqliteLedger, postgresql, sqlite
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
 from lgsp.bus.body_keys import BodyKeys
@@ -37,14 +38,17 @@ from lgsp.bus.steward import Steward
 from lgsp.bus.supervisor import Bus, Tasks
 from lgsp.bus.sweep import Sweep
 from lgsp.config import Settings
+from lgsp.domain.entries import Draft
 from lgsp.domain.keys import PrivateKey, PublicKey
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
+from lgsp.domain.statements import Statement
+from lgsp.errors import Defect
 from lgsp.machine import SystemClock, SystemEntropy
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.directory import DirectoryStore
 from lgsp.ports.inboxes import Inboxes
-from lgsp.ports.ledger import Ledger
+from lgsp.ports.ledger import Ledger, Note
 from lgsp.ports.transport import Transport
 
 BROKER_SECONDS = 2.0
@@ -108,6 +112,48 @@ async def upgrade_ledger(settings: Settings) -> None:
         await postgresql.upgrade(storage.address)
     else:
         sqlite.upgrade(storage.path)
+
+
+async def copy_ledger(settings: Settings, target: Path) -> None:
+    """Write one state of the ledger to a new SQLite file, beside running gateways or without any."""
+    storage = settings.storage
+    if storage.kind == "postgresql":
+        await postgresql.copy_database(storage.address, target)
+    else:
+        sqlite.copy_file(storage.path, target)
+
+
+async def place_ledger(settings: Settings, copy: Path) -> None:
+    """Make a copy of this program's form the ledger, where there is none, whole or not at all; a file is moved, so it lies on the same disk."""
+    storage = settings.storage
+    if storage.kind == "postgresql":
+        await postgresql.fill_database(storage.address, copy)
+    else:
+        sqlite.place_file(copy, storage.path)
+
+
+@contextmanager
+def open_copy(path: Path) -> Iterator[SqliteCopy]:
+    """Open a copy of a ledger for reading alone."""
+    copy = SqliteCopy.open(path)
+    try:
+        yield copy
+    finally:
+        copy.close()
+
+
+async def note_in_copy(path: Path, entry: Draft) -> None:
+    """Bring a copy to this program's form and append an entry to its log, before it becomes the ledger."""
+    sqlite.upgrade(path)
+    ledger = SqliteLedger.open(path)
+    try:
+        await ledger.commit([Note(entry=entry)], _sign_nothing)
+    finally:
+        await ledger.close()
+
+
+def _sign_nothing(items: Sequence[bytes], _version: int) -> Sequence[Statement]:
+    raise Defect(f"{len(items)} receipts where none is made")
 
 
 def _alone(settings: Settings) -> AbstractAsyncContextManager[None]:
