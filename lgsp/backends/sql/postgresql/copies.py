@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ FAST: Final = ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF")
 async def copy_database(dsn: str, target: Path) -> None:
     """Write one state of the whole ledger to a new SQLite file, while gateways go on; refuse as `form_at` and as opening the ledger does."""
     files.make_private(target)
-    async with making.connected(dsn, seconds=COPY_SECONDS) as connection:
+    async with making.connected(dsn, seconds=COPY_SECONDS) as connection, making.told_plainly():
         form = await making.form_of(connection)
         if form is None:
             raise Unusable("data_missing", "the database holds no ledger yet")
@@ -85,7 +85,7 @@ async def fill_database(dsn: str, source: Path) -> None:
     with files.told_plainly(source), closing(files.connect_to_copy(source)) as file:
         form = files.form_of(file, source)
         form.check(source.name)
-        async with making.connected(dsn, seconds=COPY_SECONDS) as connection, making.alone(connection):
+        async with making.connected(dsn, seconds=COPY_SECONDS) as connection, _told(source), making.alone(connection):
             if await making.form_of(connection) is not None:
                 raise Unusable("file_exists", "the database holds tables already; name an empty one")
             made, indexes = _tables_first(sql.creation())
@@ -97,12 +97,23 @@ async def fill_database(dsn: str, source: Path) -> None:
                 await connection.execute(statement)
 
 
+@asynccontextmanager
+async def _told(source: Path) -> AsyncIterator[None]:
+    """Tell what the tables do not take from what is wrong with the database."""
+    async with making.told_plainly():
+        try:
+            yield
+        except (TypeError, asyncpg.DataError, asyncpg.InterfaceError, asyncpg.IntegrityConstraintViolationError):
+            raise Unusable("data_unusable", f"{source.name}: a row of it fits into no table") from None
+
+
 async def _fill_table(connection: asyncpg.Connection, table: sa.Table, file: sqlite3.Connection) -> None:
     names = [column.name for column in table.c]
-    await connection.copy_records_to_table(table.name, records=_rows_of(file, table.name, names), columns=names)
+    async with aclosing(_rows_of(file, table.name, names)) as rows:
+        await connection.copy_records_to_table(table.name, records=rows, columns=names)
 
 
-async def _rows_of(file: sqlite3.Connection, table: str, names: Sequence[str]) -> AsyncIterator[tuple[Any, ...]]:
+async def _rows_of(file: sqlite3.Connection, table: str, names: Sequence[str]) -> AsyncGenerator[tuple[Any, ...], None]:
     with closing(file.execute(f"SELECT {', '.join(names)} FROM {table}")) as cursor:  # noqa: S608 - names of ours
         while rows := await asyncio.to_thread(cursor.fetchmany, ROWS_AT_ONCE):
             for row in rows:
