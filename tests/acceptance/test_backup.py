@@ -16,8 +16,11 @@ from contextlib import closing
 import pytest
 
 from lgsp.cli.backup.folder import part_of
+from lgsp.cli.gateway_door import open_kept
+from lgsp.config import Settings
 from lgsp.privateserver import free_port
-from lgsp.sdk import Client, SystemSettings
+from lgsp.sdk import Client, SystemSettings, directories
+from lgsp.sdk.box import Box
 
 ASK = "vn.lgsp.examples.record.ask.v1"
 ANSWERER = "urn:lgsp:agency:H01.99:sys:answerer"
@@ -28,6 +31,8 @@ STATED = {
     "purpose": "example",
 }
 READY_SECONDS = 30
+EARLY = 100
+"""Questions of the time before the backup, and while it is taken."""
 
 
 class Served:
@@ -123,24 +128,23 @@ def later_checkpoint(served, size):
     return text
 
 
-async def story(served, more, backed_up):
+async def story(served, more, backed_up, erase):
     """Exchange, back up meanwhile, exchange `more`, lose the machine, restore; return what the systems knew before the loss."""
     data = served.data
     async with Client.open(settings_of(data, "asker")) as asker:
         async with Client.open(settings_of(data, "answerer")) as answerer:
             answering = asyncio.create_task(answer(answerer))
             taking = asyncio.create_task(asyncio.to_thread(run, "backup", "create", backed_up, "--data", data))
-            await ask_many(asker, 0, 200)
+            await ask_many(asker, 0, EARLY)
             assert (await taking).returncode == 0, taking.result().stderr
-            before = await asyncio.to_thread(run, "backup", "verify", backed_up, "--trust", data / "trust.json")
-            size = int(re.search(r"verifies: (\d+) entries", before.stdout)[1])
-            await ask_many(asker, 200, more)
+            size = json.loads((backed_up / "manifest.json").read_text())["entries"]
+            await ask_many(asker, EARLY, more)
             answering.cancel()
         # The receiver is away: these have a receipt and no end.
         pending = [await asker.send(ASK, key=f"pending {number}", **STATED) for number in range(40)]
         (data.parent / "checkpoint.txt").write_text(await asyncio.to_thread(later_checkpoint, served, size))
         served.end(signal.SIGKILL)
-        erase_ledger(data)
+        await erase()
         restore = ("backup", "restore", backed_up, "--data", data, "--reason", "the disk is gone")
         known = ("--last", data.parent / "checkpoint.txt")
         refused = await asyncio.to_thread(run, *restore, *known)
@@ -156,8 +160,8 @@ async def story(served, more, backed_up):
     return {"size": size, "refused": refused, "done": done, "outcomes": outcomes, "replies": replies}
 
 
-async def check_story(served, backed_up, more):
-    told = await story(served, more, backed_up)
+async def check_story(served, backed_up, more, erase, entries_of):
+    told = await story(served, more, backed_up, erase)
     data, size = served.data, told["size"]
     given_out = int((data.parent / "checkpoint.txt").read_text().split("\n")[1])
     assert told["refused"].returncode == 2
@@ -169,15 +173,13 @@ async def check_story(served, backed_up, more):
     assert len(told["replies"]) == 40
     asked, answered = (data / "systems" / f"H01.99-{name}" / "box.sqlite" for name in ("asker", "answerer"))
     effects = rows(answered, "SELECT id, count(*) FROM effect GROUP BY id")
-    assert len(effects) == 240 + more
+    assert len(effects) == EARLY + 40 + more
     assert {count for _, count in effects} == {1}
     assert rows(asked, "SELECT DISTINCT state FROM lgsp_outbox") == [("receipted",)]
     check_losses(data, asked, size, more)
     served.end(signal.SIGTERM)
     assert run("audit", "verify", "--data", data).returncode == 0
-    [entry] = [
-        json.loads(entry) for (entry,) in rows(data / "bus.sqlite", f"SELECT data FROM entry WHERE seq = {size}")
-    ]
+    entry = (await entries_of(data))[size]
     assert (entry["ev"], entry["by"], entry["obj"]) == ("admin.log.restored", "local", f"{size}/{given_out}")
     assert entry["reason"] == "the disk is gone"
 
@@ -195,7 +197,7 @@ def check_losses(data, box, size, more):
     ended = {loss["id"] for loss in sent if loss["state"] == "acked"}
     later = {
         identifier for number, identifier in rows(box, "SELECT CAST(substr(key, 10) AS INTEGER), id FROM lgsp_outbox WHERE key LIKE 'question %'")
-        if number >= 200
+        if number >= EARLY
     }  # fmt: skip
     assert len(later) == more
     assert later <= ended | repeated
@@ -204,8 +206,35 @@ def check_losses(data, box, size, more):
 
 
 @pytest.mark.timeout(180)
-async def test_what_came_after_the_backup_is_named_and_what_had_no_end_is_repeated_once(served, tmp_path):
-    await check_story(served, tmp_path / "backup", 1_000)
+async def test_what_came_after_the_backup_is_named_and_what_had_no_end_is_repeated_once(served, tmp_path, entries_of):
+    """A question is two exchanges: its request and its reply."""
+
+    async def erase():
+        erase_ledger(served.data)
+
+    await check_story(served, tmp_path / "backup", 500, erase, entries_of)
+
+
+@pytest.fixture
+def in_a_database(province, database, tmp_path, monkeypatch):
+    """Bring the ledger of a data folder from its file into a database, by a backup."""
+    assert run("backup", "create", tmp_path / "moved", "--data", province).returncode == 0
+    erase_ledger(province)
+    monkeypatch.setenv("LGSP_STORAGE__KIND", "postgresql")
+    monkeypatch.setenv("LGSP_STORAGE__URL", database)
+    checkpoint = tmp_path / "moved.txt"
+    checkpoint.write_text(json.loads((tmp_path / "moved" / "manifest.json").read_text())["checkpoint"])
+    moved = run("backup", "restore", tmp_path / "moved", "--data", province, "--last", checkpoint, "--reason", "moved")
+    assert moved.returncode == 0, moved.stderr
+    return database
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_in_a_database_too_what_came_after_the_backup_is_named_and_what_had_no_end_is_repeated_once(
+    in_a_database, served, tmp_path, entries_of, emptied
+):
+    await check_story(served, tmp_path / "backup", 1_000, emptied, entries_of)
 
 
 def test_a_backup_is_refused_when_a_byte_of_it_was_changed(province, lgsp, tmp_path):
@@ -261,6 +290,33 @@ def test_without_evidence_that_nothing_is_missing_the_loss_has_to_be_accepted(pr
     checkpoint = tmp_path / "checkpoint.txt"
     checkpoint.write_text(json.loads((backup / "manifest.json").read_text())["checkpoint"])
     assert lgsp(*restore, "--last", checkpoint).code == 0
+
+
+async def keep_directory(data, box):
+    """Keep the version in force in a system's box, as its client does."""
+    async with open_kept(Settings.load(data)) as kept:
+        opened = Box.open(box, sign=lambda _items: [])
+        await opened.write(lambda writing: directories.keep(writing, kept.directory))
+        await opened.close()
+
+
+def test_versions_of_the_directory_that_came_after_the_backup_are_brought_back_as_they_were_signed(
+    province, lgsp, tmp_path
+):
+    backup, box = tmp_path / "backup", tmp_path / "box.sqlite"
+    assert lgsp("backup", "create", backup, "--data", province).code == 0
+    (tmp_path / "end.toml").write_text('[[remove]]\nkind = "grant"\nid = "ask"\n')
+    assert lgsp("directory", "apply", tmp_path / "end.toml", "--data", province).code == 0
+    asyncio.run(keep_directory(province, box))
+    ended = lgsp("directory", "show", "--data", province)
+    erase_ledger(province)
+    assert lgsp("backup", "restore", backup, "--data", province, "--reason", "a test", "--accept-loss").code == 0
+    assert "grant" in lgsp("directory", "show", "--data", province).out
+    told = lgsp("backup", "losses", box, "--data", province)
+    assert f"lgsp directory bring {box}" in told.err
+    assert "version 3 is in force again" in lgsp("directory", "bring", box, "--data", province).err
+    assert lgsp("directory", "show", "--data", province) == ended
+    assert "no version that follows" in lgsp("directory", "bring", box, "--data", province).err
 
 
 def test_a_backup_of_another_log_does_not_fit_the_settings(province, lgsp, tmp_path):
