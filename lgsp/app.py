@@ -31,6 +31,7 @@ from lgsp.bus.publisher import Publisher
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
 from lgsp.bus.replies import Replies
+from lgsp.bus.retention import Forgetting
 from lgsp.bus.room import Room
 from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.settlement import Settlement
@@ -49,6 +50,7 @@ from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.directory import DirectoryStore
 from lgsp.ports.inboxes import Inboxes
 from lgsp.ports.ledger import Ledger, Note
+from lgsp.ports.retention import Retention
 from lgsp.ports.transport import Transport
 
 BROKER_SECONDS = 2.0
@@ -57,7 +59,7 @@ MISMATCH = "carrier_mismatch"
 """The code of a delivery whose message was not what its row says."""
 
 
-class Store(Ledger, Inboxes, DirectoryStore, Protocol):
+class Store(Ledger, Inboxes, DirectoryStore, Retention, Protocol):
     """A backend that keeps everything: log, deliveries and directory."""
 
 
@@ -423,5 +425,6 @@ def _sweep(parts: Parts, base: _Base, courier: Courier, auditor: Auditor) -> Swe
         room=base.room,
         refusals=base.refusals,
         moves=base.moves,
+        forgetting=Forgetting(store=parts.store, sequencer=base.sequencer),
         clock=parts.clock,
     )

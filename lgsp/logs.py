@@ -26,6 +26,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "delivery.cautious": frozenset({"inbox", "outstanding"}),
     "delivery.carrier_lost": frozenset({"inbox", "lane", "count"}),
     "sweep.moved": frozenset({"expired", "requeued", "published"}),
+    "sweep.forgot": frozenset({"count"}),
     "commit.failed": frozenset({"operations", "exc_info"}),
     "wal.busy": frozenset({"reason"}),
     "read.failed": frozenset({"exc_info"}),

@@ -1,6 +1,6 @@
 """The sweep: what time alone brings about.
 
-Expiry, ended leases, retries that are due, carriers that were lost, refusals to be summed, checkpoints to be kept.
+Expiry, ended leases, retries that are due, carriers that were lost, refusals to be summed, checkpoints to be kept, exchanges to be forgotten.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.moves import Moves, Step
 from lgsp.bus.progress import Progress
 from lgsp.bus.publisher import Publisher
+from lgsp.bus.retention import Forgetting
 from lgsp.bus.room import Room
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain.entries import Draft
@@ -54,6 +55,7 @@ class Sweep:
     room: Room
     refusals: EdgeRefusals
     moves: Moves
+    forgetting: Forgetting
     clock: Clock
     _unwritten: list[Draft] = field(default_factory=list)
     """Summed entries that the ledger has not taken yet."""
@@ -89,6 +91,7 @@ class Sweep:
         if self.refusals.is_due():
             await self.flush_refusals()
         await self.auditor.keep()
+        await self.forgetting.step(now)
 
     async def _commit(self, steps: list[Step]) -> None:
         done = await self.progress.commit(steps)

@@ -13,6 +13,7 @@ from lgsp.testing.contracts.durability import DurabilityContract
 from lgsp.testing.contracts.inboxes import InboxesContract
 from lgsp.testing.contracts.ledger import LedgerContract
 from lgsp.testing.contracts.ledger_moves import LedgerMovesContract
+from lgsp.testing.contracts.retention import RetentionContract
 from lgsp.testing.contracts.transport import TransportContract
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "InboxesContract",
     "LedgerContract",
     "LedgerMovesContract",
+    "RetentionContract",
     "TransportContract",
 ]
