@@ -36,5 +36,5 @@ class Forgetting:
         envs = await self.store.over(now - KEPT, AT_ONCE)
         if envs:
             await self.sequencer.submit(Forget(envs=tuple(envs)), bulk=True)
-            get_logger().debug("sweep.forgot", count=len(envs))
+            get_logger().info("sweep.forgot", count=len(envs))
         self._looked = now if len(envs) < AT_ONCE else None
