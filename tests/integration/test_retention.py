@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from lgsp.backends.memory import MemoryLedger
@@ -13,7 +14,7 @@ from lgsp.ports.ledger import Forget
 from lgsp.testing.bus import running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.samples import accept, sign_receipts
+from lgsp.testing.samples import NOW, accept, sign_receipts
 from lgsp.testing.world import POPULATION, VERIFY, World
 
 KEPT = timedelta(days=30)
@@ -83,3 +84,20 @@ async def test_persons_are_found_after_their_exchange_is_forgotten(engine, tmp_p
     assert await opened.exchange_of(operation.exchange.env) is None
     assert sorted(await opened.subjects_of(operation.exchange.env), key=repr) == sorted(operation.subjects, key=repr)
     await opened.close()
+
+
+async def test_in_a_database_what_stays_lies_in_the_table_of_its_year(database):
+    years = {2026: 1, 2027: 2, 2046: 3}
+    made = {year: accept(number, to=(), at=NOW.replace(year=year)) for year, number in years.items()}
+    operations = [
+        replace(each, exchange=replace(each.exchange, expires=NOW.replace(year=year))) for year, each in made.items()
+    ]
+    opened = await PostgresLedger.open(database, create=True)
+    await opened.commit(operations, sign_receipts)
+    await opened.commit([Forget(envs=tuple(each.exchange.env for each in operations))], sign_receipts)
+    await opened.close()
+    connection = await asyncpg.connect(database, timeout=30)
+    rows = await connection.fetch("SELECT env, tableoid::regclass::text FROM evidence")
+    await connection.close()
+    names = {2026: "evidence_2026", 2027: "evidence_2027", 2046: "evidence_else"}
+    assert {row[0]: row[1] for row in rows} == {made[year].exchange.env: name for year, name in names.items()}

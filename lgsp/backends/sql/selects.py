@@ -90,7 +90,7 @@ _ACKS: Final = (
     .scalar_subquery()
 )
 SETTLED_EVIDENCE: Final = sa.select(
-    exchange.c.env, exchange.c.compact, sa.func.coalesce(_ACKS, sa.literal_column("''"))
+    exchange.c.env, _TERM, exchange.c.compact, sa.func.coalesce(_ACKS, sa.literal_column("''"))
 ).where(~_IS_OPEN)
 """What stays of exchanges of which nothing is open; which ones is added by the engine."""
 EVIDENCE: Final = sa.select(evidence.c.env, evidence.c.compact, evidence.c.acks).where(evidence.c.env == _text("env"))

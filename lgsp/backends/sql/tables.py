@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from lgsp.backends.sql import years
+
 METADATA: Final = sa.MetaData()
 
 QUEUED: Final = "state = 'queued'"
@@ -143,11 +145,13 @@ evidence = sa.Table(
     "evidence",
     METADATA,
     _text("env"),
+    _integer("term"),
     _bytes("compact"),
     _text("acks"),
-    sa.UniqueConstraint("env", name="evidence_env"),
+    sa.UniqueConstraint("env", "term", name="evidence_key"),
+    postgresql_partition_by=years.BY,
 )
-"""What stays of a forgotten exchange: the envelope's compact JWS, and the acks as JSON texts, a line each."""
+"""What stays of a forgotten exchange: until when it lived, the envelope's compact JWS, and the acks as JSON texts, a line each."""
 
 nonce = _small("nonce", _text("jti", key=True), _integer("until"), sa.Index("nonce_until", "until"))
 

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from lgsp.backends.sql import selects, tables
+from lgsp.backends.sql import selects, tables, years
 from lgsp.backends.sql.rows import Row
 from lgsp.backends.sql.tables import (
     body,
@@ -71,7 +71,7 @@ def creation() -> list[str]:
     for table in tables.METADATA.sorted_tables:
         made.append(_ddl(CreateTable(table)))
         made += [_ddl(CreateIndex(index)) for index in sorted(table.indexes, key=lambda index: str(index.name))]
-    return made
+    return made + years.partitions()
 
 
 def _array(name: str, kind: sa.types.TypeEngine[Any]) -> sa.BindParameter[Any]:
@@ -175,7 +175,7 @@ _STILL_OPEN: Final = sa.select(delivery.c.env).where(delivery.c.env == sa.any_(_
 DROP_BODIES: Final = _sql(sa.delete(body).where(body.c.env == sa.any_(_ENVS), body.c.env.not_in(_STILL_OPEN)))
 KEEP_EVIDENCE: Final = _sql(
     postgresql.insert(evidence).from_select(
-        ["env", "compact", "acks"], selects.SETTLED_EVIDENCE.where(exchange.c.env == sa.any_(_ENVS))
+        ["env", "term", "compact", "acks"], selects.SETTLED_EVIDENCE.where(exchange.c.env == sa.any_(_ENVS))
     )
 )
 _ARE_EVIDENCE: Final = sa.select(evidence.c.env).where(evidence.c.env == sa.any_(_ENVS))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from lgsp.backends.sql import years
+
 revision = "4"
 down_revision = "2"
 branch_labels = None
@@ -19,11 +21,15 @@ def upgrade() -> None:
     op.create_index("exchange_over", "exchange", [sa.text(TERM)])
     op.create_table(
         "evidence",
-        *(_text("env"), _bytes("compact"), _text("acks")),
-        sa.UniqueConstraint("env", name="evidence_env"),
+        *(_text("env"), _integer("term"), _bytes("compact"), _text("acks")),
+        sa.UniqueConstraint("env", "term", name="evidence_key"),
+        postgresql_partition_by=years.BY,
     )
     if op.get_context().dialect.name == "sqlite":
         _untie_persons()
+    else:
+        for statement in years.partitions():
+            op.execute(statement)
 
 
 def _untie_persons() -> None:
@@ -39,6 +45,10 @@ def _untie_persons() -> None:
 
 def _text(name: str) -> sa.Column[str]:
     return sa.Column(name, sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False)
+
+
+def _integer(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False, autoincrement=False)
 
 
 def _bytes(name: str) -> sa.Column[bytes]:
