@@ -15,8 +15,8 @@ from lgsp.ports.ledger import Forget
 from lgsp.ports.retention import Retention
 
 KEPT: Final = timedelta(days=30)
-AT_ONCE: Final = 100
-"""Exchanges in one step: a few milliseconds of the ledger."""
+AT_ONCE: Final = 50
+"""Exchanges in one step: some milliseconds of the ledger, for which a look-up may have to wait."""
 EVERY: Final = timedelta(minutes=1)
 """How often is looked when nothing more is to be forgotten; else each sweep makes a step."""
 
@@ -35,6 +35,6 @@ class Forgetting:
             return
         envs = await self.store.over(now - KEPT, AT_ONCE)
         if envs:
-            await self.sequencer.submit(Forget(envs=tuple(envs)), bulk=True)
+            await self.sequencer.submit(Forget(envs=tuple(envs)), order="bulk")
             get_logger().info("sweep.forgot", count=len(envs))
         self._looked = now if len(envs) < AT_ONCE else None

@@ -274,9 +274,22 @@ def test_a_backup_with_keys_makes_a_whole_gateway_from_nothing(province, lgsp, t
     assert restored.code == 0, restored.err
     assert lgsp("audit", "verify", "--data", new).code == 0
     assert lgsp("status", "--data", new).code == 0
+    (new / "keys" / "body.key").unlink()
     again = lgsp("backup", "restore", backup, "--data", new, "--reason", "a new machine", "--accept-loss")
     assert again.code == 2
     assert "file_exists" in again.err
+    assert not (new / "keys" / "body.key").exists()  # a refusal leaves nothing behind
+
+
+def test_the_old_file_shows_what_a_restore_would_lose_as_far_as_it_can_be_read(province, lgsp, tmp_path):
+    backup, old = tmp_path / "backup", tmp_path / "old.sqlite"
+    assert lgsp("backup", "create", backup, "--data", province).code == 0
+    (tmp_path / "end.toml").write_text('[[remove]]\nkind = "grant"\nid = "ask"\n')
+    assert lgsp("directory", "apply", tmp_path / "end.toml", "--data", province).code == 0
+    (province / "bus.sqlite").rename(old)
+    size = json.loads((backup / "manifest.json").read_text())["entries"]
+    refused = lgsp("backup", "restore", backup, "--data", province, "--reason", "a test", "--last", old)
+    assert f"entries {size} to {size} would no longer be provable" in refused.err
 
 
 def test_without_evidence_that_nothing_is_missing_the_loss_has_to_be_accepted(province, lgsp, tmp_path):

@@ -60,14 +60,14 @@ async def test_the_same_envelope_is_refused_as_expired_once_it_is_forgotten(bus)
 async def test_a_sweep_forgets_no_more_than_one_step_and_the_next_goes_on_at_once(bus):
     running, world, clock, store = bus
     assert world.directory.services[VERIFY].reply_within < KEPT.total_seconds()
-    old = [replace(accept(number, to=(), at=world.now), head=1) for number in range(1, retention.AT_ONCE + 51)]
+    old = [replace(accept(number, to=(), at=world.now), head=1) for number in range(1, retention.AT_ONCE + 31)]
     await store.commit(old, sign_receipts)
     clock.advance(timedelta(days=60).total_seconds())
     left = []
     for _ in range(3):
         await running.sweep.once()
         left.append(sum([await store.exchange_of(each.exchange.env) is not None for each in old]))
-    assert left == [50, 0, 0]
+    assert left == [30, 0, 0]
     assert POPULATION in {each.exchange.audience for each in old}
 
 

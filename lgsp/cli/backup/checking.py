@@ -1,7 +1,7 @@
 """Check a backup, by itself and against what is known from elsewhere: its files, its log, what was signed later.
 
-Evidence from elsewhere is a checkpoint or a receipt of the same log. One within the backup's size must agree with it; one beyond says how far the
-log had grown before it was lost.
+Evidence from elsewhere is a checkpoint or a receipt of the same log, or the old ledger's file as far as it can be read. What is within the
+backup's size must agree with it; what is beyond says how far the log had grown before it was lost.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from lgsp.errors import Refusal, Unusable
 BROKEN: Final = 3
 """Exit code when a log, or evidence about it, does not verify."""
 LEAVES_AT_ONCE: Final = 8_192
+SQLITE: Final = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,9 @@ async def given_out(backup: Path, checked: Checked, evidence: Sequence[Path]) ->
     largest = 0
     with app.open_copy(backup / folder.LEDGER) as copy:
         for path in evidence:
+            if _is_ledger(path):
+                largest = max(largest, await _size_of(path))
+                continue
             text = read_text(path)
             found = await (
                 _note(copy, checked, text) if text.startswith(checked.manifest.log) else _receipt(copy, checked, text)
@@ -74,6 +78,20 @@ async def given_out(backup: Path, checked: Checked, evidence: Sequence[Path]) ->
                 raise Unusable("bad_request", f"{path}: is neither a checkpoint of this log nor a receipt of this bus")
             largest = max(largest, found)
     return largest
+
+
+def _is_ledger(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(SQLITE)) == SQLITE
+    except OSError as error:
+        raise Unusable("data_missing", f"{path}: {error.strerror}") from None
+
+
+async def _size_of(path: Path) -> int:
+    """Return how many entries a ledger's file holds, one that nobody writes any more and that may be damaged."""
+    with app.open_copy(path) as copy:
+        return await copy.size()
 
 
 async def _note(copy: Audited, checked: Checked, text: str) -> int | None:

@@ -35,7 +35,7 @@ Evidence = Annotated[
     typer.Option(
         "--last",
         metavar="FILE",
-        help="A later checkpoint or receipt, kept elsewhere; repeatable | điểm chốt hoặc biên nhận muộn hơn, lưu ở nơi khác",
+        help="A later checkpoint or receipt, or the old bus.sqlite; repeatable | điểm chốt, biên nhận muộn hơn, hoặc bus.sqlite cũ",
         show_envvar=False,
     ),
 ]

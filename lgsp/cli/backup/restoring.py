@@ -10,6 +10,7 @@ undo that: it is stated, it has to be asked for, and it is written down.
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +49,8 @@ async def restore(
         raise Unusable("loss_unconfirmed", _words(size, given_out))
     root = DataFolder(root=data)
     folder.make_private(data)
-    with datafolder.hold(root, command="lgsp backup restore"):
-        settings = _settle_files(backup, root, checked)
+    with datafolder.hold(root, command="lgsp backup restore"), ExitStack() as undoing:
+        settings = _settle_files(backup, root, checked, undoing)
         await _refuse_ledger(settings)
         work = data / WORK
         shutil.rmtree(work, ignore_errors=True)
@@ -58,6 +59,7 @@ async def restore(
             await _place(backup, work / folder.LEDGER, settings, checked, given_out, reason)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+        undoing.pop_all()
     return Restored(entries=size, given_out=given_out, directory=checked.verdict.versions)
 
 
@@ -70,23 +72,28 @@ def _words(size: int, given_out: int) -> str:
     return f"nothing shows that the log had no more than the {size} entries of the backup"
 
 
-def _settle_files(backup: Path, root: DataFolder, checked: Checked) -> Settings:
+def _settle_files(backup: Path, root: DataFolder, checked: Checked, undoing: ExitStack) -> Settings:
     """Bring settings, trust file and keys where none stand, and return the settings; refuse those that do not fit the backup."""
+
+    def bring(place: str, target: Path) -> None:
+        folder.copy_private(backup / place, target)
+        undoing.callback(target.unlink)
+
     if not root.settings.exists():
         if not checked.manifest.keys:
             raise Unusable(
                 "data_missing", f"{root.settings}: the backup holds no settings and keys; bring them back first"
             )
-        folder.copy_private(backup / folder.SETTINGS, root.settings)
+        bring(folder.SETTINGS, root.settings)
     settings = Settings.load(root.root)
     if (settings.bus.urn, settings.bus.log) != (checked.trust.bus, checked.trust.log.name):
         raise Unusable("config_invalid", f"{root.root / FILE}: is of another bus or log than the backup")
     if not root.trust.exists():
-        folder.copy_private(backup / folder.TRUST, root.trust)
+        bring(folder.TRUST, root.trust)
     for name, place in folder.KEYS.items():
         path = getattr(settings.keys, name)
         if not path.exists() and checked.manifest.keys:
-            folder.copy_private(backup / place, path)
+            bring(place, path)
     if keyfiles.read_private(settings.keys.log).public.x != checked.trust.log.public:
         raise Unusable("config_invalid", f"{settings.keys.log}: is not the key that signed the log of the backup")
     for path in (settings.keys.gateway, settings.keys.body, settings.keys.subject):
