@@ -135,7 +135,7 @@ class Ingress:
     async def _accept(self, judged: Accepted, version: int, crowded: set[str]) -> Receipted | None:
         rule = judged.leave.rule
         # Counted before the commit, so that envelopes judged side by side cannot pass a quota together.
-        self.quotas.count(rule)
+        self.quotas.hold(rule)
         read, result = judged.read, None
         promises: Sequence[Promise] = ()
         try:
@@ -143,8 +143,8 @@ class Ingress:
             operation, promises = self.placing.promise(planned, read.wire, read.manifest, crowded)
             [result] = await self.sequencer.submit(operation, order=_order(operation))
         finally:
+            self.quotas.settle(rule, used=isinstance(result, Done))
             if not isinstance(result, Done):
-                self.quotas.count(rule, -1)
                 self.placing.promises.withdraw(promises)
         if not isinstance(result, Done):
             if result == "stale":

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lgsp.bus.announcer import Announcer
 from lgsp.bus.moves import Step
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Order, Sequencer
@@ -27,6 +28,7 @@ class Progress:
     ledger: Ledger
     inboxes: Inboxes
     sequencer: Sequencer
+    announcer: Announcer
     _listeners: defaultdict[str, dict[object, Tell]] = field(default_factory=lambda: defaultdict(dict))
 
     async def commit(self, steps: Sequence[Step]) -> list[bool]:
@@ -37,12 +39,14 @@ class Progress:
         done = [isinstance(result, Done) for result in results]
         for step, is_done in zip(steps, done, strict=True):
             if is_done and step.after.state in OUTCOMES:
-                self._tell(step.after)
+                if step.after.state == "parked":
+                    get_logger().warning("delivery.parked", env=step.after.env, to=step.after.to, code=step.after.code)
+                self.tell(step.after)
+        self.announcer.moved(step.after for step, is_done in zip(steps, done, strict=True) if is_done)
         return done
 
-    def _tell(self, delivery: Delivery) -> None:
-        if delivery.state == "parked":
-            get_logger().warning("delivery.parked", env=delivery.env, to=delivery.to, code=delivery.code)
+    def tell(self, delivery: Delivery) -> None:
+        """Tell an outcome to those who listen here."""
         for system in (delivery.source, *self.registry.current.bridges_of(delivery.source)):
             for tell in tuple(self._listeners[system].values()):
                 tell(delivery)
@@ -56,6 +60,14 @@ class Progress:
             self._listeners[system].pop(key, None)
 
         return end
+
+    def listens(self, source: str) -> bool:
+        """Tell whether anybody here listens for what becomes of what `source` sent."""
+        return any(self._listeners.get(system) for system in (source, *self.registry.current.bridges_of(source)))
+
+    def listening(self) -> list[str]:
+        """Return the systems for which somebody listens here."""
+        return [system for system, listeners in self._listeners.items() if listeners]
 
     async def outcomes(self, system: str, *, limit: int) -> list[Delivery]:
         """Return what became of what `system`, or a principal it stands for, sent and has not yet seen; oldest first."""

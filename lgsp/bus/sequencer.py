@@ -70,8 +70,8 @@ class Sequencer:
         queue.append(_Waiting(operations, answer, order == "urgent"))
         self._idle.clear()
         self._bell.set()
-        # What was handed in may commit whether or not the caller still waits: a cancelled caller asks again and gets the same answer.
-        return await asyncio.shield(answer)
+        # What was handed in commits whether or not the caller still waits: one that is cancelled asks again and gets the same answer.
+        return await answer
 
     async def run(self) -> None:
         """Commit groups until cancelled; whoever waits then, or comes later, is refused, for nobody will commit any more."""

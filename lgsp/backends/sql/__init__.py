@@ -6,8 +6,8 @@ schema  migrations/       the form of the tables, and the steps from one to the 
 sqlite/  postgresql/      the engines: statements, one commit, reads, the ledger, copies of it
 """
 
-from lgsp.backends.sql.postgresql import PostgresLedger
+from lgsp.backends.sql.postgresql import PostgresLedger, PostgresNeighbours
 from lgsp.backends.sql.schema import Form
 from lgsp.backends.sql.sqlite import SqliteCopy, SqliteLedger
 
-__all__ = ["Form", "PostgresLedger", "SqliteCopy", "SqliteLedger"]
+__all__ = ["Form", "PostgresLedger", "PostgresNeighbours", "SqliteCopy", "SqliteLedger"]

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from lgsp import app, datafolder, keyfiles
+from lgsp import app, datafolder, keyfiles, ledgercopies
 from lgsp.cli.backup import checking, folder
 from lgsp.cli.backup.checking import Checked
 from lgsp.config import FILE, Settings
@@ -127,5 +127,5 @@ async def _place(backup: Path, copy: Path, settings: Settings, checked: Checked,
         hash=checking.covering(checked.manifest),
         reason=reason,
     )
-    await app.note_in_copy(copy, entry)
-    await app.place_ledger(settings, copy)
+    await ledgercopies.note_in_copy(copy, entry)
+    await ledgercopies.place_ledger(settings, copy)

@@ -32,6 +32,7 @@ from lgsp.backends.sql.tables import (
     schema_document,
     subject,
 )
+from lgsp.domain.leases import HOLDER_DIGITS
 
 DIALECT: Final = dialect()  # type: ignore[no-untyped-call]
 SEPARATOR: Final = "__"
@@ -228,7 +229,12 @@ QUEUED: Final = _sql(
 OVER: Final = _sql(selects.OVER)
 EVIDENCE: Final = _sql(selects.EVIDENCE)
 DUE: Final = _sql(selects.DUE)
-IN_STATE: Final = _sql(selects.IN_STATE)
+IN_STATE: Final = _sql(
+    selects.IN_STATE.where(
+        sa.func.right(delivery.c.lease, sa.literal_column(str(HOLDER_DIGITS)))
+        != sa.all_(_array("but", delivery.c.lease.type))
+    )
+)
 OUTCOMES: Final = _sql(selects.OUTCOMES)
 DEPTHS: Final = _sql(selects.DEPTHS)
 BODY_KEYS: Final = _sql(selects.BODY_KEYS)

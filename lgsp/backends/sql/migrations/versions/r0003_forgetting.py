@@ -1,4 +1,4 @@
-"""Form 4: exchanges are forgotten in time. An index finds those that are over, a table keeps their envelopes and acks, and persons outlive them."""
+"""Form 3: exchanges are forgotten in time. An index finds those that are over, a table keeps their envelopes and acks, and persons outlive them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from alembic import op
 
 from lgsp.backends.sql import years
 
-revision = "4"
+revision = "3"
 down_revision = "2"
 branch_labels = None
 depends_on = None
