@@ -31,7 +31,7 @@ STATED = {
     "purpose": "example",
 }
 READY_SECONDS = 30
-EARLY = 100
+EARLY = 50
 """Questions of the time before the backup, and while it is taken."""
 
 
@@ -205,7 +205,7 @@ def check_losses(data, box, size, more):
     assert {loss["what"] for loss in found} == {"sent", "taken"}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_what_came_after_the_backup_is_named_and_what_had_no_end_is_repeated_once(served, tmp_path, entries_of):
     """A question is two exchanges: its request and its reply."""
 
