@@ -121,7 +121,7 @@ def bring(
     schema: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FILE", help="A schema document that the bus has lost too | tệp lược đồ", show_envvar=False
+            envvar="LGSP_SCHEMA_FILES", metavar="FILE", help="A schema document that the bus has lost too | tệp lược đồ"
         ),
     ] = None,
     reason: Reason = None,

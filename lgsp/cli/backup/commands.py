@@ -34,9 +34,9 @@ Evidence = Annotated[
     list[Path] | None,
     typer.Option(
         "--last",
+        envvar="LGSP_LAST",
         metavar="FILE",
         help="A later checkpoint or receipt, or the old bus.sqlite; repeatable | điểm chốt, biên nhận muộn hơn, hoặc bus.sqlite cũ",
-        show_envvar=False,
     ),
 ]
 
@@ -125,8 +125,8 @@ def restore(
         bool,
         typer.Option(
             "--accept-loss",
+            envvar="LGSP_ACCEPT_LOSS",
             help="Entries after the backup are lost, and their numbers are given again | chấp nhận mất các mục sau bản sao lưu",
-            show_envvar=False,
         ),
     ] = False,
 ) -> None:
