@@ -33,6 +33,7 @@ from lgsp.bus.publisher import Publisher
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
 from lgsp.bus.replies import Replies
+from lgsp.bus.retention import Forgetting
 from lgsp.bus.room import Room
 from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.settlement import Settlement
@@ -50,6 +51,7 @@ from lgsp.ports.directory import DirectoryStore
 from lgsp.ports.inboxes import Inboxes
 from lgsp.ports.ledger import Ledger
 from lgsp.ports.neighbours import Neighbours
+from lgsp.ports.retention import Retention
 from lgsp.ports.transport import Transport
 
 BROKER_SECONDS = 2.0
@@ -63,7 +65,7 @@ def _alone() -> Neighbours:
     return Neighbourhood().join()
 
 
-class Store(Ledger, Inboxes, DirectoryStore, Protocol):
+class Store(Ledger, Inboxes, DirectoryStore, Retention, Protocol):
     """A backend that keeps everything: log, deliveries and directory."""
 
 
@@ -446,5 +448,6 @@ def _sweep(parts: Parts, base: _Base, courier: Courier, auditor: Auditor, hearin
         quotas=base.quotas,
         refusals=base.refusals,
         moves=base.moves,
+        forgetting=Forgetting(store=parts.store, sequencer=base.sequencer),
         clock=parts.clock,
     )

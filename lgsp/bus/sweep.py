@@ -1,6 +1,6 @@
 """The sweep: what time alone brings about.
 
-Expiry, ended leases, retries that are due, carriers that were lost, refusals to be summed, checkpoints to be kept.
+Expiry, ended leases, retries that are due, carriers that were lost, refusals to be summed, checkpoints to be kept, exchanges to be forgotten.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from lgsp.bus.moves import Moves, Step
 from lgsp.bus.progress import Progress
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.quotas import Quotas
+from lgsp.bus.retention import Forgetting
 from lgsp.bus.room import Room
 from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.takeover import Takeover
@@ -63,6 +64,7 @@ class Sweep:
     quotas: Quotas
     refusals: EdgeRefusals
     moves: Moves
+    forgetting: Forgetting
     clock: Clock
     _unwritten: list[Draft] = field(default_factory=list)
     """Summed entries that the ledger has not taken yet."""
@@ -103,6 +105,7 @@ class Sweep:
         if self.refusals.is_due():
             await self.flush_refusals()
         await self.auditor.keep()
+        await self.forgetting.step(now)
 
     def _is_anothers(self, held: Delivery, now: datetime) -> bool:
         holder, living = holder_of(held.lease), self.neighbours.living()

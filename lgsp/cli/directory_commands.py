@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from lgsp.cli import directory_return
 from lgsp.cli.directory_change import DryRun, Reason, carry_out
 from lgsp.cli.directory_file import KINDS, TEMPLATE, read_file
 from lgsp.cli.gateway_door import open_kept
@@ -110,6 +111,33 @@ def _own_reason(file: Path) -> str:
     """Return what stands in the log when nobody gives a reason; a name of a file that the log may not hold is left out."""
     said = f"{COMMAND} {file.name}"
     return said if REASON_FORM.fullmatch(said) else COMMAND
+
+
+@commands.command()
+@reaching
+def bring(
+    context: typer.Context,
+    box: Annotated[Path, typer.Argument(metavar="BOX", help="box.sqlite of a system | tệp box.sqlite của hệ thống")],
+    schema: Annotated[
+        list[Path] | None,
+        typer.Option(
+            envvar="LGSP_SCHEMA_FILES", metavar="FILE", help="A schema document that the bus has lost too | tệp lược đồ"
+        ),
+    ] = None,
+    reason: Reason = None,
+    *,
+    reach: Reach,
+) -> None:
+    """Bring back signed versions that a restored bus has lost and a system's box holds | đưa lại các phiên bản danh bạ đã mất."""
+    brought = asyncio.run(directory_return.bring(reach, box, schema or [], reason or directory_return.COMMAND))
+    voice = voice_of(context)
+    if not brought:
+        voice.tell(
+            "the box holds no version that follows the one in force",
+            "tệp không có phiên bản nào tiếp theo phiên bản hiện tại",
+        )
+    for version in brought:
+        voice.tell(f"version {version} is in force again", f"phiên bản {version} có hiệu lực trở lại")
 
 
 @commands.command()

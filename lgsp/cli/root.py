@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "doctor": "doctor:doctor",
     "health": "health:health",
     "db": "db_commands:commands",
+    "backup": "backup.commands:commands",
     "check": "checking:check",
     "send": "messages:send",
     "inbox": "messages:inbox",

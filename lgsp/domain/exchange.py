@@ -75,6 +75,11 @@ class Exchange:
         """What makes an envelope the same one again."""
         return self.source, self.id
 
+    @property
+    def term(self) -> datetime:
+        """Until when it lives, the time for its reply included."""
+        return self.expires if self.reply_until is None else self.expires + (self.reply_until - self.accepted_at)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:

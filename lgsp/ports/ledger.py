@@ -161,7 +161,14 @@ class KeepBodyKey:
     wrapped: bytes
 
 
-Operation = Accept | Refuse | Move | Seen | Note | Spend | Publish | KeepCheckpoint | KeepBodyKey
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget:
+    """Drop the rows of exchanges, but for their envelopes and acks (`Retention.evidence`); one of which something is open stays as it is."""
+
+    envs: tuple[str, ...]
+
+
+Operation = Accept | Refuse | Move | Seen | Note | Spend | Publish | KeepCheckpoint | KeepBodyKey | Forget
 
 Lost = Literal["duplicate", "stale", "answered", "moved", "spent"]
 

@@ -56,6 +56,14 @@ class Backlog:
         self._room = max_inflight
         self._pump()
 
+    def rewound(self) -> None:
+        """Begin anew at the start of the outbox: envelopes that had been answered wait again. Nothing is on its way at this moment."""
+        self.stop()
+        self._paused.clear()
+        self._ready.clear()
+        self._fresh.clear()
+        self._last, self._behind = 0, True
+
     def closed(self) -> None:
         """Take back what no answer came for; it goes first on the next stream."""
         self._room = 0

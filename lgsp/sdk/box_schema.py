@@ -13,7 +13,7 @@ from typing import Final
 from lgsp import walkeeper
 from lgsp.errors import Unusable
 
-VERSION: Final = 1
+VERSION: Final = 2
 TABLES: Final = """
 CREATE TABLE lgsp_outbox (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -27,7 +27,8 @@ CREATE TABLE lgsp_outbox (
   body BLOB,
   state TEXT NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'receipted', 'refused')),
   receipt TEXT,
-  until REAL NOT NULL
+  until REAL NOT NULL,
+  keeps TEXT NOT NULL DEFAULT 'outcome' CHECK (keeps IN ('outcome', 'reply', 'expiry'))
 ) STRICT;
 CREATE UNIQUE INDEX lgsp_outbox_key ON lgsp_outbox (key) WHERE key IS NOT NULL AND state <> 'refused';
 CREATE INDEX lgsp_outbox_queued ON lgsp_outbox (seq) WHERE state = 'queued';
@@ -62,7 +63,35 @@ CREATE TABLE lgsp_directories (
   statement BLOB NOT NULL,
   records TEXT NOT NULL
 ) STRICT;
+CREATE TABLE lgsp_newest (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  position INTEGER NOT NULL,
+  env TEXT NOT NULL
+) STRICT;
+CREATE TABLE lgsp_superseded (
+  id TEXT NOT NULL,
+  env TEXT NOT NULL,
+  receipt TEXT NOT NULL
+) STRICT;
 """
+"""`keeps`: until when the body is; `lgsp_newest`: the receipt with the highest index; `lgsp_superseded`: those of a log that was rolled back."""
+STEPS: Final = {
+    1: """
+ALTER TABLE lgsp_outbox ADD COLUMN
+  keeps TEXT NOT NULL DEFAULT 'outcome' CHECK (keeps IN ('outcome', 'reply', 'expiry'));
+CREATE TABLE lgsp_newest (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  position INTEGER NOT NULL,
+  env TEXT NOT NULL
+) STRICT;
+CREATE TABLE lgsp_superseded (
+  id TEXT NOT NULL,
+  env TEXT NOT NULL,
+  receipt TEXT NOT NULL
+) STRICT;
+""",
+}
+"""What makes of each version the next."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -113,7 +142,8 @@ def _bring_up(connection: sqlite3.Connection, path: Path) -> None:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found > VERSION:
         raise Unusable("data_newer", f"box {path}")
-    if found == 0:
-        for statement in TABLES.split(";\n"):
+    wanted = [TABLES] if found == 0 else [STEPS[version] for version in range(found, VERSION)]
+    for step in wanted:
+        for statement in step.split(";\n"):
             connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")

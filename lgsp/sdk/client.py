@@ -33,10 +33,11 @@ from lgsp.sdk.composition import Composer, Composing, Stated, Told, published
 from lgsp.sdk.directories import Directories
 from lgsp.sdk.errors import ClientError, OutcomeUnknown, Refused, Unreachable
 from lgsp.sdk.frames import Welcome
-from lgsp.sdk.gateway import Gateway
+from lgsp.sdk.gateway import Gateway, envelope_path
 from lgsp.sdk.message import Failure, Message, Tables, Value, Work, carry_out
 from lgsp.sdk.outbox import Outcome, Sent
 from lgsp.sdk.receiver import Receiver
+from lgsp.sdk.resuming import Resuming
 from lgsp.sdk.sender import Sender
 from lgsp.sdk.settings import SystemSettings
 from lgsp.sdk.stream import Stream
@@ -102,6 +103,12 @@ class Client:
             directories=self._directories,
             put=self._stream.put,
             fail_expected=self._receiver.fail_expected,
+        )
+        self._resuming = Resuming(
+            box=box,
+            clock=around.clock,
+            sender=self._sender,
+            ask=lambda env, at: gateway.knows(env, composer.asking(settings.bus, envelope_path(env), at=at)),
         )
         box.on_commit = self._committed
 
@@ -340,12 +347,13 @@ class Client:
         self._sender.opened()
         self._sender.compare_clock((welcome.now - self._clock.now()).total_seconds())
         self._receiver.opened()
-        self._sender.backlog.opened(welcome.max_inflight)
+        self._resuming.opened(welcome)
         self._reopened.set()
 
     def closed(self) -> None:
         """Take back what no answer came for."""
         self._sender.backlog.closed()
+        self._resuming.closed()
         self._look_quiet()
 
     async def frame(self, frame: dict[str, Any]) -> None:
@@ -393,13 +401,14 @@ class Client:
         await self._box.write(self._forget)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._stream.run())
+            tasks.create_task(self._resuming.run())
             tasks.create_task(self._follow())
             tasks.create_task(self._keep_leases())
             tasks.create_task(self._keep_forgetting())
 
     def _forget(self, writing: Writing) -> None:
         before = self._clock.now() - KEPT
-        outbox.forget(writing, before)
+        outbox.forget(writing, before, self._clock.now())
         marks.forget(writing, before)
 
     async def _follow(self) -> None:

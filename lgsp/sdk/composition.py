@@ -18,7 +18,7 @@ from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.sdk.errors import Refused
-from lgsp.sdk.outbox import Letter
+from lgsp.sdk.outbox import Keeps, Letter
 
 LIFE_UNTOLD: Final = timedelta(hours=1)
 """Life of an envelope whose service this system has not seen in a directory yet."""
@@ -98,7 +98,11 @@ class Composer:
             "dataclassification": stated.get("classification"),
         } | {name: stated.get(name) for name in COPIED}
         return self._signed(
-            attributes, stated["body"], key=stated.get("key"), until=now + life + _reply_within(directory, type_)
+            attributes,
+            stated["body"],
+            key=stated.get("key"),
+            until=now + life + _reply_within(directory, type_),
+            keeps=_keeps(directory, type_, stated["audience"]),
         )
 
     def reply(
@@ -134,11 +138,20 @@ class Composer:
 
     def authorization(self, bus: str, *, nonce: str, at: datetime) -> str:
         """Sign the hello by the gateway's clock: its nonce makes it count once, and a clock that is off need not keep a system out."""
+        return self._call(bus, "/v1/stream", at, nonce)
+
+    def asking(self, bus: str, path: str, *, at: datetime) -> str:
+        """Sign a call that only asks, by the gateway's clock."""
+        return self._call(bus, path, at, self.entropy.uuid7())
+
+    def _call(self, bus: str, path: str, at: datetime, jti: str) -> str:
         return statements.sign_auth(
-            signer=self.signer, iss=self.system, aud=bus, method="GET", path="/v1/stream", body=b"", at=at, jti=nonce
+            signer=self.signer, iss=self.system, aud=bus, method="GET", path=path, body=b"", at=at, jti=jti
         )
 
-    def _signed(self, attributes: dict[str, Any], body: object, *, key: str | None, until: datetime) -> Letter:
+    def _signed(
+        self, attributes: dict[str, Any], body: object, *, key: str | None, until: datetime, keeps: Keeps
+    ) -> Letter:
         chosen = {name: value for name, value in attributes.items() if value not in (None, "")}
         try:
             wire = envelope.sign(chosen, encoded(body), self.signer)
@@ -154,6 +167,7 @@ class Composer:
             compact=wire.compact,
             body=wire.body,
             until=until,
+            keeps=keeps,
         )
 
 
@@ -200,6 +214,15 @@ def author(directory: Directory, system: str, request: Manifest) -> str:
 def _life(directory: Directory, type_: str) -> timedelta:
     service = directory.services.get(names.request_type(type_))
     return min(timedelta(seconds=service.max_life), LONGEST_LIFE) if service is not None else LIFE_UNTOLD
+
+
+def _keeps(directory: Directory, type_: str, audience: str) -> Keeps:
+    """Return until when a body is kept: an event has any number of receivers, a request is over when it is answered."""
+    if names.is_topic(audience):
+        return "expiry"
+    service = directory.services.get(type_)
+    is_request = not names.is_reply_type(type_) and (service is None or bool(service.reply_schemas))
+    return "reply" if is_request else "outcome"
 
 
 def _reply_within(directory: Directory, type_: str) -> timedelta:

@@ -1,4 +1,4 @@
-"""Plain calls to the gateway that need no authorization: the signed directory."""
+"""Plain calls to the gateway: the signed directory, and whether it knows an envelope."""
 
 from __future__ import annotations
 
@@ -32,6 +32,35 @@ class Gateway:
                 return _signed(response.status, await _limited(response))
         except (aiohttp.ClientError, TimeoutError, OSError):
             raise Unreachable from None
+
+    async def knows(self, env: str, authorization: str) -> bool:
+        """Tell whether the bus knows an envelope of this system's; raise `Unreachable` or `Refused`, whatever else it says."""
+        headers = {"Authorization": f"LGSP {authorization}"}
+        try:
+            async with self._http.get(
+                self._url + envelope_path(env), headers=headers, timeout=SECONDS, allow_redirects=False
+            ) as response:
+                return _is_known(response.status, await _limited(response))
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            raise Unreachable from None
+
+
+def envelope_path(env: str) -> str:
+    """Return where an envelope's story is told."""
+    return f"/v1/envelopes/{env}"
+
+
+def _is_known(status: int, data: bytes) -> bool:
+    try:
+        value = strictjson.parse_object(data)
+    except strictjson.NotStrict:
+        raise Unreachable from None  # something in between answers in the gateway's place
+    if status == 200:  # noqa: PLR2004 - HTTP's own number
+        return True
+    refused = Refused.of_problem(value)
+    if refused.code != "not_found":
+        raise refused
+    return False
 
 
 async def _limited(response: aiohttp.ClientResponse) -> bytes:

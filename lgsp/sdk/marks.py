@@ -14,6 +14,7 @@ from typing import Literal
 
 from lgsp.domain.envelope import Manifest, Wire
 from lgsp.errors import Refusal
+from lgsp.sdk import outbox
 from lgsp.sdk.box import Writing
 
 
@@ -40,6 +41,8 @@ def settle(writing: Writing, manifest: Manifest, env: str, item: bytes) -> None:
     """Mark an envelope as dealt with and have its ack signed; refuse (`id_conflict`) another envelope of the same id."""
     _mark(writing, manifest, env, "done")
     writing.acks.append((env, item))
+    if manifest.is_reply:
+        outbox.answered(writing, manifest.text("causationid"))
 
 
 def _mark(writing: Writing, manifest: Manifest, env: str, state: str) -> None:
@@ -80,6 +83,14 @@ def kept_reply(reader: sqlite3.Connection, cause: str) -> Wire | None:
     """Return the kept reply to the request of an id."""
     row = reader.execute("SELECT compact, body FROM lgsp_inbox WHERE cause = ?", (cause,)).fetchone()
     return Wire(compact=row[0], body=row[1]) if row else None
+
+
+def has(reader: sqlite3.Connection, source: str, identifier: str) -> bool:
+    """Tell whether the envelope of a source and id was dealt with: the bus had accepted it."""
+    row = reader.execute(
+        "SELECT 1 FROM lgsp_inbox WHERE source = ? AND id = ? AND state = 'done'", (source, identifier)
+    )
+    return row.fetchone() is not None
 
 
 def forget(writing: Writing, before: datetime) -> None:

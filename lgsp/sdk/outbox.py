@@ -5,18 +5,22 @@ Functions named for a change are operations of the box's thread; the others read
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from lgsp.domain import statements
+from lgsp.domain import statements, strictjson
 from lgsp.domain.statements import Statement
 from lgsp.sdk.box import Outgoing, Writing
 
+Keeps = Literal["outcome", "reply", "expiry"]
 OutcomeState = Literal["refused", "acked", "rejected", "parked", "expired"]
 
+INDEX: Final = re.compile(r'\\"index\\":([0-9]{1,18})')
+"""The index within the text of a verified receipt, whose item is a string within it."""
 COLUMNS: Final = "seq, id, env, source, type, audience, compact, body, key"
 
 
@@ -34,6 +38,8 @@ class Letter:
     body: bytes
     until: datetime
     """When it is delivered no more and its answer awaited no longer."""
+    keeps: Keeps = "outcome"
+    """Until when its body is kept, should the bus have to be told of it again: until its outcome, its reply, or `until`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +51,16 @@ class Sent:
     key: str | None
     state: Literal["queued", "receipted", "refused"]
     receipt: Statement | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipted:
+    """A receipt of the outbox; `state` is what became of the envelope, `repeated` where the bus has given another receipt since."""
+
+    id: str
+    env: str
+    receipt: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,35 +95,59 @@ def add(writing: Writing, letter: Letter) -> Sent:
         return first
     row = (letter.id, letter.env, letter.source, letter.type, letter.audience, letter.compact, letter.body)
     found = writing.connection.execute(
-        "INSERT INTO lgsp_outbox (id, env, source, type, audience, compact, body, key, until)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*row, letter.key, letter.until.timestamp()),
+        "INSERT INTO lgsp_outbox (id, env, source, type, audience, compact, body, key, until, keeps)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*row, letter.key, letter.until.timestamp(), letter.keeps),
     )
     writing.queued.append(_outgoing((found.lastrowid, *row, letter.key)))
     return Sent(id=letter.id, env=letter.env, key=letter.key, state="queued", receipt=None)
 
 
 def receipted(writing: Writing, receipts: Sequence[tuple[int, str]]) -> None:
-    """Store receipts by position; the bus holds the bodies now, so they are dropped here."""
+    """Store receipts by position. The bodies stay: should the bus lose what it receipted last, they are sent to it again."""
     writing.connection.executemany(
-        "UPDATE lgsp_outbox SET state = 'receipted', receipt = ?, body = NULL WHERE seq = ? AND state = 'queued'",
+        "UPDATE lgsp_outbox SET state = 'receipted', receipt = ? WHERE seq = ? AND state = 'queued'",
         [(receipt, seq) for seq, receipt in receipts],
+    )
+    _remember_newest(writing, [receipt for _, receipt in receipts])
+
+
+def _remember_newest(writing: Writing, receipts: Sequence[str]) -> None:
+    """Remember whose receipt names the highest index: a log that was rolled back does not know that one."""
+    position, newest = max((int(INDEX.findall(receipt)[-1]), receipt) for receipt in receipts)
+    item = strictjson.parse_object(statements.from_text(newest).item.encode())
+    writing.connection.execute(
+        "INSERT INTO lgsp_newest (one, position, env) VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE"
+        " SET position = excluded.position, env = excluded.env WHERE excluded.position > position",
+        (position, item["env"]),
     )
 
 
 def refused(writing: Writing, seq: int, outcome: Outcome) -> None:
     """Store the bus's final "no"; the key is free again, since nothing took effect under it."""
     writing.connection.execute("UPDATE lgsp_outbox SET state = 'refused', body = NULL WHERE seq = ?", (seq,))
-    _tell(writing, outcome)
+    tell(writing, outcome)
 
 
 def settled(writing: Writing, outcomes: Sequence[Outcome]) -> None:
     """Store what became of envelopes at their receivers; a settled outcome stays, a parked one may still change."""
     for outcome in outcomes:
-        _tell(writing, outcome)
+        tell(writing, outcome)
+    over = [(outcome.env, outcome.state) for outcome in outcomes if outcome.state != "parked"]
+    writing.connection.executemany(
+        "UPDATE lgsp_outbox SET body = NULL WHERE env = ?1 AND state = 'receipted'"
+        " AND (keeps = 'outcome' OR (keeps = 'reply' AND ?2 <> 'acked'))",
+        over,
+    )
 
 
-def _tell(writing: Writing, outcome: Outcome) -> None:
+def answered(writing: Writing, identifier: str) -> None:
+    """Take note that the reply to an envelope is settled: nobody has to be told of the request again."""
+    writing.connection.execute("UPDATE lgsp_outbox SET body = NULL WHERE id = ? AND state = 'receipted'", (identifier,))
+
+
+def tell(writing: Writing, outcome: Outcome) -> None:
+    """Store one outcome; one that may no longer change stays."""
     ack = outcome.ack.text() if outcome.ack else None
     row = (outcome.env, outcome.to, outcome.state, outcome.code, outcome.pointer, ack, int(outcome.state == "acked"))
     writing.connection.execute(
@@ -205,9 +245,34 @@ def _outcomes(reader: sqlite3.Connection, where: str, *values: str) -> list[Outc
     ]
 
 
-def forget(writing: Writing, before: datetime) -> None:
-    """Drop what was over before a moment, any answer included, and is no longer on its way."""
+def receipts(reader: sqlite3.Connection) -> Iterator[Receipted]:
+    """Yield every receipt, those of a log that was rolled back since first."""
+    rows = reader.execute(
+        "SELECT id, env, s.receipt, CASE o.state WHEN 'receipted' THEN 'repeated' ELSE o.state END"
+        " FROM lgsp_superseded s JOIN lgsp_outbox o USING (id, env) UNION ALL"
+        " SELECT id, env, receipt, coalesce((SELECT max(state) FROM lgsp_outcomes c WHERE c.env = o.env), 'open')"
+        " FROM lgsp_outbox o WHERE state = 'receipted'"
+    )
+    for identifier, env, receipt, state in rows:
+        yield Receipted(id=identifier, env=env, receipt=receipt, state=state)
+
+
+def newest(reader: sqlite3.Connection, now: datetime) -> str | None:
+    """Return the env hash whose receipt names the highest index, while the bus still has to know it."""
+    row = reader.execute(
+        "SELECT env FROM lgsp_newest JOIN lgsp_outbox USING (env) WHERE until > ?", (now.timestamp(),)
+    ).fetchone()
+    return str(row[0]) if row else None
+
+
+def forget(writing: Writing, before: datetime, now: datetime) -> None:
+    """Drop what was over before a moment, any answer included, and is no longer on its way; bodies as soon as it is over."""
     moment = (before.timestamp(),)
+    writing.connection.execute(
+        "UPDATE lgsp_outbox SET body = NULL WHERE until < ? AND state <> 'queued' AND body IS NOT NULL",
+        (now.timestamp(),),
+    )
     gone = "SELECT env FROM lgsp_outbox WHERE until < ? AND state <> 'queued'"
-    writing.connection.execute(f"DELETE FROM lgsp_outcomes WHERE env IN ({gone})", moment)  # noqa: S608 - the text above
+    for table in ("lgsp_outcomes", "lgsp_superseded"):
+        writing.connection.execute(f"DELETE FROM {table} WHERE env IN ({gone})", moment)  # noqa: S608 - the texts above
     writing.connection.execute("DELETE FROM lgsp_outbox WHERE until < ? AND state <> 'queued'", moment)

@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
-from lgsp.domain import names
-from lgsp.domain.envelope import parse_time
+from lgsp.domain import jws, names
+from lgsp.domain.envelope import TYP, parse_manifest, parse_time
 from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
-from lgsp.sdk import frames, outbox, trust
+from lgsp.sdk import frames, marks, outbox, rollback, trust
 from lgsp.sdk.awaited import Awaited
 from lgsp.sdk.backlog import Backlog
 from lgsp.sdk.box import Box, Operation, Outgoing, report
@@ -34,6 +34,8 @@ REF_LENGTH: Final = 18
 """Digits of an outbox position at most: all that SQLite counts."""
 AGAIN_FIRST: Final = 0.5
 AGAIN_LONGEST: Final = 30.0
+EARLY_LONGEST: Final = 600.0
+"""Longest pause before a reply goes out again whose request the bus has lost: the asker's outbox may be away for hours."""
 
 EVENTS_GATHERED: Final = 0.05
 """Seconds for which an event waits for company: nobody waits for an answer, and a burst costs the bus as few transactions as a single one."""
@@ -102,6 +104,14 @@ class Sender:
     def opened(self) -> None:
         """A new stream: its clock may be told about again."""
         self._warned = False
+
+    async def repeat(self) -> None:
+        """Send again what the bus has forgotten; see `rollback`. To be called while nothing is on its way."""
+        now = self._clock.now()
+        found = await self._box.write(lambda writing: rollback.repeat(writing, now))
+        get_logger().warning("client.rolled_back", again=found.again, over=found.over)
+        self.backlog.rewound()
+        self.failed.set()
 
     def awaits_outcome(self, identifier: str) -> bool:
         """Tell whether an envelope is known to have no outcome yet; False where only the box knows."""
@@ -188,12 +198,19 @@ class Sender:
             return
         if refused.retryable:
             self._repeat(found[0], refused.code)
+        elif refused.code == "reply_unasked" and self._was_asked(found[0]):
+            self._repeat(found[0], refused.code, longest=EARLY_LONGEST)
         else:
             self._store_refusal(found[0], refused)
 
-    def _repeat(self, outgoing: Outgoing, code: str) -> None:
+    def _was_asked(self, reply: Outgoing) -> bool:
+        """Tell whether the bus itself delivered the request that a reply answers: then it has lost it, and the asker will repeat it."""
+        cause = parse_manifest(jws.parse(reply.compact, typ=TYP).payload).text("causationid")
+        return marks.has(self._box.reader, reply.audience, cause)
+
+    def _repeat(self, outgoing: Outgoing, code: str, *, longest: float = AGAIN_LONGEST) -> None:
         pause = self._pauses.get(outgoing.seq, AGAIN_FIRST)
-        self._pauses[outgoing.seq] = min(pause * 2, AGAIN_LONGEST)
+        self._pauses[outgoing.seq] = min(pause * 2, longest)
         get_logger().warning("client.refused", code=code, env=outgoing.env)
         self.backlog.again(outgoing, pause)
 

@@ -1,15 +1,19 @@
 """The hot statements of PostgreSQL use their indexes on tables of some size, and read no table whole."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
 
-from lgsp.backends.sql import PostgresLedger
+from lgsp.backends.sql import PostgresLedger, years
 from lgsp.backends.sql.postgresql import statements as sql
 from lgsp.backends.sql.postgresql.pool import SETTINGS
 
 ROWS = 50_000
+FIRST = int(datetime(years.FIRST, 1, 1, tzinfo=UTC).timestamp()) * 1_000
+YEARS = int(datetime(years.LAST + 2, 1, 1, tzinfo=UTC).timestamp()) * 1_000 - FIRST
+"""Milliseconds: what stays of exchanges is spread over all years and one more."""
 SEED = f"""
 INSERT INTO entry SELECT n, '\\x00', '\\x00' FROM generate_series(0, {ROWS - 1}) n;
 INSERT INTO exchange SELECT 'env-' || n, 'urn:source:' || n % 50, 'id-' || n, 'type', 'audience', '[]', n, n, NULL, '', '', 1, 'rule-' || n % 20,
@@ -18,6 +22,7 @@ INSERT INTO delivery SELECT 'env-' || n, 'urn:inbox:' || CASE WHEN n % 10 = 0 TH
   CASE WHEN n % 10 = 0 THEN 'queued' ELSE 'acked' END, 0, '', NULL, NULL, n, '', '', 0, n, 100, '',
   CASE WHEN n % 10 = 0 THEN n END, CASE WHEN n % 100 = 1 THEN 1 ELSE 0 END FROM generate_series(1, {ROWS}) n;
 INSERT INTO body SELECT 'env-' || n, convert_to(repeat(md5(n::text), 40), 'UTF8'), '2026-11-22' FROM generate_series(1, {ROWS}) n WHERE n % 10 = 0;
+INSERT INTO evidence SELECT 'gone-' || n, {FIRST} + n * {YEARS} / {ROWS}, '\\x00', '' FROM generate_series(1, {ROWS}) n;
 INSERT INTO nonce SELECT 'jti-' || n, n FROM generate_series(1, {ROWS}) n;
 INSERT INTO subject SELECT 'env-' || n, '\\x00', '\\x00', 'c' FROM generate_series(1, {ROWS}) n;
 INSERT INTO directory_version SELECT n, convert_to(repeat(md5(n::text), 20), 'UTF8') FROM generate_series(1, 500) n;
@@ -41,6 +46,9 @@ CASES = {
     "PARCEL": (["env-10", "urn:inbox:0"], {"delivery_key", "exchange_env", "body_env"}),
     "QUEUED": (["urn:inbox:0", "request", ENVS[:64], 16], {"delivery_queued", "exchange_env", "body_env"}),
     "DUE": ([500, 100], {"delivery_due"}),
+    "OVER": ([30 + ROWS // 2, 100], {"exchange_over", "delivery_key"}),
+    "EVIDENCE": (["env-1"], {"evidence_2026_env_term_key"}),
+    "KEEP_EVIDENCE": ([ENVS], {"exchange_env", "delivery_key"}),
     "OUTCOMES": (["urn:source:1", 100], {"delivery_news"}),
     "SUBJECTS": (["env-1"], {"subject_env"}),
 }
@@ -84,6 +92,12 @@ async def test_the_one_statement_that_writes_finds_old_rows_by_their_keys(seeded
     assert "Seq Scan" not in plan, plan
     assert plan.count("Index Scan using delivery_key") == 2
     assert "Index Scan using exchange_key" in plan
+
+
+@pytest.mark.parametrize("place", range(len(sql.FORGET)))
+async def test_forgetting_finds_its_rows_by_their_keys(seeded, place):
+    plan = await plan_of(seeded, sql.FORGET[place], [ENVS])
+    assert "Seq Scan" not in plan, plan
 
 
 async def test_a_lane_is_read_in_its_order_without_sorting(seeded):

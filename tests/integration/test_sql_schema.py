@@ -1,6 +1,7 @@
 """Tables made anew and tables brought up to date step by step are the same, on both engines."""
 
 import sqlite3
+from contextlib import closing
 
 import asyncpg
 import pytest
@@ -64,15 +65,31 @@ def test_a_file_made_anew_is_the_one_that_all_steps_make():
     stepped.close()
 
 
-async def test_a_file_of_the_first_form_needs_no_step(tmp_path):
-    path = tmp_path / "bus.sqlite"
-    await SqliteLedger.open(path, create=True).close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("DELETE FROM meta WHERE name = 'compatible'")  # as files were made before there were steps
-    connection.close()
-    sqlite.upgrade(path)
-    assert sqlite.form_at(path) == schema.Form(version=2, compatible=2)
-    await SqliteLedger.open(path).close()
+def of_form_2(path):
+    """Make a file as it was before there were steps, with one exchange and a person that it names."""
+    first, *_ = schema.steps(sqlite_statements.DIALECT, above=0)
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in first.statements:
+            connection.execute(statement)
+        connection.execute("INSERT INTO meta VALUES ('schema', '2')")
+        connection.execute(
+            "INSERT INTO exchange VALUES ('env', 's', 'i', 't', 'a', '[]', 1, 2, NULL, '', '', 0, 'r', x'00', '')"
+        )
+        connection.execute("INSERT INTO subject VALUES ('env', x'01', x'02', 'c')")
+        connection.commit()
+
+
+async def test_a_file_of_the_first_form_is_brought_up_to_date_with_what_it_holds(tmp_path):
+    old, new = tmp_path / "old.sqlite", tmp_path / "new.sqlite"
+    of_form_2(old)
+    sqlite.upgrade(old)
+    await SqliteLedger.open(new, create=True).close()
+    with closing(sqlite3.connect(old)) as stepped, closing(sqlite3.connect(new)) as fresh:
+        assert tables_of(stepped) == tables_of(fresh)
+        assert stepped.execute("SELECT * FROM subject").fetchall() == [("env", b"\x01", b"\x02", "c")]
+        assert stepped.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert sqlite.form_at(old) == schema.Form(version=schema.VERSION, compatible=schema.COMPATIBLE)
+    await SqliteLedger.open(old).close()
 
 
 @pytest.mark.parametrize("dialect", [sqlite_statements.DIALECT, postgresql_statements.DIALECT])

@@ -6,17 +6,19 @@ import asyncio
 import os
 import sqlite3
 import stat
-from datetime import UTC, datetime
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from lgsp.domain import statements
 from lgsp.errors import Defect, Unusable
 from lgsp.sdk import box as box_module
-from lgsp.sdk import marks, outbox
+from lgsp.sdk import box_schema, marks, outbox, rollback
 from lgsp.sdk.box import Box
 from lgsp.sdk.message import Tables
-from lgsp.testing.world import FISHERIES, NDXP, World, manifest_of
+from lgsp.testing.world import FISHERIES, NDXP, NOW, VERIFY, World, manifest_of
 
 UNTIL = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -54,6 +56,14 @@ def letter(world, number, key=None):
 def add(world, number, key=None):
     made = letter(world, number, key)
     return lambda writing: outbox.add(writing, made)
+
+
+def bodies(box):
+    return [body for (body,) in box.reader.execute("SELECT body FROM lgsp_outbox ORDER BY seq")]
+
+
+def outcome_of(sent, state):
+    return outbox.Outcome(id=sent.id, key=sent.key, type=VERIFY, env=sent.env, to=NDXP, state=state)
 
 
 def settle(wire):
@@ -119,13 +129,90 @@ async def test_a_refusal_frees_the_key_and_is_shown_until_noticed(box, world):
     assert outbox.unnoticed(box.reader) == []
 
 
-async def test_a_receipt_ends_the_sending_and_drops_the_body(box, world, sign):
+async def test_a_receipt_ends_the_sending_and_an_outcome_drops_the_body(box, world, sign):
     sent = await box.write(add(world, 1))
-    receipt = sign([b'{"env":"x"}'])[0]
+    receipt = sign([b'{"env":"x","index":7}'])[0]
     await box.write(lambda writing: outbox.receipted(writing, [(1, receipt.text())]))
     assert outbox.queued_after(box.reader, 0, 10) == []
     assert outbox.by_id(box.reader, sent.id).receipt == receipt
-    assert box.reader.execute("SELECT body FROM lgsp_outbox").fetchall() == [(None,)]
+    assert bodies(box) == [letter(world, 1).body]
+    await box.write(lambda writing: outbox.settled(writing, [outcome_of(sent, "parked")]))
+    assert bodies(box) == [letter(world, 1).body]
+    await box.write(lambda writing: outbox.settled(writing, [outcome_of(sent, "acked")]))
+    assert bodies(box) == [None]
+
+
+@pytest.mark.parametrize(
+    ("keeps", "acked", "rejected", "answered"),
+    [("outcome", True, True, True), ("reply", False, True, True), ("expiry", False, False, True)],
+)
+async def test_a_body_is_kept_for_as_long_as_the_bus_may_have_to_be_told_again(
+    keeps, acked, rejected, answered, box, world, sign
+):
+    for number, (state, is_dropped) in enumerate([("acked", acked), ("rejected", rejected), ("answered", answered)], 1):
+        made = replace(letter(world, number), keeps=keeps)
+        sent = await box.write(lambda writing, made=made: outbox.add(writing, made))
+        receipt = sign([b'{"env":"x","index":7}'])[0].text()
+        await box.write(lambda writing, seq=number, text=receipt: outbox.receipted(writing, [(seq, text)]))
+        if state == "answered":
+            await box.write(lambda writing, sent=sent: outbox.answered(writing, sent.id))
+        else:
+            found = outcome_of(sent, state)
+            await box.write(lambda writing, found=found: outbox.settled(writing, [found]))
+        assert (bodies(box)[-1] is None) is is_dropped
+
+
+async def test_what_has_no_end_goes_out_again_when_the_bus_has_lost_it(box, world, sign):
+    ended, again, late = [await box.write(add(world, number)) for number in (1, 2, 3)]
+    for seq in (1, 2, 3):
+        receipt = sign([b'{"env":"%b","index":%d}' % (again.env.encode(), seq)])[0].text()
+        await box.write(lambda writing, seq=seq, text=receipt: outbox.receipted(writing, [(seq, text)]))
+    await box.write(lambda writing: outbox.settled(writing, [outcome_of(ended, "acked")]))
+    assert outbox.newest(box.reader, NOW) == again.env
+    before = outbox.by_id(box.reader, again.id).receipt
+    found = await box.write(lambda writing: rollback.repeat(writing, NOW))
+    assert (found.again, found.over) == (2, 0)
+    waiting = outbox.queued_after(box.reader, 0, 10)
+    assert [(each.id, each.body) for each in waiting] == [
+        (sent.id, letter(world, number).body) for sent, number in ((again, 2), (late, 3))
+    ]
+    assert [each.receipt for each in outbox.receipts(box.reader) if each.id == again.id] == [before.text()]
+    assert outbox.newest(box.reader, NOW) is None
+
+
+async def test_what_has_expired_is_told_of_instead_of_repeated(box, world, sign):
+    sent = await box.write(add(world, 1, key="k"))
+    receipt = sign([b'{"env":"x","index":1}'])[0].text()
+    await box.write(lambda writing: outbox.receipted(writing, [(1, receipt)]))
+    found = await box.write(lambda writing: rollback.repeat(writing, NOW + timedelta(minutes=10)))
+    assert (found.again, found.over) == (0, 1)
+    [told] = outbox.unnoticed(box.reader)
+    assert (told.id, told.state, told.code) == (sent.id, "expired", "log_rolled_back")
+    assert outbox.by_key(box.reader, "k").id == sent.id
+
+
+async def test_a_box_of_the_version_before_is_brought_up_to_the_same_tables(tmp_path, sign):
+    old, new = tmp_path / "old.sqlite", tmp_path / "new.sqlite"
+    with closing(sqlite3.connect(old)) as connection:
+        first = box_schema.TABLES.replace(
+            ",\n  keeps TEXT NOT NULL DEFAULT 'outcome' CHECK (keeps IN ('outcome', 'reply', 'expiry'))", ""
+        )
+        connection.executescript(first[: first.index("CREATE TABLE lgsp_newest")])
+        connection.execute("PRAGMA user_version = 1")
+    shapes = []
+    for path in (old, new):
+        opened = Box.open(path, sign=sign)
+        shapes.append(
+            [
+                opened.reader.execute("SELECT type, name FROM sqlite_master ORDER BY name").fetchall(),
+                [
+                    opened.reader.execute(f"PRAGMA table_info({table})").fetchall()
+                    for table in ("lgsp_outbox", "lgsp_newest", "lgsp_superseded")
+                ],
+            ]
+        )
+        await opened.close()
+    assert shapes[0] == shapes[1]
 
 
 async def test_an_operation_that_fails_leaves_nothing_and_the_others_stand(box, world):
@@ -193,13 +280,14 @@ async def test_an_uncertain_mark_becomes_done_or_is_withdrawn(box, world):
     assert marks.find(box.reader, withdrawn.hash) is None
 
 
-async def test_marks_and_sent_envelopes_are_forgotten_after_their_time_but_never_what_is_still_to_go(box, world):
+async def test_marks_and_sent_envelopes_are_forgotten_after_their_time_but_never_what_is_still_to_go(box, world, sign):
+    receipt = sign([b'{"env":"x","index":7}'])[0].text()
     wire = world.envelope(number=3)
     await box.write(settle(wire))
     sent, waiting = await box.write(add(world, 1)), await box.write(add(world, 2))
-    await box.write(lambda writing: outbox.receipted(writing, [(1, "{}")]))
+    await box.write(lambda writing: outbox.receipted(writing, [(1, receipt)]))
     late = datetime(2027, 1, 1, tzinfo=UTC)
-    await box.write(lambda writing: (outbox.forget(writing, late), marks.forget(writing, late)))
+    await box.write(lambda writing: (outbox.forget(writing, late, late), marks.forget(writing, late)))
     assert marks.find(box.reader, wire.hash) is None
     assert outbox.by_id(box.reader, sent.id) is None
     assert outbox.by_id(box.reader, waiting.id) is not None

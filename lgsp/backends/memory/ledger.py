@@ -15,6 +15,7 @@ from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
+from lgsp.ports.retention import Evidence
 
 
 class MemoryLedger:
@@ -36,6 +37,8 @@ class MemoryLedger:
         tables.leaves.extend(transaction.leaves)
         for place in transaction.touched:
             tables.sort(place)
+        for env in transaction.forgotten:
+            tables.forget(env)
         return transaction.results
 
     async def exchanges(self, keys: Sequence[ExchangeKey]) -> dict[ExchangeKey, Exchange]:
@@ -47,6 +50,19 @@ class MemoryLedger:
         """Return the exchange of an env hash."""
         key = self._tables.rows.keys.get(env)
         return None if key is None else self._tables.rows.exchanges[key]
+
+    async def over(self, before: datetime, limit: int) -> list[str]:
+        """Return env hashes of settled exchanges whose time ended before a moment, the oldest first."""
+        found = [
+            held
+            for held in self._tables.rows.exchanges.values()
+            if held.term < cut(before) and not self._tables.is_open(held.env)
+        ]
+        return [held.env for held in sorted(found, key=lambda held: held.term)][:limit]
+
+    async def evidence(self, env: str) -> Evidence | None:
+        """Return what is kept of a forgotten exchange."""
+        return self._tables.evidence.get(env)
 
     async def size(self) -> int:
         """Return the number of committed entries."""

@@ -11,6 +11,7 @@ from lgsp.domain.exchange import SETTLED, Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.ledger import SubjectLink
+from lgsp.ports.retention import Evidence
 
 Place = tuple[str, str]
 """(env, to): one delivery."""
@@ -64,6 +65,7 @@ class Tables:
     open: set[Place] = field(default_factory=set)
     queues: defaultdict[tuple[str, Lane], set[Place]] = field(default_factory=lambda: defaultdict(set))
     news: defaultdict[str, set[Place]] = field(default_factory=lambda: defaultdict(set))
+    evidence: dict[str, Evidence] = field(default_factory=dict)
 
     def sort(self, place: Place) -> None:
         """Note where a delivery stands now."""
@@ -71,6 +73,22 @@ class Tables:
         _keep(self.open, place, wanted=delivery.state not in SETTLED)
         _keep(self.queues[delivery.to, delivery.lane], place, wanted=delivery.state == "queued")
         _keep(self.news[delivery.source], place, wanted=self.rows.unseen[place])
+
+    def is_open(self, env: str) -> bool:
+        """Tell whether something of an exchange can still change."""
+        return any(place in self.open for place in self.rows.places.get(env, ()))
+
+    def forget(self, env: str) -> None:
+        """Drop the rows of an exchange and keep its envelope and acks, unless something of it is open."""
+        if env not in self.rows.keys or self.is_open(env):
+            return
+        held = self.rows.exchanges.pop(self.rows.keys.pop(env))
+        gone = [self.rows.deliveries.pop(place) for place in self.rows.places.pop(env, ())]
+        acks = tuple(each.ack for each in gone if each.ack)
+        self.evidence[env] = Evidence(env=env, compact=held.compact, acks=acks)
+        for each in gone:
+            self.rows.unseen.pop((env, each.to))
+            self.news[each.source].discard((env, each.to))
 
 
 def _keep(places: set[Place], place: Place, *, wanted: bool) -> None:

@@ -15,6 +15,7 @@ from lgsp.ports.directory import SignedRecords
 from lgsp.ports.ledger import (
     Accept,
     Done,
+    Forget,
     KeepBodyKey,
     KeepCheckpoint,
     Lost,
@@ -60,6 +61,7 @@ class Transaction:
         self.leaves: list[bytes] = []
         self.results: list[Result] = []
         self.touched: set[Place] = set()
+        self.forgotten: list[str] = []
         self._size = size
         self._sign = sign
         self._unsigned: list[Unsigned] = []
@@ -82,7 +84,7 @@ class Transaction:
                 held = self.rows.exchanges[each.key]
                 self.rows.exchanges[each.key] = replace(held, receipt=statement.text())
 
-    def _apply(self, operation: Operation) -> Result:  # noqa: PLR0911 - one for each operation
+    def _apply(self, operation: Operation) -> Result:  # noqa: PLR0911, C901 - one for each operation
         match operation:
             case Accept():
                 return self._accept(operation)
@@ -102,6 +104,9 @@ class Transaction:
                 return self._keep_checkpoint(operation)
             case KeepBodyKey():
                 self.rows.body_keys.setdefault(operation.day, operation.wrapped)
+                return Done()
+            case Forget():
+                self.forgotten += operation.envs
                 return Done()
             case _:
                 assert_never(operation)

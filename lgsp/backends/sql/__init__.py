@@ -3,11 +3,11 @@
 tables  rows  selects     what is kept, its rows as values, what is read
 decisions                 what a commit decides, without a word to the database
 schema  migrations/       the form of the tables, and the steps from one to the next
-sqlite/  postgresql/      the engines: statements, one commit, reads, the ledger
+sqlite/  postgresql/      the engines: statements, one commit, reads, the ledger, copies of it
 """
 
 from lgsp.backends.sql.postgresql import PostgresLedger, PostgresNeighbours
 from lgsp.backends.sql.schema import Form
-from lgsp.backends.sql.sqlite import SqliteLedger
+from lgsp.backends.sql.sqlite import SqliteCopy, SqliteLedger
 
-__all__ = ["Form", "PostgresLedger", "PostgresNeighbours", "SqliteLedger"]
+__all__ = ["Form", "PostgresLedger", "PostgresNeighbours", "SqliteCopy", "SqliteLedger"]

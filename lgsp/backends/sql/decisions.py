@@ -19,6 +19,7 @@ from lgsp.domain.statements import BATCH_MAX
 from lgsp.ports.ledger import (
     Accept,
     Done,
+    Forget,
     KeepBodyKey,
     KeepCheckpoint,
     Lost,
@@ -108,6 +109,8 @@ class Writes:
     """Those that are there already keep their bytes, as do body keys."""
     checkpoint: Row | None = None
     body_keys: dict[str, bytes] = field(default_factory=dict)
+    forgotten: dict[str, None] = field(default_factory=dict)
+    """Env hashes of exchanges whose rows go, after everything else, unless something of them is open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +147,7 @@ class Decisions:
         self._sign()
         return self._results
 
-    def _decide(self, operation: Operation) -> Result:  # noqa: PLR0911 - one for each operation
+    def _decide(self, operation: Operation) -> Result:  # noqa: PLR0911, C901 - one for each operation
         match operation:
             case Accept():
                 return self._accept(operation)
@@ -164,6 +167,9 @@ class Decisions:
                 return self._keep_checkpoint(operation)
             case KeepBodyKey():
                 self.writes.body_keys.setdefault(operation.day, operation.wrapped)
+                return Done()
+            case Forget():
+                self.writes.forgotten.update(dict.fromkeys(operation.envs))
                 return Done()
             case _:
                 assert_never(operation)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from lgsp.domain.exchange import OUTCOMES, Delivery, Exchange, State, next_due
 from lgsp.ports.ledger import Move
+from lgsp.ports.retention import Evidence
 
 Row = dict[str, Any]
 """Parameters by the names of their columns."""
@@ -91,6 +92,12 @@ def exchange_of(row: tuple[Any, ...]) -> Exchange:
         compact=compact,
         receipt=receipt,
     )
+
+
+def evidence_of(row: tuple[Any, ...]) -> Evidence:
+    """Return the evidence of `selects.EVIDENCE`."""
+    env, compact, acks = row
+    return Evidence(env=env, compact=compact, acks=tuple(acks.split("\n")) if acks else ())
 
 
 def delivery_row(delivery: Delivery, position: int) -> Row:

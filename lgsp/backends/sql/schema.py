@@ -18,7 +18,7 @@ from sqlalchemy.engine import Dialect
 
 from lgsp.errors import Unusable
 
-VERSION: Final = 2
+VERSION: Final = 3
 """The form that this program makes and knows."""
 COMPATIBLE: Final = 2
 """The oldest form whose gateways may go on beside this one's."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from lgsp.backends.sql.tables import (
+    TERM,
     body,
     body_key,
     checkpoint,
@@ -17,6 +18,7 @@ from lgsp.backends.sql.tables import (
     directory_record,
     directory_version,
     entry,
+    evidence,
     exchange,
     meta,
     nonce,
@@ -25,6 +27,8 @@ from lgsp.backends.sql.tables import (
 )
 
 ZERO: Final[sa.ColumnElement[Any]] = sa.literal_column("0")
+LINE: Final = "'\n'"
+"""Between the acks of an exchange, which are JSON texts without a line's end."""
 ONE: Final[sa.ColumnElement[Any]] = sa.literal_column("1")
 
 
@@ -80,6 +84,20 @@ USED_SINCE: Final = (
     )
     .group_by(exchange.c.rule)
 )
+
+_IS_OPEN: Final = sa.exists().where(delivery.c.env == exchange.c.env, delivery.c.wakes_at.is_not(None))
+_TERM: Final[sa.ColumnElement[Any]] = sa.literal_column(TERM)
+OVER: Final = _first(sa.select(exchange.c.env).where(_number("before") > _TERM, ~_IS_OPEN).order_by(_TERM))
+_ACKS: Final = (
+    sa.select(sa.func.aggregate_strings(delivery.c.ack, sa.literal_column(LINE)))  # type: ignore[arg-type] # written out, as all constants
+    .where(delivery.c.env == exchange.c.env, delivery.c.ack != sa.literal_column("''"))
+    .scalar_subquery()
+)
+SETTLED_EVIDENCE: Final = sa.select(
+    exchange.c.env, _TERM, exchange.c.compact, sa.func.coalesce(_ACKS, sa.literal_column("''"))
+).where(~_IS_OPEN)
+"""What stays of exchanges of which nothing is open; which ones is added by the engine."""
+EVIDENCE: Final = sa.select(evidence.c.env, evidence.c.compact, evidence.c.acks).where(evidence.c.env == _text("env"))
 
 DELIVERIES: Final = DELIVERY.where(delivery.c.env == _text("env")).order_by(delivery.c.inbox)
 PARCEL: Final = (

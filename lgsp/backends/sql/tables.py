@@ -6,11 +6,15 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from lgsp.backends.sql import years
+
 METADATA: Final = sa.MetaData()
 
 QUEUED: Final = "state = 'queued'"
 OPEN: Final = "wakes_at IS NOT NULL"
 NEWS: Final = "unseen = 1"
+TERM: Final = "(expires + coalesce(reply_until - accepted_at, 0))"
+"""Until when an exchange lives, its reply included; what an index is over is written the same way in the query."""
 
 
 TEXT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -78,6 +82,7 @@ exchange = sa.Table(
     sa.UniqueConstraint("env", name="exchange_env"),
     sa.UniqueConstraint("source", "id", name="exchange_key"),
     sa.Index("exchange_used", "accepted_at", "rule"),
+    sa.Index("exchange_over", sa.text(TERM)),
 )
 """Accepted envelopes. Rows are wide, so both keys are indexes beside them."""
 
@@ -128,14 +133,25 @@ subject = sa.Table(
     "subject",
     METADATA,
     _text("env"),
-    _of_exchange(),
     _bytes("pseudonym"),
     _bytes("salt"),
     _text("commitment"),
     sa.Index("subject_env", "env"),
     sa.Index("subject_person", "pseudonym"),
 )
-"""Persons that exchanges name, as pseudonyms: all that ties a commitment in the log to one of them, and can be erased."""
+"""Persons that exchanges name, as pseudonyms: all that ties a commitment in the log to one of them, and can be erased. They outlive the exchange."""
+
+evidence = sa.Table(
+    "evidence",
+    METADATA,
+    _text("env"),
+    _integer("term"),
+    _bytes("compact"),
+    _text("acks"),
+    sa.UniqueConstraint("env", "term", name="evidence_key"),
+    postgresql_partition_by=years.BY,
+)
+"""What stays of a forgotten exchange: until when it lived, the envelope's compact JWS, and the acks as JSON texts, a line each."""
 
 nonce = _small("nonce", _text("jti", key=True), _integer("until"), sa.Index("nonce_until", "until"))
 

@@ -47,7 +47,7 @@ async def prepare(pool: asyncpg.Pool, *, create: bool) -> None:
     """Make the tables where there are none and `create` says so; refuse those that this program must not touch."""
     async with told_plainly(), held(pool) as connection:
         if create:
-            async with _alone(connection):
+            async with alone(connection):
                 if await connection.fetchval(TABLES) == 0:
                     await _run(connection, sql.creation(), FRESH)
         form = await form_of(connection)
@@ -67,12 +67,12 @@ async def form_of(connection: Connection) -> Form | None:
 
 
 @asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[Connection]:
-    """Hold a connection of its own for the block, with time for long steps."""
+async def connected(dsn: str, *, seconds: float = UPGRADE_SECONDS) -> AsyncIterator[asyncpg.Connection]:
+    """Hold a connection of its own for the block, with time for steps of so many seconds, or for thinking as long within a transaction."""
     async with told_plainly():
-        settings = SETTINGS | {"statement_timeout": f"{UPGRADE_SECONDS:.0f}s"}
+        limits = dict.fromkeys(("statement_timeout", "idle_in_transaction_session_timeout"), f"{seconds:.0f}s")
         connection = await asyncpg.connect(
-            dsn, timeout=CONNECT_SECONDS, command_timeout=UPGRADE_SECONDS, server_settings=settings
+            dsn, timeout=CONNECT_SECONDS, command_timeout=seconds, server_settings=SETTINGS | limits
         )
         try:
             yield connection
@@ -88,14 +88,15 @@ async def form_at(dsn: str) -> Form | None:
 
 async def upgrade(dsn: str) -> None:
     """Bring the tables of a database to this program's form, all steps or none, while gateways of the form before go on."""
-    async with connected(dsn) as connection, _alone(connection):
+    async with connected(dsn) as connection, alone(connection):
         form = await form_of(connection)
         for step in steps(sql.DIALECT, above=0 if form is None else form.version):
             await _run(connection, step.statements, step.meta)
 
 
 @asynccontextmanager
-async def _alone(connection: Connection) -> AsyncIterator[None]:
+async def alone(connection: Connection) -> AsyncIterator[None]:
+    """Hold a transaction in which nobody else appends."""
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", sql.APPENDING)
         yield

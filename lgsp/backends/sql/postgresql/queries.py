@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from lgsp.backends.sql.postgresql import statements as sql
 from lgsp.backends.sql.postgresql.pool import Connection
 from lgsp.backends.sql.postgresql.statements import Statement
-from lgsp.backends.sql.rows import EVER, Row, delivery_of, exchange_of, milliseconds
+from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, milliseconds
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import SubjectLink
+from lgsp.ports.retention import Evidence
 
 
 async def exchanges(connection: Connection, keys: Sequence[ExchangeKey]) -> dict[ExchangeKey, Exchange]:
@@ -34,7 +36,7 @@ async def size(connection: Connection) -> int:
     return int(await connection.fetchval(sql.SIZE.text))
 
 
-async def column(connection: Connection, statement: Statement, values: Row) -> list[bytes]:
+async def column(connection: Connection, statement: Statement, values: Row) -> list[Any]:
     """Return the one column of a statement's rows."""
     return [each for (each,) in await connection.fetch(statement.text, *statement.arguments(values))]
 
@@ -48,6 +50,12 @@ async def used_since(connection: Connection, moment: datetime, until: datetime |
     """Return how many exchanges were accepted under each grant since a moment, and before another."""
     values = {"moment": milliseconds(moment), "until": milliseconds(until or EVER)}
     return dict(await connection.fetch(sql.USED_SINCE.text, *sql.USED_SINCE.arguments(values)))
+
+
+async def evidence(connection: Connection, env: str) -> Evidence | None:
+    """Return what is kept of a forgotten exchange."""
+    found = await connection.fetchrow(sql.EVIDENCE.text, env)
+    return None if found is None else evidence_of(found)
 
 
 async def deliveries(connection: Connection, statement: Statement, values: Row) -> list[Delivery]:

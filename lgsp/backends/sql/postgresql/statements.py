@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from lgsp.backends.sql import selects, tables
+from lgsp.backends.sql import selects, tables, years
 from lgsp.backends.sql.rows import Row
 from lgsp.backends.sql.tables import (
     body,
@@ -26,6 +26,7 @@ from lgsp.backends.sql.tables import (
     directory_record,
     directory_version,
     entry,
+    evidence,
     exchange,
     nonce,
     schema_document,
@@ -71,7 +72,7 @@ def creation() -> list[str]:
     for table in tables.METADATA.sorted_tables:
         made.append(_ddl(CreateTable(table)))
         made += [_ddl(CreateIndex(index)) for index in sorted(table.indexes, key=lambda index: str(index.name))]
-    return made
+    return made + years.partitions()
 
 
 def _array(name: str, kind: sa.types.TypeEngine[Any]) -> sa.BindParameter[Any]:
@@ -173,6 +174,17 @@ WRITE: Final = _all_of(*map(_insert, (entry, exchange, delivery, body, subject))
 _ENVS: Final = _array("envs", body.c.env.type)
 _STILL_OPEN: Final = sa.select(delivery.c.env).where(delivery.c.env == sa.any_(_ENVS), selects.OPEN)
 DROP_BODIES: Final = _sql(sa.delete(body).where(body.c.env == sa.any_(_ENVS), body.c.env.not_in(_STILL_OPEN)))
+KEEP_EVIDENCE: Final = _sql(
+    postgresql.insert(evidence).from_select(
+        ["env", "term", "compact", "acks"], selects.SETTLED_EVIDENCE.where(exchange.c.env == sa.any_(_ENVS))
+    )
+)
+_ARE_EVIDENCE: Final = sa.select(evidence.c.env).where(evidence.c.env == sa.any_(_ENVS))
+FORGET: Final = [
+    _sql(sa.delete(each).where(each.c.env == sa.any_(_ENVS), each.c.env.in_(_ARE_EVIDENCE)))
+    for each in (body, delivery, exchange)
+]
+"""After `KEEP_EVIDENCE`, each a statement of its own: it looks at what that has kept."""
 FORGET_NONCES: Final = _sql(selects.FORGET_NONCES)
 INSERT_NONCES: Final = _all_of(_insert(nonce))
 INSERT_VERSIONS: Final = _all_of(_insert(directory_version))
@@ -214,6 +226,8 @@ QUEUED: Final = _sql(
     .order_by(delivery.c.position)
     .limit(sa.bindparam("limit", type_=sa.Integer))
 )
+OVER: Final = _sql(selects.OVER)
+EVIDENCE: Final = _sql(selects.EVIDENCE)
 DUE: Final = _sql(selects.DUE)
 IN_STATE: Final = _sql(
     selects.IN_STATE.where(

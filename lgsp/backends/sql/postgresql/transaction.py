@@ -16,13 +16,24 @@ from lgsp.backends.sql.postgresql import statements as sql
 from lgsp.backends.sql.postgresql.pool import Connection
 from lgsp.backends.sql.rows import Row
 from lgsp.domain.exchange import SETTLED, ExchangeKey
-from lgsp.ports.ledger import Accept, KeepCheckpoint, Move, Operation, Publish, Result, Seen, SignReceipts, Spend
+from lgsp.ports.ledger import (
+    Accept,
+    Forget,
+    KeepCheckpoint,
+    Move,
+    Operation,
+    Publish,
+    Result,
+    Seen,
+    SignReceipts,
+    Spend,
+)
 
 
 def appends(operations: Sequence[Operation]) -> bool:
-    """Tell whether the lock of the log is needed: for all but outcomes seen, and moves that settle nothing and make no entry."""
+    """Tell whether the lock of the log is needed: for all but outcomes seen, exchanges forgotten, and moves that settle nothing and make no entry."""
     return not all(
-        isinstance(each, Seen) or (isinstance(each, Move) and each.entry is None and each.state not in SETTLED)
+        isinstance(each, Seen | Forget) or (isinstance(each, Move) and each.entry is None and each.state not in SETTLED)
         for each in operations
     )
 
@@ -111,6 +122,9 @@ async def _write(connection: Connection, writes: Writes) -> None:
         # After the moves: it looks at what is still open.
         await connection.execute(sql.DROP_BODIES.text, list(writes.settled))
     await _write_rest(connection, writes)
+    if writes.forgotten:
+        for statement in (sql.KEEP_EVIDENCE, *sql.FORGET):
+            await connection.execute(statement.text, list(writes.forgotten))
 
 
 async def _write_rest(connection: Connection, writes: Writes) -> None:

@@ -44,21 +44,21 @@ KINDS: Final = {
 def open_writer(path: Path, *, create: bool) -> sqlite3.Connection:
     """Return the writing connection, of autocommit; refuse (`data_missing`, `data_newer`, `data_locked`, `data_unusable`) a file that will not do."""
     if create:
-        _make(path)
+        make_private(path)
     if not path.is_file():
         raise Unusable("data_missing", f"{path.name} is not there")
-    with _told_plainly(path), _closed_on_failure(_connect(path, "rw")) as connection:
+    with told_plainly(path), closed_on_failure(_connect(path, "rw")) as connection:
         for pragma in WRITER:
             connection.execute(pragma)
         if create:
             _create_tables(connection)
-        _form_of(connection, path).check(path.name)
+        form_of(connection, path).check(path.name)
         return connection
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
     """Return a connection that cannot write."""
-    with _told_plainly(path), _closed_on_failure(_connect(path, "ro")) as connection:
+    with told_plainly(path), closed_on_failure(_connect(path, "ro")) as connection:
         for pragma in READER:
             connection.execute(pragma)
         return connection
@@ -75,7 +75,13 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     )
 
 
-def _make(path: Path) -> None:
+def connect_to_copy(path: Path) -> sqlite3.Connection:
+    """Return a connection to a file that nobody writes: it is only read, and nothing is put beside it."""
+    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+
+def make_private(path: Path) -> None:
     """Make an empty file for its owner alone; SQLite gives its other files the same mode."""
     with suppress(FileExistsError):
         try:
@@ -102,7 +108,8 @@ def _set_meta(connection: sqlite3.Connection, meta: Mapping[str, str]) -> None:
     connection.executemany(sql.SET_META, [{"name": name, "value": value} for name, value in meta.items()])
 
 
-def _form_of(connection: sqlite3.Connection, path: Path) -> Form:
+def form_of(connection: sqlite3.Connection, path: Path) -> Form:
+    """Return the form of a file's tables; refuse (`data_unusable`) what is no ledger."""
     try:
         return Form.of(dict(connection.execute(sql.ALL_META)))
     except sqlite3.OperationalError:
@@ -113,17 +120,17 @@ def form_at(path: Path) -> Form | None:
     """Return the form of a file's tables, None where there is no file."""
     if not path.is_file():
         return None
-    with closing(open_reader(path)) as connection, _told_plainly(path):
-        return _form_of(connection, path)
+    with closing(open_reader(path)) as connection, told_plainly(path):
+        return form_of(connection, path)
 
 
 def upgrade(path: Path) -> None:
     """Bring a file's tables to this program's form, all steps or none."""
-    with _told_plainly(path), closing(_connect(path, "rw")) as connection:
+    with told_plainly(path), closing(_connect(path, "rw")) as connection:
         for pragma in WRITER:
             connection.execute(pragma)
         connection.execute("BEGIN IMMEDIATE")
-        for step in steps(sql.DIALECT, above=_form_of(connection, path).version):
+        for step in steps(sql.DIALECT, above=form_of(connection, path).version):
             for statement in step.statements:
                 connection.execute(statement)
             _set_meta(connection, step.meta)
@@ -131,7 +138,8 @@ def upgrade(path: Path) -> None:
 
 
 @contextmanager
-def _closed_on_failure(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def closed_on_failure(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Close the connection if the block fails."""
     try:
         yield connection
     except BaseException:
@@ -140,7 +148,7 @@ def _closed_on_failure(connection: sqlite3.Connection) -> Iterator[sqlite3.Conne
 
 
 @contextmanager
-def _told_plainly(path: Path) -> Iterator[None]:
+def told_plainly(path: Path) -> Iterator[None]:
     """Turn the driver's errors into refusals with words of our own."""
     try:
         yield

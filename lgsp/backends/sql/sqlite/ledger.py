@@ -26,6 +26,7 @@ from lgsp.errors import Refusal
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
+from lgsp.ports.retention import Evidence
 from lgsp.walkeeper import WalKeeper
 
 P = ParamSpec("P")
@@ -159,6 +160,15 @@ class SqliteLedger:
     async def depths(self) -> list[Depth]:
         """Return what is open, by inbox, sender, lane and state in this order."""
         return await self._read_aside(queries.depths)
+
+    async def over(self, before: datetime, limit: int) -> list[str]:
+        """Return env hashes of settled exchanges whose time ended before a moment, the oldest first."""
+        values = {"before": milliseconds(before), "limit": max(limit, 0)}
+        return await self._read_aside(queries.column, sql.OVER, values)
+
+    async def evidence(self, env: str) -> Evidence | None:
+        """Return what is kept of a forgotten exchange."""
+        return await self._read_aside(queries.evidence, env)
 
     async def head(self) -> SignedRecords | None:
         """Return the latest version of the directory, or None before the first."""

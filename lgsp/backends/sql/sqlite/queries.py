@@ -8,13 +8,14 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any
 
-from lgsp.backends.sql.rows import EVER, Row, delivery_of, exchange_of, milliseconds
+from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, milliseconds
 from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import SubjectLink
+from lgsp.ports.retention import Evidence
 
 Connection = sqlite3.Connection
 
@@ -47,7 +48,7 @@ def size(connection: Connection) -> int:
     return int(rows(connection, sql.SIZE)[0][0])
 
 
-def column(connection: Connection, text: str, values: Row) -> list[bytes]:
+def column(connection: Connection, text: str, values: Row) -> list[Any]:
     """Return the one column of a statement's rows."""
     return [each for (each,) in rows(connection, text, values)]
 
@@ -62,6 +63,12 @@ def used_since(connection: Connection, moment: datetime, until: datetime | None)
     """Return how many exchanges were accepted under each grant since a moment, and before another."""
     values = {"moment": milliseconds(moment), "until": milliseconds(until or EVER)}
     return dict(rows(connection, sql.USED_SINCE, values))
+
+
+def evidence(connection: Connection, env: str) -> Evidence | None:
+    """Return what is kept of a forgotten exchange."""
+    found = row(connection, sql.EVIDENCE, {"env": env})
+    return None if found is None else evidence_of(found)
 
 
 def deliveries(connection: Connection, text: str, values: Row) -> list[Delivery]:

@@ -23,6 +23,7 @@ from lgsp.backends.sql.tables import (
     directory_record,
     directory_version,
     entry,
+    evidence,
     exchange,
     meta,
     nonce,
@@ -126,6 +127,18 @@ DROP_BODY: Final = _group(
 )
 BODY_KEYS: Final = _sql(selects.BODY_KEYS)
 INSERT_BODY_KEY: Final = _unless_there(body_key)
+
+OVER: Final = _sql(selects.OVER)
+EVIDENCE: Final = _sql(selects.EVIDENCE)
+KEEP_EVIDENCE: Final = _group(
+    sqlite.insert(evidence).from_select(
+        ["env", "term", "compact", "acks"], selects.SETTLED_EVIDENCE.where(exchange.c.env == _p("env"))
+    )
+)
+_IS_EVIDENCE: Final = sa.exists().where(evidence.c.env == _p("env"))
+FORGET: Final = [
+    _group(sa.delete(each).where(each.c.env == _p("env"), _IS_EVIDENCE)) for each in (body, delivery, exchange)
+]
 
 SUBJECTS: Final = _sql(selects.SUBJECTS)
 INSERT_SUBJECT: Final = _group(sa.insert(subject))

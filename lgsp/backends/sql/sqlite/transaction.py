@@ -87,6 +87,9 @@ def _write(connection: sqlite3.Connection, writes: Writes) -> None:
         _publish(connection, each)
     write(sql.INSERT_DOCUMENT, [{"urn": urn, "document": found} for urn, found in writes.documents.items()])
     write(sql.INSERT_BODY_KEY, [{"day": day, "wrapped": key} for day, key in writes.body_keys.items()])
+    forgotten = [{"env": env} for env in writes.forgotten]
+    for group in (sql.KEEP_EVIDENCE, *sql.FORGET):
+        write(group, forgotten)
     if writes.checkpoint is not None:
         connection.execute(sql.DROP_CHECKPOINTS)
         connection.execute(sql.INSERT_CHECKPOINT, writes.checkpoint)

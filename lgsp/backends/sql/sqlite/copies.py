@@ -1,0 +1,105 @@
+"""Copies of a ledger, each one SQLite file of its own: taken from a file that is in use, and read without changing a byte of them.
+
+A copy is never opened for writing where it lies. What it is checked against, and where it goes, is left to others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Self
+
+from lgsp.backends.sql.schema import VERSION, Form
+from lgsp.backends.sql.sqlite import files, queries
+from lgsp.backends.sql.sqlite import statements as sql
+from lgsp.domain.exchange import Delivery, Exchange
+from lgsp.errors import Unusable
+from lgsp.ports.directory import SignedRecords
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Write one state of the whole file to a new one; a gateway may write meanwhile, and nothing of what was deleted comes along."""
+    if not source.is_file():
+        raise Unusable("data_missing", f"{source.name} is not there")
+    files.make_private(target)
+    with files.told_plainly(source), closing(files.open_reader(source)) as connection:
+        connection.execute("PRAGMA query_only = OFF")  # else not even another file is written
+        connection.execute("VACUUM INTO ?", (str(target),))
+    sync(target)
+
+
+def place_file(copy: Path, target: Path) -> None:
+    """Move a copy to where a ledger is to be, on the same disk; refuse (`file_exists`) to take the place of anything."""
+    if target.exists():
+        raise Unusable("file_exists", f"{target}")
+    sync(copy)
+    copy.rename(target)
+    sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Have the bytes of a file, or the names in a folder, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class SqliteCopy:
+    """What a copy holds, for whoever checks it; of any form up to this program's."""
+
+    def __init__(self, connection: sqlite3.Connection, form: Form) -> None:
+        self._connection = connection
+        self.form = form
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a copy; refuse as `data_missing`, `data_newer` or `data_unusable` what is none."""
+        if not path.is_file():
+            raise Unusable("data_missing", f"{path.name} is not there")
+        with files.told_plainly(path), files.closed_on_failure(files.connect_to_copy(path)) as connection:
+            form = files.form_of(connection, path)
+            if form.version > VERSION:
+                raise Unusable("data_newer", f"{path.name} has version {form.version}, this program knows {VERSION}")
+            return cls(connection, form)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    async def size(self) -> int:
+        """Return the number of entries."""
+        return queries.size(self._connection)
+
+    async def leaves(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaf hashes of entries start..stop-1."""
+        return await asyncio.to_thread(queries.column, self._connection, sql.LEAVES, {"start": start, "stop": stop})
+
+    async def entries(self, start: int, stop: int) -> list[bytes]:
+        """Return the bytes of entries start..stop-1."""
+        return await asyncio.to_thread(queries.column, self._connection, sql.ENTRIES, {"start": start, "stop": stop})
+
+    async def checkpoint(self) -> str:
+        """Return the last kept checkpoint, or ""."""
+        return queries.checkpoint(self._connection)
+
+    async def exchange_of(self, env: str) -> Exchange | None:
+        """Return the exchange of an env hash."""
+        return queries.exchange_by_env(self._connection, env)
+
+    async def held(self, to: str, envs: Sequence[str]) -> dict[str, Delivery]:
+        """Return the deliveries of these envelopes to one inbox, by env hash."""
+        return queries.held(self._connection, to, envs)
+
+    async def head(self) -> SignedRecords | None:
+        """Return the latest version of the directory, or None before the first."""
+        return queries.head(self._connection)
+
+    async def at(self, version: int) -> SignedRecords | None:
+        """Return one version of the directory."""
+        return queries.version(self._connection, version)

@@ -1,0 +1,131 @@
+"""Restore a backup into a data folder or database that holds no ledger: all of it, or nothing that a gateway would start on.
+
+Settings and keys come first, each only where none stands; the ledger comes last, in one step. Before that the copy's log gets an entry which
+says that it was restored, at which size, and how large the log is known to have been.
+
+A log that is restored at a smaller size than it had gives the same numbers to other entries, under the same name and key. Nothing here can
+undo that: it is stated, it has to be asked for, and it is written down.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from lgsp import app, datafolder, keyfiles, ledgercopies
+from lgsp.cli.backup import checking, folder
+from lgsp.cli.backup.checking import Checked
+from lgsp.config import FILE, Settings
+from lgsp.datafolder import FOLDER_MODE, DataFolder
+from lgsp.domain.entries import check_reason, draft
+from lgsp.errors import Refusal, Unusable
+from lgsp.machine import SystemClock
+
+WORK = ".restore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What was restored: entries of the backup, and the size that the log is known to have had, 0 when nothing is known."""
+
+    entries: int
+    given_out: int
+    directory: int
+
+
+async def restore(
+    backup: Path, data: Path, checked: Checked, *, given_out: int, accept_loss: bool, reason: str
+) -> Restored:
+    """Make a backup that was checked the ledger of `data`.
+
+    Refuses as `loss_unconfirmed` unless the loss is accepted or evidence shows that nothing is known to be missing; as `file_exists` where a
+    ledger is; as `config_invalid` settings of another bus, log or key.
+    """
+    check_reason(reason)
+    size = checked.verdict.size
+    if not accept_loss and given_out != size:
+        raise Unusable("loss_unconfirmed", _words(size, given_out))
+    root = DataFolder(root=data)
+    folder.make_private(data)
+    with datafolder.hold(root, command="lgsp backup restore"), ExitStack() as undoing:
+        settings = _settle_files(backup, root, checked, undoing)
+        await _refuse_ledger(settings)
+        work = data / WORK
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(mode=FOLDER_MODE)
+        try:
+            await _place(backup, work / folder.LEDGER, settings, checked, given_out, reason)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        undoing.pop_all()
+    return Restored(entries=size, given_out=given_out, directory=checked.verdict.versions)
+
+
+def _words(size: int, given_out: int) -> str:
+    if given_out > size:
+        return (
+            f"the log is known to have had {given_out} entries and the backup has {size}: "
+            f"entries {size} to {given_out - 1} would no longer be provable"
+        )
+    return f"nothing shows that the log had no more than the {size} entries of the backup"
+
+
+def _settle_files(backup: Path, root: DataFolder, checked: Checked, undoing: ExitStack) -> Settings:
+    """Bring settings, trust file and keys where none stand, and return the settings; refuse those that do not fit the backup."""
+
+    def bring(place: str, target: Path) -> None:
+        folder.copy_private(backup / place, target)
+        undoing.callback(target.unlink)
+
+    if not root.settings.exists():
+        if not checked.manifest.keys:
+            raise Unusable(
+                "data_missing", f"{root.settings}: the backup holds no settings and keys; bring them back first"
+            )
+        bring(folder.SETTINGS, root.settings)
+    settings = Settings.load(root.root)
+    if (settings.bus.urn, settings.bus.log) != (checked.trust.bus, checked.trust.log.name):
+        raise Unusable("config_invalid", f"{root.root / FILE}: is of another bus or log than the backup")
+    if not root.trust.exists():
+        bring(folder.TRUST, root.trust)
+    for name, place in folder.KEYS.items():
+        path = getattr(settings.keys, name)
+        if not path.exists() and checked.manifest.keys:
+            bring(place, path)
+    if keyfiles.read_private(settings.keys.log).public.x != checked.trust.log.public:
+        raise Unusable("config_invalid", f"{settings.keys.log}: is not the key that signed the log of the backup")
+    for path in (settings.keys.gateway, settings.keys.body, settings.keys.subject):
+        keyfiles.check_safe(path)
+    return settings
+
+
+async def _refuse_ledger(settings: Settings) -> None:
+    try:
+        present = await app.ledger_form(settings) is not None
+    except Refusal as refusal:
+        if refusal.code != "data_unusable":
+            raise
+        present = True  # a file is there, whatever it is
+    if present:
+        where = settings.storage.path if settings.storage.kind == "sqlite" else "the database"
+        raise Unusable("file_exists", f"{where}: a ledger is there already; nothing was changed")
+
+
+async def _place(backup: Path, copy: Path, settings: Settings, checked: Checked, given_out: int, reason: str) -> None:
+    folder.copy_private(backup / folder.LEDGER, copy)
+    if folder.part_of(copy.parent, copy.name) != folder.part_of(backup, folder.LEDGER):
+        raise Unusable("data_unusable", f"{copy}: was not written as it was read")
+    size = checked.verdict.size
+    entry = draft(
+        "admin.log.restored",
+        at=SystemClock().now(),
+        bus=settings.bus.gateway,
+        by="local",
+        obj=f"{size}/{given_out}" if given_out > size else str(size),
+        hash=checking.covering(checked.manifest),
+        reason=reason,
+    )
+    await ledgercopies.note_in_copy(copy, entry)
+    await ledgercopies.place_ledger(settings, copy)

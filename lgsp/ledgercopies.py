@@ -1,0 +1,59 @@
+"""Copies of a ledger, whichever engine it is on: the other module that names backends, for the commands that run no gateway.
+
+A copy is one SQLite file. How it is packed, checked and brought back is the commands'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lgsp.backends.sql import SqliteCopy, SqliteLedger, postgresql, sqlite
+from lgsp.config import Settings
+from lgsp.domain.entries import Draft
+from lgsp.domain.statements import Statement
+from lgsp.errors import Defect
+from lgsp.ports.ledger import Note
+
+
+async def copy_ledger(settings: Settings, target: Path) -> None:
+    """Write one state of the ledger to a new SQLite file, beside running gateways or without any."""
+    storage = settings.storage
+    if storage.kind == "postgresql":
+        await postgresql.copy_database(storage.address, target)
+    else:
+        sqlite.copy_file(storage.path, target)
+
+
+async def place_ledger(settings: Settings, copy: Path) -> None:
+    """Make a copy of this program's form the ledger, where there is none, whole or not at all; a file is moved, so it lies on the same disk."""
+    storage = settings.storage
+    if storage.kind == "postgresql":
+        await postgresql.fill_database(storage.address, copy)
+    else:
+        sqlite.place_file(copy, storage.path)
+
+
+@contextmanager
+def open_copy(path: Path) -> Iterator[SqliteCopy]:
+    """Open a copy of a ledger for reading alone."""
+    copy = SqliteCopy.open(path)
+    try:
+        yield copy
+    finally:
+        copy.close()
+
+
+async def note_in_copy(path: Path, entry: Draft) -> None:
+    """Bring a copy to this program's form and append an entry to its log, before it becomes the ledger."""
+    sqlite.upgrade(path)
+    ledger = SqliteLedger.open(path)
+    try:
+        await ledger.commit([Note(entry=entry)], _sign_nothing)
+    finally:
+        await ledger.close()
+
+
+def _sign_nothing(items: Sequence[bytes], _version: int) -> Sequence[Statement]:
+    raise Defect(f"{len(items)} receipts where none is made")
