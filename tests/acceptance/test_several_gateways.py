@@ -81,6 +81,8 @@ def joined(tmp_path, lgsp, database, monkeypatch):
 def serve(start, joined, database):
     """Start the gateway of a folder in a process of its own; give the process and its address."""
 
+    runs = []
+
     def served(name, *options):
         address = joined / f"{name}.address"
         run = start(
@@ -88,6 +90,7 @@ def serve(start, joined, database):
             cwd=joined,
             LGSP_STORAGE__URL=database,
         )
+        runs.append(run)
         until = time.monotonic() + 60
         while not address.exists():
             assert run.process.poll() is None, run.process.stderr.read()
@@ -95,7 +98,11 @@ def serve(start, joined, database):
             time.sleep(0.05)
         return run, address.read_text().strip()
 
-    return served
+    yield served
+    for run in runs:  # the database is the next test's
+        if run.process.poll() is None:
+            run.process.send_signal(signal.SIGTERM)
+            run.end()
 
 
 class System:
@@ -155,29 +162,7 @@ async def test_what_a_gateway_held_that_was_killed_for_ever_is_finished_by_the_o
     assert verified.code == 0, verified.err
 
 
-def test_a_gateway_that_the_directory_does_not_know_does_not_begin(joined, lgsp, database, start):
-    (joined / "a" / "registrar" / "registrar.pem").rename(joined / "registrar.pem")
-    made = lgsp("gateway", "new", "c", "--data", joined / "a", "--out", joined / "c")
-    assert made.code == 0
-    assert "lgsp gateway add c gateway.jwk" in made.err
-    code, _, err = start(
-        *("serve", "--data", str(joined / "c"), "--port", "0"), cwd=joined, LGSP_STORAGE__URL=database
-    ).end()
-    assert (code, "gateway_unknown" in err) == (2, True)
-    added = lgsp(
-        "gateway",
-        "add",
-        "c",
-        joined / "c" / "gateway.jwk",
-        "--data",
-        joined / "a",
-        "--registrar",
-        joined / "registrar.pem",
-    )
-    assert added.code == 0, added.err
-
-
-def test_the_same_command_again_changes_nothing_and_another_folder_is_refused(joined, lgsp):
+def test_joining_is_done_once_and_a_gateway_that_the_directory_does_not_know_does_not_begin(joined, lgsp):
     again = lgsp("gateway", "new", "b", "--data", joined / "a", "--out", joined / "b")
     assert again.code == 0
     assert "nothing to change" in again.err
@@ -185,6 +170,17 @@ def test_the_same_command_again_changes_nothing_and_another_folder_is_refused(jo
     assert (other.code, "file_exists" in other.err) == (2, True)
     own = lgsp("gateway", "new", "a", "--data", joined / "a", "--out", joined / "x")
     assert (own.code, "config_invalid" in own.err) == (2, True)
+    (joined / "a" / "registrar" / "registrar.pem").rename(joined / "registrar.pem")
+    made = lgsp("gateway", "new", "c", "--data", joined / "a", "--out", joined / "c")
+    assert made.code == 0
+    assert "lgsp gateway add c gateway.jwk" in made.err
+    begun = lgsp("serve", "--data", joined / "c", "--port", "0")
+    assert (begun.code, "gateway_unknown" in begun.err) == (2, True)
+    given = ("--data", joined / "a", "--registrar", joined / "registrar.pem")
+    added = lgsp("gateway", "add", "c", joined / "c" / "gateway.jwk", *given)
+    assert added.code == 0, added.err
+    told = lgsp("doctor", "--data", joined / "c")
+    assert "not a key of" not in told.out
 
 
 def test_a_ledger_in_a_file_has_no_second_gateway(data, lgsp):
