@@ -10,7 +10,7 @@ from typing import Literal
 from lgsp.bus.announcer import Announcer
 from lgsp.bus.moves import Step
 from lgsp.bus.registry import Registry
-from lgsp.bus.sequencer import Sequencer
+from lgsp.bus.sequencer import Order, Sequencer
 from lgsp.domain.exchange import OUTCOMES, SETTLED, Delivery, Exchange, State
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
@@ -35,9 +35,7 @@ class Progress:
         """Commit steps in one transaction, tell the senders of what came to an end, and return which took effect."""
         if not steps:
             return []
-        # A lease is never bulk: an inbox hands out one group after the other, and a look-up would wait for the lease of what is in front of it.
-        bulk = all(step.after.lane != "request" and step.after.state in SETTLED for step in steps)
-        results = await self.sequencer.submit(*(step.move for step in steps), bulk=bulk)
+        results = await self.sequencer.submit(*(step.move for step in steps), order=_order(steps))
         done = [isinstance(result, Done) for result in results]
         for step, is_done in zip(steps, done, strict=True):
             if is_done and step.after.state in OUTCOMES:
@@ -81,7 +79,7 @@ class Progress:
     async def seen(self, system: str, *, env: str, to: str, state: State | Literal[""] = "") -> None:
         """Note that the sender has seen an outcome in this state, "" for any; refuse as `not_found` what it never sent."""
         source = await self._sender(system, env, to)
-        [result] = await self.sequencer.submit(Seen(env=env, to=to, source=source, state=state), bulk=True)
+        [result] = await self.sequencer.submit(Seen(env=env, to=to, source=source, state=state), order="bulk")
         if not isinstance(result, Done) and not await self._sent(source, env, to):
             raise Refusal("not_found")
 
@@ -109,3 +107,10 @@ class Progress:
 
     def _speaks_for(self, system: str) -> set[str]:
         return {system, *self.registry.current.principals_of(system)}
+
+
+def _order(steps: Sequence[Step]) -> Order:
+    if any(step.after.lane == "request" for step in steps):
+        return "urgent"
+    # A lease is never bulk: an inbox hands out one group after the other, and a look-up would wait for the lease of what is in front of it.
+    return "bulk" if all(step.after.state in SETTLED for step in steps) else "first"

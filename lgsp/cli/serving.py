@@ -26,6 +26,7 @@ from lgsp.datafolder import DataFolder
 from lgsp.errors import Unusable
 from lgsp.http import server
 from lgsp.http.siblings import Siblings
+from lgsp.machine import spare_collector
 
 
 def serve(
@@ -135,6 +136,7 @@ async def _listening(
         stack.push_async_callback(admin.close)
         stack.callback(admin_socket.unlink, missing_ok=True)
         entries = await bus.ledger.size()
+        spare_collector()
         logs.get_logger().info("gateway.started", url=edge.url, version=metadata.version("lgsp"), entries=entries)
         yield bus, edge.url
         logs.get_logger().info("gateway.draining", streams=len(edge.streams))

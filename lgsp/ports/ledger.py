@@ -29,9 +29,15 @@ class ReceiptItem:
 
     def numbered(self, index: int, leaf: bytes) -> bytes:
         """Return the item's exact bytes (protocol section 3) for the entry at `index` whose leaf hash this is."""
-        item = {"env": self.env, "id": self.id, "src": self.src, "aud": self.aud, "outcome": self.outcome}
-        place = {"index": index, "leaf": "sha-256:" + base64url.encode(leaf)}
-        return strictjson.compact(item | place | ({"code": self.code} if self.code else {}))
+        item: dict[str, str | int] = {
+            "env": self.env,
+            "id": self.id,
+            "src": self.src,
+            "aud": self.aud,
+            "outcome": self.outcome,
+        }
+        item |= {"index": index, "leaf": "sha-256:" + base64url.encode(leaf)}
+        return strictjson.compact_members(item | ({"code": self.code} if self.code else {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
