@@ -58,12 +58,26 @@ file = "answerer/key.jwk"
 """
 
 
+@pytest.fixture(params=["embedded"])
+def carrier(request):
+    """The address of the broker, where there is one."""
+    return request.getfixturevalue("rabbitmq").url if request.param == "rabbitmq" else ""
+
+
 @pytest.fixture
-def joined(tmp_path, lgsp, database, monkeypatch):
+def engines(database, carrier):
+    """The settings that the environment gives."""
+    return {"LGSP_STORAGE__URL": database} | ({"LGSP_TRANSPORT__URL": carrier} if carrier else {})
+
+
+@pytest.fixture
+def joined(tmp_path, lgsp, engines, carrier, monkeypatch):
     """The data folders of two gateways on one database, and two systems."""
-    monkeypatch.setenv("LGSP_STORAGE__URL", database)
+    for name, value in engines.items():
+        monkeypatch.setenv(name, value)
     data = tmp_path / "a"
-    assert lgsp("init", "--data", data, "--origin", "lgsp.example.vn/91/2026", "--storage", "postgresql").code == 0
+    chosen = ("--storage", "postgresql", "--transport", "rabbitmq" if carrier else "embedded")
+    assert lgsp("init", "--data", data, "--origin", "lgsp.example.vn/91/2026", *chosen).code == 0
     for name in ("asker", "answerer"):
         made = lgsp("system", "new", f"H01.99/{name}", "--data", data, "--out", tmp_path / name)
         assert made.code == 0, made.err
@@ -78,7 +92,7 @@ def joined(tmp_path, lgsp, database, monkeypatch):
 
 
 @pytest.fixture
-def serve(start, joined, database):
+def serve(start, joined, engines):
     """Start the gateway of a folder in a process of its own; give the process and its address."""
 
     runs = []
@@ -88,7 +102,7 @@ def serve(start, joined, database):
         run = start(
             *("serve", "--data", str(joined / name), "--port", "0", "--port-file", str(address), *options),
             cwd=joined,
-            LGSP_STORAGE__URL=database,
+            **engines,
         )
         runs.append(run)
         until = time.monotonic() + 60
@@ -136,6 +150,7 @@ class System:
             return await answer.json()
 
 
+@pytest.mark.parametrize("carrier", ["embedded", "rabbitmq"], indirect=True)
 async def test_what_a_gateway_held_that_was_killed_for_ever_is_finished_by_the_other(joined, serve, lgsp):
     (killed, first), (_, second) = serve("a"), serve("b")
     limit = aiohttp.ClientTimeout(total=60)
@@ -188,7 +203,7 @@ def test_a_ledger_in_a_file_has_no_second_gateway(data, lgsp):
     assert (refused.code, "one_gateway_only" in refused.err) == (2, True)
 
 
-async def test_workers_share_a_port_and_one_that_dies_is_started_again(joined, serve, lgsp, database):
+async def test_workers_share_a_port_and_one_that_dies_is_started_again(joined, serve, lgsp):
     run, url = serve("b", "--workers", "2")
     parent = psutil.Process(run.process.pid)
     first, second = sorted(parent.children(), key=lambda child: child.create_time())
