@@ -34,7 +34,8 @@ NAMED: Final = 731_058
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks at who lives, what time the database has and which directory is in force."""
 GATHER: Final = 0.003
-"""Seconds in which news gathers before it is told."""
+"""Seconds in which news gathers before it is told, when some was told within `LATELY`; what comes after a rest is told at once."""
+LATELY: Final = 0.02
 GONE: Final = 3.0
 """Seconds after which a gateway whose lock is gone is dead; it has tried to come back several times by then."""
 AGAIN: Final = 0.2
@@ -127,6 +128,7 @@ class PostgresNeighbours:
         self._hear: Hear | None = None
         self._trouble = "away"
         self._was_away = False
+        self._told_at = 0.0
         self._offset = timedelta(0)
         self._directory = 0
 
@@ -253,8 +255,9 @@ class PostgresNeighbours:
             await self._look(connection)
             until = _now() + LOOK_EVERY
             while await self._is_rung(until):
-                await asyncio.sleep(GATHER)
+                await asyncio.sleep(GATHER if _now() - self._told_at < LATELY else 0)
                 await self._tell(connection)
+                self._told_at = _now()
 
     async def _is_rung(self, until: float) -> bool:
         """Wait for news until a moment, and tell whether there are any."""
