@@ -17,7 +17,7 @@ from lgsp.domain.exchange import OUTCOMES
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.inboxes import Inboxes
-from lgsp.ports.neighbours import Moved, Neighbours, News
+from lgsp.ports.neighbours import Moved, Neighbours, News, gathered
 
 LOOK_EVERY: Final = 15.0
 """Seconds after which everything is looked at though nothing was heard, while there are others: news may be lost."""
@@ -36,12 +36,12 @@ class Hearing:
     courier: Courier
     progress: Progress
     inboxes: Inboxes
-    _news: News = field(default_factory=News)
+    _news: list[News] = field(default_factory=list)
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
 
     def hear(self, news: News) -> None:
         """Take news that is to be looked at soon."""
-        self._news |= news
+        self._news.append(news)
         self._bell.set()
 
     async def run(self) -> None:
@@ -54,9 +54,9 @@ class Hearing:
                 async with asyncio.timeout(LOOK_EVERY):
                     await self._bell.wait()
             if not self._bell.is_set() and not self.neighbours.alone:
-                self._news = News(missed=True)
+                self._news = [News(missed=True)]
             self._bell.clear()
-            news, self._news = self._news, News()
+            news, self._news = gathered(self._news), []
             try:
                 await self.take_in(news)
             except Refusal:

@@ -113,6 +113,8 @@ class Founding:
     storage_url: str = ""
     transport_url: str = ""
     """Addresses that are to stand in the settings; empty where the environment gives them."""
+    inbox_bytes: int | None = None
+    """What an inbox may hold, where it is not the usual."""
 
     @property
     def gateway_key(self) -> str:
@@ -237,8 +239,11 @@ def settings_text(founding: Founding, registrar: PublicKey) -> str:
     storage = IN_A_DATABASE if founding.storage is Storage.POSTGRESQL else IN_A_FILE
     storage += _url(founding.storage_url)
     written = SETTINGS.format(**quoted, port=founding.port, registrar=jwk, storage=storage)
-    carrier = ON_A_BROKER.rstrip("\n") + _url(founding.transport_url) + "\n"
-    return written + (carrier if founding.transport is Carrier.RABBITMQ else "")
+    if founding.transport is Carrier.RABBITMQ:
+        written += ON_A_BROKER.rstrip("\n") + _url(founding.transport_url) + "\n"
+    elif founding.inbox_bytes is not None:
+        written += "\n[transport]\n"
+    return written + (f"inbox_bytes = {founding.inbox_bytes}\n" if founding.inbox_bytes is not None else "")
 
 
 def _url(address: str) -> str:

@@ -165,6 +165,7 @@ def _founding(settings: Settings, urn: str, port: int) -> Founding:
         storage=Storage(settings.storage.kind),
         storage_url=settings.storage.address if _is_in_file(settings, "storage.url") else "",
         transport_url=settings.transport.address if _is_in_file(settings, "transport.url") else "",
+        inbox_bytes=settings.transport.inbox_bytes if _is_in_file(settings, "transport.inbox_bytes") else None,
     )
 
 

@@ -6,7 +6,7 @@ have lost some is told so (`missed`) and looks at everything anew. Nothing in it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,15 +31,16 @@ class News:
     missed: bool = False
     """Whether anything else may have happened too."""
 
-    def __or__(self, other: News) -> News:
-        """Return both in one."""
-        return News(
-            queued=self.queued | other.queued,
-            answered=self.answered | other.answered,
-            moved=self.moved | other.moved,
-            directory=max(self.directory, other.directory),
-            missed=self.missed or other.missed,
-        )
+
+def gathered(news: Sequence[News]) -> News:
+    """Return much news as one."""
+    return News(
+        queued=frozenset().union(*(each.queued for each in news)),
+        answered=frozenset().union(*(each.answered for each in news)),
+        moved=frozenset().union(*(each.moved for each in news)),
+        directory=max((each.directory for each in news), default=0),
+        missed=any(each.missed for each in news),
+    )
 
 
 Hear = Callable[[News], None]

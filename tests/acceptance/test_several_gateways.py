@@ -58,12 +58,26 @@ file = "answerer/key.jwk"
 """
 
 
+@pytest.fixture(params=["embedded"])
+def carrier(request):
+    """The address of the broker, where there is one."""
+    return request.getfixturevalue("rabbitmq").url if request.param == "rabbitmq" else ""
+
+
 @pytest.fixture
-def joined(tmp_path, lgsp, database, monkeypatch):
+def engines(database, carrier):
+    """The settings that the environment gives."""
+    return {"LGSP_STORAGE__URL": database} | ({"LGSP_TRANSPORT__URL": carrier} if carrier else {})
+
+
+@pytest.fixture
+def joined(tmp_path, lgsp, engines, carrier, monkeypatch):
     """The data folders of two gateways on one database, and two systems."""
-    monkeypatch.setenv("LGSP_STORAGE__URL", database)
+    for name, value in engines.items():
+        monkeypatch.setenv(name, value)
     data = tmp_path / "a"
-    assert lgsp("init", "--data", data, "--origin", "lgsp.example.vn/91/2026", "--storage", "postgresql").code == 0
+    chosen = ("--storage", "postgresql", "--transport", "rabbitmq" if carrier else "embedded")
+    assert lgsp("init", "--data", data, "--origin", "lgsp.example.vn/91/2026", *chosen).code == 0
     for name in ("asker", "answerer"):
         made = lgsp("system", "new", f"H01.99/{name}", "--data", data, "--out", tmp_path / name)
         assert made.code == 0, made.err
@@ -78,16 +92,19 @@ def joined(tmp_path, lgsp, database, monkeypatch):
 
 
 @pytest.fixture
-def serve(start, joined, database):
+def serve(start, joined, engines):
     """Start the gateway of a folder in a process of its own; give the process and its address."""
+
+    runs = []
 
     def served(name, *options):
         address = joined / f"{name}.address"
         run = start(
             *("serve", "--data", str(joined / name), "--port", "0", "--port-file", str(address), *options),
             cwd=joined,
-            LGSP_STORAGE__URL=database,
+            **engines,
         )
+        runs.append(run)
         until = time.monotonic() + 60
         while not address.exists():
             assert run.process.poll() is None, run.process.stderr.read()
@@ -95,7 +112,11 @@ def serve(start, joined, database):
             time.sleep(0.05)
         return run, address.read_text().strip()
 
-    return served
+    yield served
+    for run in runs:  # the database is the next test's
+        if run.process.poll() is None:
+            run.process.send_signal(signal.SIGTERM)
+            run.end()
 
 
 class System:
@@ -129,6 +150,7 @@ class System:
             return await answer.json()
 
 
+@pytest.mark.parametrize("carrier", ["embedded", "rabbitmq"], indirect=True)
 async def test_what_a_gateway_held_that_was_killed_for_ever_is_finished_by_the_other(joined, serve, lgsp):
     (killed, first), (_, second) = serve("a"), serve("b")
     limit = aiohttp.ClientTimeout(total=60)
@@ -155,29 +177,7 @@ async def test_what_a_gateway_held_that_was_killed_for_ever_is_finished_by_the_o
     assert verified.code == 0, verified.err
 
 
-def test_a_gateway_that_the_directory_does_not_know_does_not_begin(joined, lgsp, database, start):
-    (joined / "a" / "registrar" / "registrar.pem").rename(joined / "registrar.pem")
-    made = lgsp("gateway", "new", "c", "--data", joined / "a", "--out", joined / "c")
-    assert made.code == 0
-    assert "lgsp gateway add c gateway.jwk" in made.err
-    code, _, err = start(
-        *("serve", "--data", str(joined / "c"), "--port", "0"), cwd=joined, LGSP_STORAGE__URL=database
-    ).end()
-    assert (code, "gateway_unknown" in err) == (2, True)
-    added = lgsp(
-        "gateway",
-        "add",
-        "c",
-        joined / "c" / "gateway.jwk",
-        "--data",
-        joined / "a",
-        "--registrar",
-        joined / "registrar.pem",
-    )
-    assert added.code == 0, added.err
-
-
-def test_the_same_command_again_changes_nothing_and_another_folder_is_refused(joined, lgsp):
+def test_joining_is_done_once_and_a_gateway_that_the_directory_does_not_know_does_not_begin(joined, lgsp):
     again = lgsp("gateway", "new", "b", "--data", joined / "a", "--out", joined / "b")
     assert again.code == 0
     assert "nothing to change" in again.err
@@ -185,6 +185,17 @@ def test_the_same_command_again_changes_nothing_and_another_folder_is_refused(jo
     assert (other.code, "file_exists" in other.err) == (2, True)
     own = lgsp("gateway", "new", "a", "--data", joined / "a", "--out", joined / "x")
     assert (own.code, "config_invalid" in own.err) == (2, True)
+    (joined / "a" / "registrar" / "registrar.pem").rename(joined / "registrar.pem")
+    made = lgsp("gateway", "new", "c", "--data", joined / "a", "--out", joined / "c")
+    assert made.code == 0
+    assert "lgsp gateway add c gateway.jwk" in made.err
+    begun = lgsp("serve", "--data", joined / "c", "--port", "0")
+    assert (begun.code, "gateway_unknown" in begun.err) == (2, True)
+    given = ("--data", joined / "a", "--registrar", joined / "registrar.pem")
+    added = lgsp("gateway", "add", "c", joined / "c" / "gateway.jwk", *given)
+    assert added.code == 0, added.err
+    told = lgsp("doctor", "--data", joined / "c")
+    assert "not a key of" not in told.out
 
 
 def test_a_ledger_in_a_file_has_no_second_gateway(data, lgsp):
@@ -192,7 +203,7 @@ def test_a_ledger_in_a_file_has_no_second_gateway(data, lgsp):
     assert (refused.code, "one_gateway_only" in refused.err) == (2, True)
 
 
-async def test_workers_share_a_port_and_one_that_dies_is_started_again(joined, serve, lgsp, database):
+async def test_workers_share_a_port_and_one_that_dies_is_started_again(joined, serve, lgsp):
     run, url = serve("b", "--workers", "2")
     parent = psutil.Process(run.process.pid)
     first, second = sorted(parent.children(), key=lambda child: child.create_time())

@@ -24,6 +24,11 @@ class Neighbourhood:
         """Let a gateway be dead."""
         self._members.pop(member.holder, None)
 
+    @property
+    def size(self) -> int:
+        """How many have joined and not left."""
+        return len(self._members)
+
     def living(self) -> frozenset[str]:
         """Return the numbers of those who have joined and not left."""
         return frozenset(self._members)
@@ -51,7 +56,7 @@ class MemoryNeighbours:
     @property
     def alone(self) -> bool:
         """Whether no other has joined."""
-        return self._neighbourhood.living() <= {self._holder}
+        return self._neighbourhood.size <= 1
 
     def tell(self, news: News) -> None:
         """Have the others hear it now."""

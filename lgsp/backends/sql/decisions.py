@@ -303,8 +303,10 @@ class Decisions:
     def _spend(self, operation: Spend) -> Result:
         writes, now = self.writes, milliseconds(operation.now)
         writes.forget = now if writes.forget is None else max(writes.forget, now)
-        until = writes.nonces.get(operation.jti) or self._known.spent_until(operation.jti)
-        if until is not None and until > writes.forget:
+        # What is new is forgotten by what comes after it alone: the clock may have gone back in between.
+        writes.nonces = {jti: until for jti, until in writes.nonces.items() if until > now}
+        known = self._known.spent_until(operation.jti)
+        if operation.jti in writes.nonces or (known is not None and known > writes.forget):
             return "spent"
         writes.nonces[operation.jti] = milliseconds(operation.until)
         return Done()

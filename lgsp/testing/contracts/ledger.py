@@ -282,6 +282,11 @@ class LedgerContract:
         assert await commit(ledger, once, once) == [Done(), "spent"]
         assert await commit(ledger, once) == ["spent"]
 
+    async def test_a_jti_is_spent_once_though_the_clock_goes_back(self, ledger: Store) -> None:
+        later = Spend(jti="later", until=NOW + 2 * LIFE, now=NOW + LIFE)
+        once = Spend(jti="once", until=NOW + LIFE, now=NOW)
+        assert await commit(ledger, later, once, once) == [Done(), Done(), "spent"]
+
     @pytest.mark.parametrize(("seconds", "result"), [(659.999, "spent"), (660, Done())])
     async def test_a_jti_is_forgotten_when_its_time_is_over(
         self, ledger: Store, seconds: float, result: Result

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from lgsp.ports.neighbours import Neighbours, News
+from lgsp.ports.neighbours import Neighbours, News, gathered
 
 Join = Callable[..., AbstractAsyncContextManager[Neighbours]]
 PATIENCE = 20.0
@@ -40,11 +40,11 @@ class Ear:
 
     def hear(self, news: News) -> None:
         """Hear something."""
-        self.heard |= news
+        self.heard = gathered([self.heard, news])
 
     def has(self, news: News) -> bool:
         """Tell whether all of this was heard."""
-        return self.heard | news == self.heard
+        return gathered([self.heard, news]) == self.heard
 
 
 class NeighboursContract:

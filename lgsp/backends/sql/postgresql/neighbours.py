@@ -25,7 +25,7 @@ from lgsp.backends.sql.postgresql.pool import CONNECT_SECONDS, SETTINGS, TROUBLE
 from lgsp.domain.leases import HOLDER_DIGITS
 from lgsp.errors import Unusable
 from lgsp.ports.clock import Clock
-from lgsp.ports.neighbours import Hear, News
+from lgsp.ports.neighbours import Hear, News, gathered
 
 CHANNEL: Final = "lgsp_news"
 LIVING: Final = 731_057
@@ -34,7 +34,8 @@ NAMED: Final = 731_058
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks at who lives, what time the database has and which directory is in force."""
 GATHER: Final = 0.003
-"""Seconds in which news gathers before it is told."""
+"""Seconds in which news gathers before it is told, when some was told within `LATELY`; what comes after a rest is told at once."""
+LATELY: Final = 0.02
 GONE: Final = 3.0
 """Seconds after which a gateway whose lock is gone is dead; it has tried to come back several times by then."""
 AGAIN: Final = 0.2
@@ -108,7 +109,7 @@ class Presence:
     @property
     def alone(self) -> bool:
         """Whether nobody else was there at the last look."""
-        return self.present <= {self.holder}
+        return len(self.present) <= 1  # it sees itself
 
 
 class PostgresNeighbours:
@@ -122,10 +123,12 @@ class PostgresNeighbours:
         self._holder = secrets.token_hex(HOLDER_DIGITS // 2)
         self._presence = Presence(self._holder)
         self._connection: asyncpg.Connection | None = None
-        self._news = News()
+        self._news: list[News] = []
         self._bell = asyncio.Event()
         self._hear: Hear | None = None
         self._trouble = "away"
+        self._was_away = False
+        self._told_at = 0.0
         self._offset = timedelta(0)
         self._directory = 0
 
@@ -145,8 +148,9 @@ class PostgresNeighbours:
 
     def tell(self, news: News) -> None:
         """Have the others hear something in a moment; it is lost when the connection is away."""
-        self._news |= news
-        self._bell.set()
+        if self._connection is not None:
+            self._news.append(news)
+            self._bell.set()
 
     def listen(self, hear: Hear) -> None:
         """Have `hear` called with what the others tell."""
@@ -198,7 +202,8 @@ class PostgresNeighbours:
                 return False
             await connection.add_listener(CHANNEL, self._listen)
             await self._look(connection)
-            await connection.execute(TELL, CHANNEL, newsletter.write(News(), self._holder))
+            # Who was away before may have been heard of in vain.
+            await connection.execute(TELL, CHANNEL, newsletter.write(News(missed=self._was_away), self._holder))
         except BaseException:
             connection.terminate()
             raise
@@ -229,10 +234,11 @@ class PostgresNeighbours:
 
     def _lose(self, reason: str) -> None:
         connection, self._connection = self._connection, None
+        self._news.clear()
         self._presence.lose_sight()
         if not self._trouble:
             logs.get_logger().warning("neighbours.away", reason=reason)
-        self._trouble = "away"
+        self._trouble, self._was_away = "away", True
         if connection is not None:
             connection.terminate()
 
@@ -249,8 +255,9 @@ class PostgresNeighbours:
             await self._look(connection)
             until = _now() + LOOK_EVERY
             while await self._is_rung(until):
-                await asyncio.sleep(GATHER)
+                await asyncio.sleep(GATHER if _now() - self._told_at < LATELY else 0)
                 await self._tell(connection)
+                self._told_at = _now()
 
     async def _is_rung(self, until: float) -> bool:
         """Wait for news until a moment, and tell whether there are any."""
@@ -273,7 +280,7 @@ class PostgresNeighbours:
 
     async def _tell(self, connection: asyncpg.Connection) -> None:
         self._bell.clear()
-        news, self._news = self._news, News()
+        news, self._news = gathered(self._news), []
         if news != News() and not self.alone:
             await connection.execute(TELL, CHANNEL, newsletter.write(news, self._holder))
 

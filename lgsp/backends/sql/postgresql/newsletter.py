@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from lgsp.ports.neighbours import News
+from lgsp.ports.neighbours import News, gathered
 
 TEXT_MAX: Final = 7_900
 """Bytes of one text; the server takes fewer than 8,000."""
@@ -47,10 +47,7 @@ def _packed(lines: Iterable[str], teller: str) -> Iterator[str]:
 def read(text: str) -> tuple[str, News]:
     """Return who tells, and what."""
     teller, *lines = text.split("\n")
-    news = News()
-    for line in lines:
-        news |= _read_line(line)
-    return teller, news
+    return teller, gathered([_read_line(line) for line in lines])
 
 
 def _read_line(line: str) -> News:
