@@ -18,8 +18,9 @@ from lgsp.bus.authentication import Authenticator
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
+from lgsp.bus.engines import ClockProbe, Engines, Probe
 from lgsp.bus.fairness import Rates, Turns
-from lgsp.bus.health import Health, Probe
+from lgsp.bus.health import Health
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.moves import Moves
 from lgsp.bus.parking import Parking
@@ -110,6 +111,13 @@ async def upgrade_ledger(settings: Settings) -> None:
         sqlite.upgrade(storage.path)
 
 
+def _clock_probe(store: Store) -> Mapping[str, Probe]:
+    """Return what compares the machine's clock with the database's, where there is one that other machines use too."""
+    if not isinstance(store, PostgresLedger):
+        return {}
+    return {"clock": ClockProbe(read=store.now, clock=SystemClock()).state}
+
+
 def _alone(settings: Settings) -> AbstractAsyncContextManager[None]:
     """Return what keeps a second gateway off a ledger that several machines can reach; a file is kept by its data folder's lock."""
     storage = settings.storage
@@ -137,6 +145,7 @@ async def open_bus(settings: Settings, *, create: bool = False) -> AsyncIterator
             transport=EmbeddedTransport(store),
             clock=SystemClock(),
             entropy=SystemEntropy(),
+            probes=_clock_probe(store),
             limits=replace(LIMITS, inbox_bytes=settings.transport.inbox_bytes),
         )
         running = (
@@ -202,6 +211,7 @@ async def run_bus(parts: Parts) -> AsyncIterator[Bus]:
 class _Base:
     """The parts of the bus that the others stand on."""
 
+    engines: Engines
     sequencer: Sequencer
     registry: Registry
     refusals: EdgeRefusals
@@ -220,6 +230,7 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
     replies = Replies(courier=courier, inboxes=parts.store, progress=base.progress, moves=base.moves)
     ingress = _ingress(parts, base, courier, replies)
     auditor = _auditor(parts, base)
+    sweep = _sweep(parts, base, courier, auditor)
     return Bus(
         gateway=parts.gateway,
         bus=parts.bus,
@@ -238,11 +249,11 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
         progress=base.progress,
         auditor=auditor,
         parking=_parking(parts, base),
-        health=Health(ledger=parts.store, registry=base.registry, ingress=ingress, probes=parts.probes),
+        health=Health(engines=base.engines, registry=base.registry, ingress=ingress, sweep=sweep, room=base.room),
         steward=_steward(parts, base),
         refusals=base.refusals,
         sequencer=base.sequencer,
-        sweep=_sweep(parts, base, courier, auditor),
+        sweep=sweep,
         quotas=base.quotas,
         room=base.room,
         tasks=tasks,
@@ -250,13 +261,20 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
 
 
 def _base(parts: Parts) -> _Base:
+    engines = Engines(ledger=parts.store, probes=parts.probes)
     sequencer = Sequencer(
-        ledger=parts.store, signer=parts.gateway_key, gateway=parts.gateway, log=parts.log, clock=parts.clock
+        ledger=parts.store,
+        signer=parts.gateway_key,
+        gateway=parts.gateway,
+        log=parts.log,
+        clock=parts.clock,
+        engines=engines,
     )
     registry = Registry(store=parts.store, bus=parts.bus, registrar=parts.registrar)
     moves = Moves(gateway=parts.gateway, embedded=parts.transport.embedded, retry=parts.retry, limits=parts.limits)
     progress = Progress(registry=registry, ledger=parts.store, inboxes=parts.store, sequencer=sequencer)
     return _Base(
+        engines=engines,
         sequencer=sequencer,
         registry=registry,
         refusals=EdgeRefusals(gateway=parts.gateway, clock=parts.clock, limits=parts.limits),
@@ -306,6 +324,7 @@ def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies) -> I
         registry=base.registry,
         ledger=parts.store,
         sequencer=base.sequencer,
+        engines=base.engines,
         placing=Placing(
             inboxes=parts.store,
             publisher=base.publisher,

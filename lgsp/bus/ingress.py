@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.edge_refusals import EdgeRefusals
+from lgsp.bus.engines import Engines
 from lgsp.bus.fairness import Rates, Turns
 from lgsp.bus.moves import Moves
 from lgsp.bus.placing import Placing
@@ -59,6 +60,7 @@ class Ingress:
     registry: Registry
     ledger: Ledger
     sequencer: Sequencer
+    engines: Engines
     placing: Placing
     moves: Moves
     quotas: Quotas
@@ -79,6 +81,7 @@ class Ingress:
         """
         if self.draining:
             raise Refusal("draining")
+        self.engines.check()
         if system and (delay := self.rates.delay(system)):
             await asyncio.sleep(delay)
         for _ in range(JUDGED_AT_MOST):

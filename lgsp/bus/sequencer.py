@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from lgsp.bus.engines import Engines
 from lgsp.domain import statements
 from lgsp.domain.keys import Signer
 from lgsp.domain.statements import Statement
@@ -44,6 +45,7 @@ class Sequencer:
     gateway: str
     log: str
     clock: Clock
+    engines: Engines
     _urgent: deque[_Waiting] = field(default_factory=deque)
     _bulk: deque[_Waiting] = field(default_factory=deque)
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,6 +60,7 @@ class Sequencer:
         """
         if self._ended:
             raise Refusal("unavailable", "the gateway is ending")
+        self.engines.check()
         answer: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         (self._bulk if bulk else self._urgent).append(_Waiting(operations, answer))
         self._idle.clear()

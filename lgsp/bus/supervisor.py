@@ -81,6 +81,7 @@ class Bus:
         """Check the log, take up the directory, open the log, take back what was leased, and begin to sweep."""
         await self.auditor.check()
         self.tasks.spawn("sequencer", self.sequencer.run())
+        self.tasks.spawn("engines", self.health.engines.run())
         await self.registry.reload()
         await self.courier.body_keys.load()
         await self.steward.open_log()

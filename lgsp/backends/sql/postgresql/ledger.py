@@ -110,6 +110,10 @@ class PostgresLedger:
         """Return the number of committed entries."""
         return await self._read(queries.size)
 
+    async def now(self) -> datetime:
+        """Return what time it is by the server's clock, which all gateways share."""
+        return await self._read(queries.now)
+
     async def leaves(self, start: int, stop: int) -> list[bytes]:
         """Return the leaf hashes of entries start..stop-1."""
         return await self._read(queries.column, sql.LEAVES, {"start": start, "stop": stop})

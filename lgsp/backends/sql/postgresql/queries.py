@@ -34,6 +34,12 @@ async def size(connection: Connection) -> int:
     return int(await connection.fetchval(sql.SIZE.text))
 
 
+async def now(connection: Connection) -> datetime:
+    """Return what time it is at the server, not when a transaction began."""
+    moment: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return moment
+
+
 async def column(connection: Connection, statement: Statement, values: Row) -> list[bytes]:
     """Return the one column of a statement's rows."""
     return [each for (each,) in await connection.fetch(statement.text, *statement.arguments(values))]
