@@ -56,6 +56,8 @@ class Courier:
     spawn: Spawn
     limits: Limits = LIMITS
     _known: dict[str, Inbox] = field(default_factory=dict)
+    _resting: bool = False
+    """Whether calls are given nothing any more, because the gateway is stopping."""
 
     # --- handing out -------------------------------------------------------------------------------------------------------------
 
@@ -78,7 +80,9 @@ class Courier:
         unwatch = self.transport.watch(system, bell.set)
         until = asyncio.get_running_loop().time() + wait
         try:
-            while not (found := await self._pull_once(inbox, limit)):
+            while not self._resting:
+                if found := await self._pull_once(inbox, limit):
+                    return found
                 # Only the waiting is bounded: a lease that is cut off between commit and answer would be held by nobody.
                 async with asyncio.timeout_at(until):
                     await bell.wait()
@@ -88,7 +92,13 @@ class Courier:
         finally:
             inbox.pulls.discard(bell)
             unwatch()
-        return found
+        return []
+
+    def let_go(self) -> None:
+        """Answer calls that wait for deliveries with none, now and from now on; streams go on until they end."""
+        self._resting = True
+        for inbox in self._known.values():
+            inbox.ring()
 
     async def _pull_once(self, inbox: Inbox, limit: int) -> list[Handover]:
         async with inbox.turn():

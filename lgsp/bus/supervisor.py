@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
@@ -28,6 +28,9 @@ from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.ledger import Ledger
+
+DRAIN_SECONDS: Final = 15.0
+"""How long the last writes may take; what is not written then was promised to nobody."""
 
 
 @dataclass(slots=True)
@@ -89,14 +92,26 @@ class Bus:
         await self.sweep.take_back()
         self.tasks.spawn("sweep", self.sweep.run())
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether nothing is taken in any more."""
+        return self.health.ingress.draining
+
+    def wind_down(self) -> None:
+        """Take nothing more in and let go of calls that only wait; what is in hand goes on, and is finished before `drain`."""
+        self.ingress.draining = True
+        self.courier.let_go()
+        self.replies.let_go()
+
     async def drain(self) -> None:
         """Take nothing more in, finish what waits, keep the last checkpoint, end the tasks. Streams are closed before."""
-        self.ingress.draining = True
+        self.wind_down()
         try:
-            await self.sequencer.settle()
-            await self.sweep.flush_refusals()
-            await self.auditor.keep()
-        except Refusal:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self.sequencer.settle()
+                await self.sweep.flush_refusals()
+                await self.auditor.keep()
+        except (Refusal, TimeoutError):
             # The ledger is away: what was not written is not in the log, and the end is no later for it.
             get_logger().warning("task.failed", task="drain")
         finally:

@@ -87,6 +87,7 @@ async def _gateway(settings: Settings) -> AsyncIterator[tuple[Bus, str]]:
             admin = await server.serve_admin(bus, folder.admin_socket, streams=edge.streams)
             stack.push_async_callback(admin.close)
             stack.callback(folder.admin_socket.unlink, missing_ok=True)
+            stack.callback(bus.wind_down)
             entries = await bus.ledger.size()
             logs.get_logger().info("gateway.started", url=edge.url, version=metadata.version("lgsp"), entries=entries)
             yield bus, edge.url

@@ -94,6 +94,8 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
     except Exception as error:  # noqa: BLE001 - the edge is where everything ends; what is not a refusal is logged
         response = _refuse(request, error)
+    if request.app[BUS].is_draining:
+        response.force_close()  # the next call is better made elsewhere
     request.app[METRICS].count_request(request.method, route_of(request), response.status)
     return response
 

@@ -33,6 +33,8 @@ async def get_inbox(request: web.Request) -> web.StreamResponse:
     most = min(DEFAULT_ITEMS, settings.inbox_items)
     limit = integer(query.get("max", str(most)), 1, settings.inbox_items, "max")
     wait = integer(query.get("wait", "0"), 0, settings.wait_seconds, "wait")
+    if bus.is_draining:
+        raise Refusal("draining")
     system = await system_of(request)
     handovers = await bus.courier.pull(system, limit=limit, wait=float(wait))
     items = ",".join(map(frames.inbox_item, handovers))

@@ -49,11 +49,14 @@ class Running:
     settings: HttpLimits
 
     async def drain(self) -> None:
-        """Take no new connection, and end all streams with `closing {reason: drain}`; calls go on until `close`."""
-        self.listener.close()
+        """End all streams with `closing {reason: drain}`, then take no new connection; calls go on until `close`.
+
+        Until the streams have ended, whoever calls is answered, if only with `draining`.
+        """
         with suppress(TimeoutError):  # what is left is cut by `close`
             async with asyncio.timeout(2 * self.settings.drain_seconds):
                 await self.streams.drain()
+        self.listener.close()
 
     async def close(self) -> None:
         """Drain, await the calls in progress, and close every connection."""
