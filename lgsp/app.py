@@ -20,6 +20,7 @@ from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.engines import ClockProbe, Engines, Probe
 from lgsp.bus.fairness import Rates, Turns
+from lgsp.bus.figures import Figures
 from lgsp.bus.health import Health
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.moves import Moves
@@ -37,6 +38,7 @@ from lgsp.bus.settlement import Settlement
 from lgsp.bus.steward import Steward
 from lgsp.bus.supervisor import Bus, Tasks
 from lgsp.bus.sweep import Sweep
+from lgsp.bus.vitals import Vitals
 from lgsp.config import Settings
 from lgsp.domain.keys import PrivateKey, PublicKey
 from lgsp.domain.limits import LIMITS, Limits
@@ -212,6 +214,7 @@ class _Base:
     """The parts of the bus that the others stand on."""
 
     engines: Engines
+    figures: Figures
     sequencer: Sequencer
     registry: Registry
     refusals: EdgeRefusals
@@ -256,12 +259,14 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
         sweep=sweep,
         quotas=base.quotas,
         room=base.room,
+        figures=base.figures,
+        vitals=Vitals(ledger=parts.store, room=base.room, clock=parts.clock),
         tasks=tasks,
     )
 
 
 def _base(parts: Parts) -> _Base:
-    engines = Engines(ledger=parts.store, probes=parts.probes)
+    engines, figures = Engines(ledger=parts.store, probes=parts.probes), Figures()
     sequencer = Sequencer(
         ledger=parts.store,
         signer=parts.gateway_key,
@@ -269,12 +274,16 @@ def _base(parts: Parts) -> _Base:
         log=parts.log,
         clock=parts.clock,
         engines=engines,
+        figures=figures,
     )
     registry = Registry(store=parts.store, bus=parts.bus, registrar=parts.registrar)
     moves = Moves(gateway=parts.gateway, embedded=parts.transport.embedded, retry=parts.retry, limits=parts.limits)
-    progress = Progress(registry=registry, ledger=parts.store, inboxes=parts.store, sequencer=sequencer)
+    progress = Progress(
+        registry=registry, ledger=parts.store, inboxes=parts.store, sequencer=sequencer, figures=figures
+    )
     return _Base(
         engines=engines,
+        figures=figures,
         sequencer=sequencer,
         registry=registry,
         refusals=EdgeRefusals(gateway=parts.gateway, clock=parts.clock, limits=parts.limits),
@@ -284,7 +293,9 @@ def _base(parts: Parts) -> _Base:
             wrap=parts.body_wrap, store=parts.store, sequencer=sequencer, clock=parts.clock, entropy=parts.entropy
         ),
         progress=progress,
-        publisher=Publisher(inboxes=parts.store, transport=parts.transport, progress=progress, moves=moves),
+        publisher=Publisher(
+            inboxes=parts.store, transport=parts.transport, progress=progress, moves=moves, figures=figures
+        ),
         room=Room(inboxes=parts.store, limits=parts.limits),
     )
 
@@ -299,6 +310,7 @@ def _courier(parts: Parts, base: _Base, tasks: Tasks) -> Courier:
         room=base.room,
         body_keys=base.body_keys,
         moves=base.moves,
+        figures=base.figures,
         clock=parts.clock,
         entropy=parts.entropy,
         spawn=tasks.spawn,
@@ -325,6 +337,7 @@ def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies) -> I
         ledger=parts.store,
         sequencer=base.sequencer,
         engines=base.engines,
+        figures=base.figures,
         placing=Placing(
             inboxes=parts.store,
             publisher=base.publisher,

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from lgsp.bus.body_keys import BodyKeys
+from lgsp.bus.figures import Figures
 from lgsp.bus.inbox import Attached, Handover, Inbox, Receiver
 from lgsp.bus.moves import Moves, Step
 from lgsp.bus.progress import Progress
@@ -51,6 +52,7 @@ class Courier:
     room: Room
     body_keys: BodyKeys
     moves: Moves
+    figures: Figures
     clock: Clock
     entropy: Entropy
     spawn: Spawn
@@ -107,6 +109,7 @@ class Courier:
             found = []
             for leased, handover in await self._open(await self._lease(inbox.system, parcels)):
                 inbox.take_off(leased, None)
+                self.figures.handed_over(leased)
                 found.append(handover)
         return found
 
@@ -158,16 +161,20 @@ class Courier:
                 left_over.append(leased)
                 continue
             inbox.take_off(leased, holder)
+            self.figures.handed_over(leased)
             holder.receiver.hand_over(handover)
         await self.requeue(left_over)
 
     async def _lease(self, inbox: str, parcels: Sequence[Parcel], *, lasting: timedelta | None = None) -> list[Leased]:
         """Lease what can still be delivered, in one transaction; what cannot is expired, withdrawn, or was settled elsewhere."""
+        if not parcels:
+            return []
         now = self.clock.now()
         lease, until = self.entropy.uuid7(), now + (lasting or self.limits.lease)
         steps = [self._lease_step(parcel.delivery, lease, until=until, now=now) for parcel in parcels]
         try:
-            done = await self.progress.commit(steps)
+            with self.figures.timed("lease"):
+                done = await self.progress.commit(steps)
         except Refusal:
             await self.transport.put_back(inbox, _envs(parcels))
             raise

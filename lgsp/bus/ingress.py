@@ -11,6 +11,7 @@ from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.engines import Engines
 from lgsp.bus.fairness import Rates, Turns
+from lgsp.bus.figures import Figures
 from lgsp.bus.moves import Moves
 from lgsp.bus.placing import Placing
 from lgsp.bus.promises import Promise
@@ -61,6 +62,7 @@ class Ingress:
     ledger: Ledger
     sequencer: Sequencer
     engines: Engines
+    figures: Figures
     placing: Placing
     moves: Moves
     quotas: Quotas
@@ -94,24 +96,27 @@ class Ingress:
     async def _submit_once(self, wire: Wire, peer: str, leave: Callable[[], None], *, known: bool) -> Receipted | None:
         """Return the receipt, or None when the envelope must be judged again; `leave` gives the place up once it is judged."""
         directory = self.registry.current
-        read = admission.read(wire, directory)
+        with self.figures.timed("read"):
+            read = admission.read(wire, directory)
         if isinstance(read, Refused):
             raise await self._refused(read, peer)
         if not known:
             self._bound(read.key.owner, peer)
         keys = [read.exchange_key] + ([read.request_key] if read.request_key else [])
-        held = await self.ledger.exchanges(keys)
+        with self.figures.timed("look_up"):
+            held = await self.ledger.exchanges(keys)
         seen = held.get(read.exchange_key)
         if seen is not None:
             return await self._again(read, seen, peer)
-        judged = admission.judge(
-            read,
-            directory=directory,
-            held=self.registry.contracts,
-            now=self.clock.now(),
-            request=held.get(read.request_key) if read.request_key else None,
-            used=self.quotas.used,
-        )
+        with self.figures.timed("judge"):
+            judged = admission.judge(
+                read,
+                directory=directory,
+                held=self.registry.contracts,
+                now=self.clock.now(),
+                request=held.get(read.request_key) if read.request_key else None,
+                used=self.quotas.used,
+            )
         if isinstance(judged, Refused):
             raise await self._refused(judged, peer)
         crowded = self.placing.crowded(judged)
@@ -144,7 +149,8 @@ class Ingress:
         try:
             planned = await self._operation(judged, version)
             operation, promises = self.placing.promise(planned, read.wire, read.manifest, crowded)
-            [result] = await self.sequencer.submit(operation, bulk=judged.leave.lane != "request")
+            with self.figures.timed("commit"):
+                [result] = await self.sequencer.submit(operation, bulk=judged.leave.lane != "request")
         finally:
             if not isinstance(result, Done):
                 self.quotas.count(rule, -1)
@@ -155,6 +161,7 @@ class Ingress:
             return None
         if result.receipt is None:
             raise Defect("an accepted envelope got no receipt")
+        self.figures.accepted(operation.deliveries)
         # First of all: what is promised is leased already, and nobody else would hand it over.
         await self.placing.promises.keep(promises, read.wire, result.receipt.text())
         await self.placing.place(operation, result.receipt.text(), read, crowded, promises)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lgsp.bus.figures import Figures
 from lgsp.bus.moves import Step
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
@@ -27,6 +28,7 @@ class Progress:
     ledger: Ledger
     inboxes: Inboxes
     sequencer: Sequencer
+    figures: Figures
     _listeners: defaultdict[str, dict[object, Tell]] = field(default_factory=lambda: defaultdict(dict))
 
     async def commit(self, steps: Sequence[Step]) -> list[bool]:
@@ -38,8 +40,10 @@ class Progress:
         results = await self.sequencer.submit(*(step.move for step in steps), bulk=bulk)
         done = [isinstance(result, Done) for result in results]
         for step, is_done in zip(steps, done, strict=True):
-            if is_done and step.after.state in OUTCOMES:
-                self._tell(step.after)
+            if is_done:
+                self.figures.moves[step.after.state] += 1
+                if step.after.state in OUTCOMES:
+                    self._tell(step.after)
         return done
 
     def _tell(self, delivery: Delivery) -> None:

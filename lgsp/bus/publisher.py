@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lgsp.bus.figures import Figures
 from lgsp.bus.moves import Moves
 from lgsp.bus.progress import Progress
 from lgsp.domain.exchange import Delivery
@@ -23,6 +24,7 @@ class Publisher:
     transport: Transport
     progress: Progress
     moves: Moves
+    figures: Figures
 
     async def place(self, deliveries: Sequence[Delivery]) -> list[Placed]:
         """Place deliveries whose rows say that they are to go out, and return what became of each."""
@@ -38,7 +40,8 @@ class Publisher:
         """Place parcels with a broker and return what became of each; one that is taken before it is noted as queued is queued all the same."""
         if not parcels:
             return []
-        placed = await self.transport.publish(parcels)
+        with self.figures.timed("publish"):
+            placed = await self.transport.publish(parcels)
         queued = [parcel.delivery for parcel, word in zip(parcels, placed, strict=True) if word == "queued"]
         await self.progress.commit([self.moves.queue(delivery) for delivery in queued])
         return placed

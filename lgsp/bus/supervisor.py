@@ -11,6 +11,7 @@ from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
 from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
+from lgsp.bus.figures import Figures
 from lgsp.bus.health import Health
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.parking import Parking
@@ -23,6 +24,7 @@ from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.settlement import Settlement
 from lgsp.bus.steward import Steward
 from lgsp.bus.sweep import Sweep
+from lgsp.bus.vitals import Vitals
 from lgsp.domain.limits import Limits
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
@@ -78,6 +80,8 @@ class Bus:
     sweep: Sweep
     quotas: Quotas
     room: Room
+    figures: Figures
+    vitals: Vitals
     tasks: Tasks
 
     async def start(self) -> None:
@@ -91,6 +95,7 @@ class Bus:
         await self.quotas.load(self.ledger)
         await self.sweep.take_back()
         self.tasks.spawn("sweep", self.sweep.run())
+        self.tasks.spawn("vitals", self.vitals.run())
 
     @property
     def is_draining(self) -> bool:

@@ -16,6 +16,7 @@ import uvloop
 
 from lgsp import app, datafolder, logs
 from lgsp.bus.supervisor import Bus
+from lgsp.cli.expiries import keep_shown
 from lgsp.cli.files import replace_text
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.voice import Voice, voice_of
@@ -82,6 +83,7 @@ async def _gateway(settings: Settings) -> AsyncIterator[tuple[Bus, str]]:
                 ssl_context=tls_of(settings.http),
                 behind_tls_proxy=settings.http.behind_tls_proxy,
             )
+            bus.tasks.spawn("expiries", keep_shown(bus, settings, edge.metrics))
             stack.push_async_callback(_tell_stopped, bus)
             stack.push_async_callback(edge.close)
             admin = await server.serve_admin(bus, folder.admin_socket, streams=edge.streams)

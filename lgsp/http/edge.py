@@ -14,6 +14,7 @@ from lgsp.bus.ingress import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
 from lgsp.errors import Refusal
 from lgsp.http import admin, audit, catalogue, envelopes, health, inbox, outcomes
+from lgsp.http.bus_figures import BusFigures
 from lgsp.http.metrics import Metrics
 from lgsp.http.problems import language_of, problem_response
 from lgsp.http.requests import check_target
@@ -76,7 +77,7 @@ def create_admin_app(
 def create_bare_app(bus: Bus, *, settings: HttpLimits) -> web.Application:
     """Return an application without routes, whose answers have all that every answer has."""
     app = web.Application(middlewares=[answer])
-    metrics = Metrics()
+    metrics = Metrics(BusFigures(bus))
     app[BUS] = bus
     app[SETTINGS] = settings
     app[METRICS] = metrics

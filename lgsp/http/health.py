@@ -31,7 +31,5 @@ async def get_ready(request: web.Request) -> web.Response:
 async def get_metrics(request: web.Request) -> web.Response:
     """Give all figures in Prometheus text format."""
     query_of(request)
-    metrics = request.app[METRICS]
-    metrics.show_depths(request.app[BUS].room.depths)
-    text, content_type = metrics.exposition()
+    text, content_type = request.app[METRICS].exposition()
     return web.Response(body=text, headers={"Content-Type": content_type})

@@ -22,9 +22,10 @@ from lgsp.bus.supervisor import Bus
 from lgsp.errors import Defect, Unusable
 from lgsp.http.connections import Front
 from lgsp.http.edge import create_admin_app, create_app
+from lgsp.http.metrics import Metrics
 from lgsp.http.settings import HTTP_LIMITS, HttpLimits
 from lgsp.http.streams import Streams
-from lgsp.http.wiring import STREAMS
+from lgsp.http.wiring import METRICS, STREAMS
 
 BACKLOG: Final = 512
 SHUTDOWN: Final = 10.0
@@ -44,6 +45,7 @@ class Running:
     port: int
     """The real port, where 0 was asked for; 0 for the admin socket."""
     streams: Streams
+    metrics: Metrics
     listener: asyncio.Server
     runner: web.AppRunner
     settings: HttpLimits
@@ -159,4 +161,6 @@ async def _start(app: web.Application, url: str, port: int, listen: Listen, sett
     if runner.server is None:
         raise Defect("a runner that is set up has a server")
     listener = await listen(Front(runner.server, app).connect)
-    return Running(url=url, port=port, streams=streams, listener=listener, runner=runner, settings=settings)
+    return Running(
+        url=url, port=port, streams=streams, metrics=app[METRICS], listener=listener, runner=runner, settings=settings
+    )

@@ -339,16 +339,16 @@ class Session:
 
     async def _submit(self, ref: str, value: object) -> str:
         metrics = self._around.metrics
-        clock = asyncio.get_running_loop().time
-        started = clock()
         try:
-            receipted = await self._bus.ingress.submit(self._wire(value), peer=self._around.peer, system=self.system)
+            with self._bus.figures.timed("submit"):
+                receipted = await self._bus.ingress.submit(
+                    self._wire(value), peer=self._around.peer, system=self.system
+                )
         except (EnvelopeRefused, Refusal):
             metrics.count_rejected()
             raise
         finally:
             self._unanswered -= 1
-            metrics.observe("submit", clock() - started)
         metrics.count_accepted(duplicate=receipted.duplicate)
         return frames.receipt(ref, receipted.receipt)
 
@@ -360,10 +360,7 @@ class Session:
             raise
 
     async def _acknowledge(self, statement: Statement) -> str:
-        clock = asyncio.get_running_loop().time
-        started = clock()
         env = await self._bus.settlement.acknowledge(self.system, statement)
-        self._around.metrics.observe("settle", clock() - started)
         self._outstanding.discard(env)
         self._around.leavings.settled(self.system, env)
         return frames.settled(env)
