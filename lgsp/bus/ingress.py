@@ -96,27 +96,28 @@ class Ingress:
     async def _submit_once(self, wire: Wire, peer: str, leave: Callable[[], None], *, known: bool) -> Receipted | None:
         """Return the receipt, or None when the envelope must be judged again; `leave` gives the place up once it is judged."""
         directory = self.registry.current
-        with self.figures.timed("read"):
-            read = admission.read(wire, directory)
+        lap = self.figures.laps()
+        read = admission.read(wire, directory)
+        lap("read")
         if isinstance(read, Refused):
             raise await self._refused(read, peer)
         if not known:
             self._bound(read.key.owner, peer)
         keys = [read.exchange_key] + ([read.request_key] if read.request_key else [])
-        with self.figures.timed("look_up"):
-            held = await self.ledger.exchanges(keys)
+        held = await self.ledger.exchanges(keys)
+        lap("look_up")
         seen = held.get(read.exchange_key)
         if seen is not None:
             return await self._again(read, seen, peer)
-        with self.figures.timed("judge"):
-            judged = admission.judge(
-                read,
-                directory=directory,
-                held=self.registry.contracts,
-                now=self.clock.now(),
-                request=held.get(read.request_key) if read.request_key else None,
-                used=self.quotas.used,
-            )
+        judged = admission.judge(
+            read,
+            directory=directory,
+            held=self.registry.contracts,
+            now=self.clock.now(),
+            request=held.get(read.request_key) if read.request_key else None,
+            used=self.quotas.used,
+        )
+        lap("judge")
         if isinstance(judged, Refused):
             raise await self._refused(judged, peer)
         crowded = self.placing.crowded(judged)
