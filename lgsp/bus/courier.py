@@ -20,7 +20,7 @@ from lgsp.bus.progress import Progress
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.registry import Registry
 from lgsp.bus.room import Room
-from lgsp.domain import sealing
+from lgsp.domain import envelope, jws, sealing
 from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import UNHELD, Delivery
 from lgsp.domain.limits import LIMITS, Limits
@@ -30,6 +30,7 @@ from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.inboxes import Inboxes, Parcel
 from lgsp.ports.transport import Transport
+from lgsp.tracing import Traces
 
 TAKEN_AT_ONCE: Final = 128
 """Parcels leased in one transaction."""
@@ -57,6 +58,7 @@ class Courier:
     entropy: Entropy
     spawn: Spawn
     limits: Limits = LIMITS
+    traces: Traces = field(default_factory=Traces.found)
     _known: dict[str, Inbox] = field(default_factory=dict)
     _resting: bool = False
     """Whether calls are given nothing any more, because the gateway is stopping."""
@@ -109,7 +111,7 @@ class Courier:
             found = []
             for leased, handover in await self._open(await self._lease(inbox.system, parcels)):
                 inbox.take_off(leased, None)
-                self.figures.handed_over(leased)
+                self.note_hand_over(leased, handover.wire)
                 found.append(handover)
         return found
 
@@ -161,7 +163,7 @@ class Courier:
                 left_over.append(leased)
                 continue
             inbox.take_off(leased, holder)
-            self.figures.handed_over(leased)
+            self.note_hand_over(leased, handover.wire)
             holder.receiver.hand_over(handover)
         await self.requeue(left_over)
 
@@ -218,6 +220,15 @@ class Courier:
             lease_until=leased.lease_until or self.clock.now(),
             attempt=leased.attempts + 1,
         )
+
+    def note_hand_over(self, leased: Delivery, wire: Wire) -> None:
+        """Count a hand-over, and state it in the trace of the envelope."""
+        self.figures.handed_over(leased)
+        if self.traces.are_on:
+            manifest = envelope.parse_manifest(jws.parse(wire.compact, typ=envelope.TYP).payload)
+            parent = manifest.text("traceparent")
+            with self.traces.span("deliver", parent=parent, type=manifest.type, lane=leased.lane, env=leased.env):
+                pass
 
     # --- coming back -------------------------------------------------------------------------------------------------------------
 

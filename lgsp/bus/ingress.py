@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.edge_refusals import EdgeRefusals
@@ -27,6 +27,7 @@ from lgsp.errors import Defect, Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.ledger import Accept, Done, Ledger, ReceiptItem, Refuse, SubjectLink
+from lgsp.tracing import Traces
 
 SALT_BYTES = 16
 JUDGED_AT_MOST = 8
@@ -73,6 +74,7 @@ class Ingress:
     subject_key: bytes
     clock: Clock
     entropy: Entropy
+    traces: Traces = field(default_factory=Traces.found)
     draining: bool = False
 
     async def submit(self, wire: Wire, *, peer: str, system: str = "") -> Receipted:
@@ -125,7 +127,15 @@ class Ingress:
             raise await self._refused(_refuse(read, Refusal("inbox_full")), peer)
         # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
         leave()
-        return await self._accept(judged, directory.version, crowded)
+        manifest = read.manifest
+        with self.traces.span(
+            "accept",
+            parent=manifest.text("traceparent"),
+            type=manifest.type,
+            lane=judged.leave.lane,
+            env=read.env,
+        ):
+            return await self._accept(judged, directory.version, crowded)
 
     def _bound(self, sender: str, peer: str) -> None:
         """Refuse (`rate_limited`) a call of a sender who makes too many; only its good signature says who it is."""
@@ -267,7 +277,9 @@ class Ingress:
             return EnvelopeRefused(refused.refusal, env=refused.env, receipt=None)
         # Only what gets an entry gets a line: a flood fills neither the log nor the disk.
         get_logger().info("envelope.refused", code=code, env=refused.env, peer=peer)
-        [result] = await self.sequencer.submit(self._refuse_operation(refused))
+        parent = refused.manifest.text("traceparent") if refused.manifest else ""
+        with self.traces.span("refuse", parent=parent, code=code, env=refused.env):
+            [result] = await self.sequencer.submit(self._refuse_operation(refused))
         receipt = result.receipt.text() if isinstance(result, Done) and result.receipt else None
         return EnvelopeRefused(refused.refusal, env=refused.env, receipt=receipt)
 
