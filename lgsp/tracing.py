@@ -56,7 +56,7 @@ class Traces:
         if self.tracer is None:
             return NOTHING
         return self.tracer.start_as_current_span(
-            f"lgsp {step}",
+            f"lgsp.{step}",
             context=_context(parent),
             kind=KINDS[step],
             attributes={f"lgsp.{name}": value for name, value in attributes.items() if value},

@@ -5,14 +5,11 @@ import itertools
 import signal
 import time
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
 
-from lgsp.domain import envelope, strictjson
-from lgsp.keyfiles import read_private
-from lgsp.machine import SystemEntropy
+from lgsp.domain import strictjson
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -21,32 +18,13 @@ ENOUGH = 150
 """Receipts after which the gateway is told to stop."""
 
 
-def wire(signer):
-    now = datetime.now(UTC)
-    stated = {
-        "specversion": "1.0",
-        "id": SystemEntropy().uuid7(),
-        "source": "urn:lgsp:agency:H01.99:sys:asker",
-        "type": "vn.lgsp.examples.record.ask.v1",
-        "time": envelope.format_time(now),
-        "recordedtime": envelope.format_time(now),
-        "expirytime": envelope.format_time(now + timedelta(minutes=5)),
-        "audience": "urn:lgsp:agency:H01.99:sys:answerer",
-        "datacontenttype": "application/json",
-        "dataschema": "urn:lgsp:schema:examples:record:1.0.0",
-        "dataclassification": "internal",
-        "purpose": "example",
-    }
-    return envelope.sign(stated, b"{}", signer)
-
-
-async def send_until_stopped(url, signer, told, headers):
+async def send_until_stopped(url, question, told, headers):
     """Post one envelope after the other, each on a connection that may be kept, until the gateway says no or is gone."""
     limit = aiohttp.ClientTimeout(total=40)
     with suppress(aiohttp.ClientConnectionError):
         async with aiohttp.ClientSession(timeout=limit) as http:
             for _ in itertools.count():
-                made = wire(signer)
+                made = question()
                 sent = {"lgsp-env": made.compact.decode(), "Content-Type": "application/json", **headers}
                 async with http.post(f"{url}/v1/envelopes", data=made.body, headers=sent) as answer:
                     said = strictjson.parse_object(await answer.read())
@@ -55,19 +33,19 @@ async def send_until_stopped(url, signer, told, headers):
                     return
 
 
-async def test_a_gateway_that_is_told_to_stop_has_answered_whatever_it_accepted(province, start, entries_of):
+async def test_a_gateway_that_is_told_to_stop_has_answered_whatever_it_accepted(province, start, entries_of, question):
     address = province.parent / "address"
     run = start("serve", "--data", str(province), "--port", "0", "--port-file", str(address), cwd=province.parent)
     await asyncio.to_thread(run.hear, "gateway.started")
     async with asyncio.timeout(10):
         while not address.exists():
             await asyncio.sleep(0.01)
-    url, signer = address.read_text().strip(), read_private(province / "systems" / "H01.99-asker" / "key.pem")
+    url = address.read_text().strip()
     told = []
     async with asyncio.timeout(60), asyncio.TaskGroup() as senders:
         for number in range(SENDERS):
             waits = {"Prefer": "wait=50"} if number == 0 else {}  # nobody answers: it is let go with its receipt
-            senders.create_task(send_until_stopped(url, signer, told, waits))
+            senders.create_task(send_until_stopped(url, question, told, waits))
         while len(told) < ENOUGH:
             await asyncio.sleep(0.005)
         began = time.monotonic()

@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,6 +18,7 @@ from lgsp.testing.entropy import SeededEntropy
 from lgsp.testing.samples import accept
 from lgsp.testing.world import BODY, NDXP, World
 
+ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "stage", "le", "state", "part", "engine", "inbox", "lane", "method", "route", "status", "code", "outcome", "what", "gateway", "version",
 }  # fmt: skip
@@ -126,6 +128,25 @@ async def test_no_label_is_other_than_ours_and_nothing_of_a_body_is_in_it(edge, 
     assert not any(str(value) in text for value in BODY.values())
     assert "a" * 40 not in text
     assert not re.search(r"sha-256|[0-9]{9}\"", text)
+
+
+@pytest.mark.parametrize("guide", ["docs/operations.md", "docs/vi/operations.md"])
+async def test_the_guide_explains_every_figure_with_its_labels_and_no_other(edge, world, guide):
+    await exchanged(edge, world)
+    edge.running.metrics.show_expiries({"tls": datetime(2027, 1, 2, tzinfo=UTC)})
+    await edge.bus.room.refresh()
+    answer = await edge.call("GET", "/metrics")
+    families = list(text_string_to_metric_families(answer.body.decode()))
+    given = {
+        (family.name.removesuffix("_total"), label)
+        for family in families
+        for sample in family.samples
+        for label in ["", *sample.labels]
+        if family.name.startswith("lgsp_") and label != "le" and not sample.name.endswith("_created")
+    }
+    rows = re.findall(r"^\| `(lgsp_\w+)(?:\{([\w,]+)\})?` \|", (ROOT / guide).read_text(), re.MULTILINE)
+    told = {(name.removesuffix("_total"), label) for name, labels in rows for label in {"", *labels.split(",")}}
+    assert told == given
 
 
 async def test_the_ends_of_certificate_and_keys_are_shown_as_moments(edge):

@@ -63,10 +63,10 @@ async def test_one_trace_leads_from_the_question_to_the_answer(exporter, bus):
         return [*way(by_id[span.parent.span_id]), span.name] if span.parent else [span.name]
 
     ways = sorted(tuple(way(span)) for span in spans)
-    asked, answered = ("lgsp send",), ("lgsp send", "lgsp handle", "lgsp send")
+    asked, answered = ("lgsp.send",), ("lgsp.send", "lgsp.handle", "lgsp.send")
     assert ways == sorted(
-        [asked, (*asked, "lgsp accept"), (*asked, "lgsp deliver"), (*asked, "lgsp handle"),
-         answered, (*answered, "lgsp accept"), (*answered, "lgsp deliver")]
+        [asked, (*asked, "lgsp.accept"), (*asked, "lgsp.deliver"), (*asked, "lgsp.handle"),
+         answered, (*answered, "lgsp.accept"), (*answered, "lgsp.deliver")]
     )  # fmt: skip
     [question] = [span for span in spans if span.parent is None]
     assert format(question.context.trace_id, "032x") in reply.manifest.text("traceparent")
@@ -76,7 +76,7 @@ async def test_a_span_says_type_lane_and_env_hash_and_nothing_of_the_body(export
     await ask(bus)
     spans = exporter.get_finished_spans()
     assert {name for span in spans for name in span.attributes} <= ATTRIBUTES
-    [accepted] = [span for span in spans if span.name == "lgsp accept" and span.attributes["lgsp.type"] == VERIFY]
+    [accepted] = [span for span in spans if span.name == "lgsp.accept" and span.attributes["lgsp.type"] == VERIFY]
     assert accepted.attributes["lgsp.lane"] == "request"
     assert accepted.attributes["lgsp.env"].startswith("sha-256:")
     assert not any(str(value) in str(span.to_json()) for span in spans for value in BODY.values())
@@ -89,7 +89,7 @@ async def test_a_trace_that_a_program_states_itself_is_kept(exporter, bus):
         for span in exporter.get_finished_spans()
         if format(span.context.trace_id, "032x") in PARENT and span.parent
     }
-    assert named == {"lgsp accept", "lgsp deliver", "lgsp handle", "lgsp send"}
+    assert named == {"lgsp.accept", "lgsp.deliver", "lgsp.handle", "lgsp.send"}
 
 
 async def test_without_opentelemetry_nothing_is_stated(bus):
