@@ -16,6 +16,7 @@ import uvloop
 
 from lgsp import app, datafolder, logs
 from lgsp.bus.supervisor import Bus
+from lgsp.cli import service_manager
 from lgsp.cli.expiries import keep_shown
 from lgsp.cli.files import replace_text
 from lgsp.cli.options import DEFAULT_DATA, Data
@@ -66,7 +67,10 @@ async def _serve(settings: Settings, voice: Voice, port_file: Path | None) -> No
             f"{bus.gateway} listens on {url}; stop it with Ctrl+C",
             f"{bus.gateway} đang chạy tại {url}; dừng bằng Ctrl+C",
         )
+        service_manager.tell("READY=1")
+        bus.tasks.spawn("signs of life", service_manager.keep_alive())
         await stop.wait()
+        service_manager.tell("STOPPING=1")
         voice.tell("stopping", "đang dừng")
 
 
