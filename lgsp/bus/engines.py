@@ -1,4 +1,4 @@
-"""The engines under a gateway, looked at once a second: whether each answers, how quickly, and whether its clock and ours agree.
+"""The engines under a gateway, looked at once a second: whether each answers, and how quickly.
 
 While the ledger is away, whoever asks is refused at once: what would wait for it would wait for the limits of the driver, one after the other.
 """
@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Final
 
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
-from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import Ledger
 
 EVERY: Final = 1.0
@@ -22,8 +20,6 @@ LOOK_SECONDS: Final = 2.0
 """How long an engine may take to answer before it is called away."""
 GIVEN_UP_AFTER: Final = 2
 """Looks in a row without an answer, after which the ledger is given up: one alone may be a busy moment."""
-CLOCK_APART: Final = timedelta(seconds=1)
-"""How far the gateway's clock may be from the database's: receipts of several gateways are to be comparable."""
 
 Probe = Callable[[], Awaitable[str]]
 """Tells the state of one part in a word: `ok`, or what is wrong."""
@@ -84,18 +80,3 @@ class Engines:
     async def _ledger(self) -> str:
         await self.ledger.size()
         return "ok"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClockProbe:
-    """Compares the gateway's clock with that of the database which several gateways share."""
-
-    read: Callable[[], Awaitable[datetime]]
-    clock: Clock
-
-    async def state(self) -> str:
-        """Return `ok`, or `off` when the clocks differ by more than `CLOCK_APART`, whatever time the answer took."""
-        before = self.clock.now()
-        theirs = await self.read()
-        after = self.clock.now()
-        return "ok" if before - CLOCK_APART <= theirs <= after + CLOCK_APART else "off"

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
 import aiohttp
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from lgsp.app import run_on_broker
 from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.sql import PostgresLedger
-from lgsp.bus.engines import ClockProbe, Engines
+from lgsp.bus.engines import Engines
 from lgsp.errors import Refusal
 from lgsp.http.server import serve
 from lgsp.testing.bus import parts_of, publish
@@ -135,34 +134,6 @@ async def test_a_stopped_sweep_and_a_full_inbox_are_named_though_the_gateway_sta
         await edge.post(world.envelope())
         parts = (await until(edge, 200)).members["parts"]
     assert {name: state for name, state in parts.items() if state != "ok"} == {"sweep": "behind", "inboxes": "full"}
-
-
-@pytest.mark.parametrize(("ahead", "state"), [(0.0, "ok"), (0.9, "ok"), (-0.9, "ok"), (1.1, "off"), (-1.1, "off")])
-async def test_a_clock_more_than_a_second_off_the_database_s_is_off(clock, ahead, state):
-    async def read():
-        return clock.now() + timedelta(seconds=ahead)
-
-    assert await ClockProbe(read=read, clock=clock).state() == state
-
-
-async def test_the_way_of_the_answer_is_not_taken_for_a_difference_of_the_clocks(clock):
-    async def read():
-        clock.advance(3)
-        moment = clock.now()
-        clock.advance(3)
-        return moment
-
-    assert await ClockProbe(read=read, clock=clock).state() == "ok"
-
-
-async def test_the_database_tells_the_time(database, clock):
-    store = await PostgresLedger.open(database, create=True)
-    try:
-        engines = Engines(ledger=store, probes={"clock": ClockProbe(read=store.now, clock=clock).state})
-        assert (await engines.look())["clock"] == "off"  # the made-up clock stands in another year
-        assert engines.seconds["clock"] > 0
-    finally:
-        await store.close()
 
 
 async def test_a_ledger_is_given_up_after_two_looks_without_an_answer_and_taken_up_by_the_first_one(monkeypatch):
