@@ -73,22 +73,6 @@ class Timer:
         self._distribution.observe(time.perf_counter() - self._began)
 
 
-class Laps:
-    """Times stages that follow one another: each call ends one and begins the next."""
-
-    __slots__ = ("_began", "_stages")
-
-    def __init__(self, stages: dict[Stage, Distribution]) -> None:
-        self._stages = stages
-        self._began = time.perf_counter()
-
-    def __call__(self, stage: Stage) -> None:
-        """End the stage that began with the last call, or with the making."""
-        now = time.perf_counter()
-        self._stages[stage].observe(now - self._began)
-        self._began = now
-
-
 class Figures:
     """The figures of one gateway."""
 
@@ -103,10 +87,6 @@ class Figures:
     def timed(self, stage: Stage) -> Timer:
         """Return what times a block as this stage."""
         return Timer(self.stages[stage])
-
-    def laps(self) -> Laps:
-        """Return what times stages that follow one another, the first from now on."""
-        return Laps(self.stages)
 
     def accepted(self, deliveries: Iterable[Delivery]) -> None:
         """Follow deliveries that were just accepted."""

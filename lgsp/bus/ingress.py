@@ -88,43 +88,47 @@ class Ingress:
         self.engines.check()
         if system and (delay := self.rates.delay(system)):
             await asyncio.sleep(delay)
-        for _ in range(JUDGED_AT_MOST):
+        for turn in range(JUDGED_AT_MOST):
             async with self.turns.turn(system or peer) as judged:
-                found = await self._submit_once(wire, peer, judged, known=bool(system))
+                found = await self._submit_once(wire, peer, judged, known=bool(system), hopeful=turn == 0)
             if found is not None:
                 return found
         raise Defect("an envelope was judged again and again")
 
-    async def _submit_once(self, wire: Wire, peer: str, leave: Callable[[], None], *, known: bool) -> Receipted | None:
-        """Return the receipt, or None when the envelope must be judged again; `leave` gives the place up once it is judged."""
+    async def _submit_once(
+        self, wire: Wire, peer: str, leave: Callable[[], None], *, known: bool, hopeful: bool
+    ) -> Receipted | None:
+        """Return the receipt, or None when the envelope must be judged again; `leave` gives the place up once it is judged.
+
+        Nearly every envelope is new, and the commit sees whether it is. So who is `hopeful` looks whether it was accepted before only when it
+        would be refused: what was accepted once gets its receipt whatever is to be said of it now.
+        """
         directory = self.registry.current
-        lap = self.figures.laps()
-        read = admission.read(wire, directory)
-        lap("read")
+        with self.figures.timed("read"):
+            read = admission.read(wire, directory)
         if isinstance(read, Refused):
             raise await self._refused(read, peer)
         if not known:
             self._bound(read.key.owner, peer)
-        keys = [read.exchange_key] + ([read.request_key] if read.request_key else [])
-        held = await self.ledger.exchanges(keys)
-        lap("look_up")
-        seen = held.get(read.exchange_key)
+        hopeful = hopeful and not read.manifest.is_reply
+        seen, request = (None, None) if hopeful else await self._look_up(read)
         if seen is not None:
             return await self._again(read, seen, peer)
-        judged = admission.judge(
-            read,
-            directory=directory,
-            held=self.registry.contracts,
-            now=self.clock.now(),
-            request=held.get(read.request_key) if read.request_key else None,
-            used=self.quotas.used,
-        )
-        lap("judge")
-        if isinstance(judged, Refused):
-            raise await self._refused(judged, peer)
-        crowded = self.placing.crowded(judged)
-        if self.placing.is_refused(judged, crowded):
-            raise await self._refused(_refuse(read, Refusal("inbox_full")), peer)
+        with self.figures.timed("judge"):
+            judged = admission.judge(
+                read,
+                directory=directory,
+                held=self.registry.contracts,
+                now=self.clock.now(),
+                request=request,
+                used=self.quotas.used,
+            )
+        crowded = set() if isinstance(judged, Refused) else self.placing.crowded(judged)
+        if isinstance(judged, Refused) or self.placing.is_refused(judged, crowded):
+            if hopeful and (seen := (await self._look_up(read))[0]) is not None:
+                return await self._again(read, seen, peer)
+            no_room = _refuse(read, Refusal("inbox_full"))
+            raise await self._refused(judged if isinstance(judged, Refused) else no_room, peer)
         # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
         leave()
         manifest = read.manifest
@@ -136,6 +140,13 @@ class Ingress:
             env=read.env,
         ):
             return await self._accept(judged, directory.version, crowded)
+
+    async def _look_up(self, read: Read) -> tuple[Exchange | None, Exchange | None]:
+        """Return the exchange that this envelope may have become before, and the one that it answers."""
+        keys = [read.exchange_key] + ([read.request_key] if read.request_key else [])
+        with self.figures.timed("look_up"):
+            held = await self.ledger.exchanges(keys)
+        return held.get(read.exchange_key), held.get(read.request_key) if read.request_key else None
 
     def _bound(self, sender: str, peer: str) -> None:
         """Refuse (`rate_limited`) a call of a sender who makes too many; only its good signature says who it is."""

@@ -72,7 +72,7 @@ async def test_every_stage_of_an_exchange_is_timed(edge, world):
     await exchanged(edge, world)
     samples = await told(edge)
     for stage, times in {
-        "submit": 4, "read": 4, "look_up": 4, "judge": 3, "commit": 2, "settle": 1, "exchange": 1, "hand_over": 2, "lease": 1, "authenticate": 1,
+        "submit": 4, "read": 5, "look_up": 2, "judge": 4, "commit": 3, "settle": 1, "exchange": 1, "hand_over": 2, "lease": 1, "authenticate": 1,
     }.items():  # fmt: skip
         assert counted(samples, stage) == times, stage
     assert counted(samples, "sign") >= 2
