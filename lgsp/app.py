@@ -20,8 +20,10 @@ from lgsp.bus.authentication import Authenticator
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
+from lgsp.bus.engines import Engines, Probe
 from lgsp.bus.fairness import Rates, Turns
-from lgsp.bus.health import Health, Probe
+from lgsp.bus.figures import Figures
+from lgsp.bus.health import Health
 from lgsp.bus.hearing import Hearing
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.moves import Moves
@@ -41,6 +43,7 @@ from lgsp.bus.steward import Steward
 from lgsp.bus.supervisor import Bus, Tasks
 from lgsp.bus.sweep import Sweep
 from lgsp.bus.takeover import Takeover
+from lgsp.bus.vitals import Vitals
 from lgsp.config import Settings
 from lgsp.domain.keys import PrivateKey, PublicKey
 from lgsp.domain.limits import LIMITS, Limits
@@ -229,6 +232,8 @@ async def run_bus(parts: Parts) -> AsyncIterator[Bus]:
 class _Base:
     """The parts of the bus that the others stand on."""
 
+    engines: Engines
+    figures: Figures
     announcer: Announcer
     sequencer: Sequencer
     registry: Registry
@@ -256,6 +261,7 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
     hearing = _hearing(parts, base, courier, replies)
     ingress = _ingress(parts, base, courier, replies)
     auditor = _auditor(parts, base)
+    sweep = _sweep(parts, base, courier, auditor, hearing)
     return Bus(
         gateway=parts.gateway,
         bus=parts.bus,
@@ -274,22 +280,31 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
         progress=base.progress,
         auditor=auditor,
         parking=_parking(parts, base),
-        health=Health(ledger=parts.store, registry=base.registry, ingress=ingress, probes=parts.probes),
+        health=Health(engines=base.engines, registry=base.registry, ingress=ingress, sweep=sweep, room=base.room),
         steward=_steward(parts, base),
         refusals=base.refusals,
         sequencer=base.sequencer,
-        sweep=_sweep(parts, base, courier, auditor, hearing),
+        sweep=sweep,
         hearing=hearing,
         quotas=base.quotas,
         room=base.room,
+        figures=base.figures,
+        vitals=Vitals(ledger=parts.store, room=base.room, clock=parts.clock),
         tasks=tasks,
     )
 
 
 def _base(parts: Parts) -> _Base:
+    engines, figures = Engines(ledger=parts.store, probes=parts.probes), Figures()
     announcer = Announcer(neighbours=parts.neighbours)
     sequencer = Sequencer(
-        ledger=parts.store, signer=parts.gateway_key, gateway=parts.gateway, log=parts.log, clock=parts.clock
+        ledger=parts.store,
+        signer=parts.gateway_key,
+        gateway=parts.gateway,
+        log=parts.log,
+        clock=parts.clock,
+        engines=engines,
+        figures=figures,
     )
     registry = Registry(store=parts.store, bus=parts.bus, registrar=parts.registrar)
     moves = Moves(
@@ -300,9 +315,16 @@ def _base(parts: Parts) -> _Base:
         limits=parts.limits,
     )
     progress = Progress(
-        registry=registry, ledger=parts.store, inboxes=parts.store, sequencer=sequencer, announcer=announcer
+        registry=registry,
+        ledger=parts.store,
+        inboxes=parts.store,
+        sequencer=sequencer,
+        figures=figures,
+        announcer=announcer,
     )
     return _Base(
+        engines=engines,
+        figures=figures,
         announcer=announcer,
         sequencer=sequencer,
         registry=registry,
@@ -314,7 +336,12 @@ def _base(parts: Parts) -> _Base:
         ),
         progress=progress,
         publisher=Publisher(
-            inboxes=parts.store, transport=parts.transport, progress=progress, announcer=announcer, moves=moves
+            inboxes=parts.store,
+            transport=parts.transport,
+            progress=progress,
+            announcer=announcer,
+            moves=moves,
+            figures=figures,
         ),
         room=Room(inboxes=parts.store, limits=parts.limits),
     )
@@ -330,6 +357,7 @@ def _courier(parts: Parts, base: _Base, tasks: Tasks) -> Courier:
         room=base.room,
         body_keys=base.body_keys,
         moves=base.moves,
+        figures=base.figures,
         clock=parts.clock,
         entropy=parts.entropy,
         spawn=tasks.spawn,
@@ -355,6 +383,8 @@ def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies) -> I
         registry=base.registry,
         ledger=parts.store,
         sequencer=base.sequencer,
+        engines=base.engines,
+        figures=base.figures,
         placing=Placing(
             inboxes=parts.store,
             publisher=base.publisher,

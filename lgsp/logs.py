@@ -36,6 +36,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "read.failed": frozenset({"exc_info"}),
     "directory.changed": frozenset({"version"}),
     "task.failed": frozenset({"task", "exc_info"}),
+    "engine.changed": frozenset({"engine", "state"}),
     "broker.connected": frozenset({"use"}),
     "broker.away": frozenset({"use", "reason"}),
     "broker.queue_dead": frozenset({"queue"}),

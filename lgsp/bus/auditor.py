@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,6 +44,7 @@ class Auditor:
     _last: tuple[int, str] = (-1, "")
     _kept: int = 0
     """The size under the last stored checkpoint."""
+    _covered: float = field(default_factory=time.monotonic)
 
     async def check(self) -> None:
         """Compare the log with its last stored checkpoint, and re-hash the entries after it.
@@ -110,6 +112,11 @@ class Auditor:
         if size > self._kept:
             await self.sequencer.submit(KeepCheckpoint(size=size, note=note))
             self._kept = size
+        self._covered = time.monotonic()
+
+    def seconds_ago(self) -> float:
+        """Return how long it is ago that the stored checkpoint covered the whole log."""
+        return time.monotonic() - self._covered
 
     async def proof(self, index: int) -> str:
         """Return the inclusion proof of an entry under the present checkpoint (c2sp.org/tlog-proof@v1); refuse as `not_found`."""

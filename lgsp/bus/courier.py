@@ -13,13 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from lgsp.bus.body_keys import BodyKeys
+from lgsp.bus.figures import Figures
 from lgsp.bus.inbox import Attached, Handover, Inbox, Receiver
 from lgsp.bus.moves import Moves, Step
 from lgsp.bus.progress import Progress
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.registry import Registry
 from lgsp.bus.room import Room
-from lgsp.domain import sealing
+from lgsp.domain import envelope, jws, sealing
 from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import UNHELD, Delivery
 from lgsp.domain.limits import LIMITS, Limits
@@ -29,6 +30,7 @@ from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.inboxes import Inboxes, Parcel
 from lgsp.ports.transport import Transport
+from lgsp.tracing import Traces
 
 TAKEN_AT_ONCE: Final = 128
 """Parcels leased in one transaction."""
@@ -55,11 +57,15 @@ class Courier:
     room: Room
     body_keys: BodyKeys
     moves: Moves
+    figures: Figures
     clock: Clock
     entropy: Entropy
     spawn: Spawn
     limits: Limits = LIMITS
+    traces: Traces = field(default_factory=Traces.found)
     _known: dict[str, Inbox] = field(default_factory=dict)
+    _resting: bool = False
+    """Whether calls are given nothing any more, because the gateway is stopping."""
 
     # --- handing out -------------------------------------------------------------------------------------------------------------
 
@@ -82,7 +88,9 @@ class Courier:
         unwatch = self.transport.watch(system, bell.set)
         until = asyncio.get_running_loop().time() + wait
         try:
-            while not (found := await self._pull_once(inbox, limit)):
+            while not self._resting:
+                if found := await self._pull_once(inbox, limit):
+                    return found
                 # Only the waiting is bounded: a lease that is cut off between commit and answer would be held by nobody.
                 async with asyncio.timeout_at(until):
                     await bell.wait()
@@ -92,7 +100,13 @@ class Courier:
         finally:
             inbox.pulls.discard(bell)
             unwatch()
-        return found
+        return []
+
+    def let_go(self) -> None:
+        """Answer calls that wait for deliveries with none, now and from now on; streams go on until they end."""
+        self._resting = True
+        for inbox in self._known.values():
+            inbox.ring()
 
     async def _pull_once(self, inbox: Inbox, limit: int) -> list[Handover]:
         async with inbox.turn():
@@ -101,6 +115,7 @@ class Courier:
             found = []
             for leased, handover in await self._open(await self._lease(inbox.system, parcels)):
                 inbox.take_off(leased, None)
+                self.note_hand_over(leased, handover.wire)
                 found.append(handover)
         return found
 
@@ -152,16 +167,20 @@ class Courier:
                 left_over.append(leased)
                 continue
             inbox.take_off(leased, holder)
+            self.note_hand_over(leased, handover.wire)
             holder.receiver.hand_over(handover)
         await self.requeue(left_over)
 
     async def _lease(self, inbox: str, parcels: Sequence[Parcel], *, lasting: timedelta | None = None) -> list[Leased]:
         """Lease what can still be delivered, in one transaction; what cannot is expired, withdrawn, or was settled elsewhere."""
+        if not parcels:
+            return []
         now = self.clock.now()
         uuid7, until = self.entropy.uuid7(), now + (lasting or self.limits.lease)
         steps = [self._lease_step(parcel.delivery, uuid7, until=until, now=now) for parcel in parcels]
         try:
-            done = await self.progress.commit(steps)
+            with self.figures.timed("lease"):
+                done = await self.progress.commit(steps)
         except Refusal:
             await self.transport.put_back(inbox, _envs(parcels))
             raise
@@ -205,6 +224,15 @@ class Courier:
             lease_until=leased.lease_until or self.clock.now(),
             attempt=leased.attempts + 1,
         )
+
+    def note_hand_over(self, leased: Delivery, wire: Wire) -> None:
+        """Count a hand-over, and state it in the trace of the envelope."""
+        self.figures.handed_over(leased)
+        if self.traces.are_on:
+            manifest = envelope.parse_manifest(jws.parse(wire.compact, typ=envelope.TYP).payload)
+            parent = manifest.text("traceparent")
+            with self.traces.span("deliver", parent=parent, type=manifest.type, lane=leased.lane, env=leased.env):
+                pass
 
     # --- coming back -------------------------------------------------------------------------------------------------------------
 

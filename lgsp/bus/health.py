@@ -1,33 +1,31 @@
-"""Whether the gateway lives and is ready, and if not, what is degraded."""
+"""Whether the gateway lives and is ready, and what is degraded though it is."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
+from lgsp.bus.engines import Engines
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.registry import Registry
-from lgsp.errors import Refusal
-from lgsp.ports.ledger import Ledger
+from lgsp.bus.room import Room
+from lgsp.bus.sweep import Sweep
 
-LOOK_SECONDS: Final = 2.0
-"""How long a ledger may take to answer before it is called away."""
-
-Probe = Callable[[], Awaitable[str]]
-"""Tells the state of one part in a word: `ok`, or what is wrong."""
+SWEEP_SECONDS: Final = 30.0
+"""How long a round of the sweep may be ago before it is called behind."""
+BESIDE: Final = frozenset({"sweep", "inboxes"})
+"""Parts that keep no gateway from taking envelopes: another one would fare no better."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Health:
     """Answers probes."""
 
-    ledger: Ledger
+    engines: Engines
     registry: Registry
     ingress: Ingress
-    probes: Mapping[str, Probe] = field(default_factory=dict)
-    """Further parts of this gateway, by name."""
+    sweep: Sweep
+    room: Room
 
     def live(self) -> bool:
         """Tell whether the process answers at all."""
@@ -35,17 +33,18 @@ class Health:
 
     async def ready(self) -> tuple[bool, dict[str, str]]:
         """Return whether envelopes are taken, and the state of each part: `ok`, or what is wrong in a word."""
+        await self.engines.look()
+        return self.told()
+
+    def told(self) -> tuple[bool, dict[str, str]]:
+        """Return the same without asking the engines, as their last look was."""
+        engines = self.engines.states
         states = {
-            "ledger": await self._ledger(),
+            "ledger": engines.get("ledger", "away"),
             "directory": "ok" if self.registry.current.version else "empty",
             "intake": "draining" if self.ingress.draining else "ok",
-        } | {name: await probe() for name, probe in self.probes.items()}
-        return all(state == "ok" for state in states.values()), states
-
-    async def _ledger(self) -> str:
-        try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self.ledger.size()
-        except (Refusal, TimeoutError):
-            return "away"
-        return "ok"
+            **{name: state for name, state in engines.items() if name != "ledger"},
+            "sweep": "behind" if self.sweep.seconds_ago() > SWEEP_SECONDS else "ok",
+            "inboxes": "full" if self.room.full() else "ok",
+        }
+        return all(state == "ok" for name, state in states.items() if name not in BESIDE), states

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.edge_refusals import EdgeRefusals
+from lgsp.bus.engines import Engines
 from lgsp.bus.fairness import Rates, Turns
+from lgsp.bus.figures import Figures
 from lgsp.bus.moves import Moves
 from lgsp.bus.placing import Placing
 from lgsp.bus.promises import Promise
@@ -25,6 +27,7 @@ from lgsp.errors import Defect, Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.ledger import Accept, Done, Ledger, ReceiptItem, Refuse, SubjectLink
+from lgsp.tracing import Traces
 
 SALT_BYTES = 16
 JUDGED_AT_MOST = 8
@@ -59,6 +62,8 @@ class Ingress:
     registry: Registry
     ledger: Ledger
     sequencer: Sequencer
+    engines: Engines
+    figures: Figures
     placing: Placing
     moves: Moves
     quotas: Quotas
@@ -69,6 +74,7 @@ class Ingress:
     subject_key: bytes
     clock: Clock
     entropy: Entropy
+    traces: Traces = field(default_factory=Traces.found)
     draining: bool = False
 
     async def submit(self, wire: Wire, *, peer: str, system: str = "") -> Receipted:
@@ -79,6 +85,7 @@ class Ingress:
         """
         if self.draining:
             raise Refusal("draining")
+        self.engines.check()
         if system and (delay := self.rates.delay(system)):
             await asyncio.sleep(delay)
         for turn in range(JUDGED_AT_MOST):
@@ -97,7 +104,8 @@ class Ingress:
         would be refused: what was accepted once gets its receipt whatever is to be said of it now.
         """
         directory = self.registry.current
-        read = admission.read(wire, directory)
+        with self.figures.timed("read"):
+            read = admission.read(wire, directory)
         if isinstance(read, Refused):
             raise await self._refused(read, peer)
         if not known:
@@ -106,14 +114,15 @@ class Ingress:
         seen, request = (None, None) if hopeful else await self._look_up(read)
         if seen is not None:
             return await self._again(read, seen, peer)
-        judged = admission.judge(
-            read,
-            directory=directory,
-            held=self.registry.contracts,
-            now=self.clock.now(),
-            request=request,
-            used=self.quotas.used,
-        )
+        with self.figures.timed("judge"):
+            judged = admission.judge(
+                read,
+                directory=directory,
+                held=self.registry.contracts,
+                now=self.clock.now(),
+                request=request,
+                used=self.quotas.used,
+            )
         crowded = set() if isinstance(judged, Refused) else self.placing.crowded(judged)
         if isinstance(judged, Refused) or self.placing.is_refused(judged, crowded):
             if hopeful and (seen := (await self._look_up(read))[0]) is not None:
@@ -122,12 +131,21 @@ class Ingress:
             raise await self._refused(judged if isinstance(judged, Refused) else no_room, peer)
         # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
         leave()
-        return await self._accept(judged, directory.version, crowded)
+        manifest = read.manifest
+        with self.traces.span(
+            "accept",
+            parent=manifest.text("traceparent"),
+            type=manifest.type,
+            lane=judged.leave.lane,
+            env=read.env,
+        ):
+            return await self._accept(judged, directory.version, crowded)
 
     async def _look_up(self, read: Read) -> tuple[Exchange | None, Exchange | None]:
         """Return the exchange that this envelope may have become before, and the one that it answers."""
         keys = [read.exchange_key] + ([read.request_key] if read.request_key else [])
-        held = await self.ledger.exchanges(keys)
+        with self.figures.timed("look_up"):
+            held = await self.ledger.exchanges(keys)
         return held.get(read.exchange_key), held.get(read.request_key) if read.request_key else None
 
     def _bound(self, sender: str, peer: str) -> None:
@@ -153,7 +171,8 @@ class Ingress:
         try:
             planned = await self._operation(judged, version)
             operation, promises = self.placing.promise(planned, read.wire, read.manifest, crowded)
-            [result] = await self.sequencer.submit(operation, order=_order(operation))
+            with self.figures.timed("commit"):
+                [result] = await self.sequencer.submit(operation, order=_order(operation))
         finally:
             self.quotas.settle(rule, used=isinstance(result, Done))
             if not isinstance(result, Done):
@@ -164,6 +183,7 @@ class Ingress:
             return None
         if result.receipt is None:
             raise Defect("an accepted envelope got no receipt")
+        self.figures.accepted(operation.deliveries)
         # First of all: what is promised is leased already, and nobody else would hand it over.
         await self.placing.promises.keep(promises, read.wire, result.receipt.text())
         await self.placing.place(operation, result.receipt.text(), read, crowded, promises)
@@ -268,7 +288,9 @@ class Ingress:
             return EnvelopeRefused(refused.refusal, env=refused.env, receipt=None)
         # Only what gets an entry gets a line: a flood fills neither the log nor the disk.
         get_logger().info("envelope.refused", code=code, env=refused.env, peer=peer)
-        [result] = await self.sequencer.submit(self._refuse_operation(refused))
+        parent = refused.manifest.text("traceparent") if refused.manifest else ""
+        with self.traces.span("refuse", parent=parent, code=code, env=refused.env):
+            [result] = await self.sequencer.submit(self._refuse_operation(refused))
         receipt = result.receipt.text() if isinstance(result, Done) and result.receipt else None
         return EnvelopeRefused(refused.refusal, env=refused.env, receipt=receipt)
 

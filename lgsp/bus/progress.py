@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lgsp.bus.announcer import Announcer
+from lgsp.bus.figures import Figures
 from lgsp.bus.moves import Step
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Order, Sequencer
@@ -28,6 +29,7 @@ class Progress:
     ledger: Ledger
     inboxes: Inboxes
     sequencer: Sequencer
+    figures: Figures
     announcer: Announcer
     _listeners: defaultdict[str, dict[object, Tell]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -38,12 +40,18 @@ class Progress:
         results = await self.sequencer.submit(*(step.move for step in steps), order=_order(steps))
         done = [isinstance(result, Done) for result in results]
         for step, is_done in zip(steps, done, strict=True):
-            if is_done and step.after.state in OUTCOMES:
-                if step.after.state == "parked":
-                    get_logger().warning("delivery.parked", env=step.after.env, to=step.after.to, code=step.after.code)
-                self.tell(step.after)
+            if is_done:
+                self.figures.moves[step.after.state] += 1
+                self._note(step.after)
         self.announcer.moved(step.after for step, is_done in zip(steps, done, strict=True) if is_done)
         return done
+
+    def _note(self, delivery: Delivery) -> None:
+        if delivery.state not in OUTCOMES:
+            return
+        if delivery.state == "parked":
+            get_logger().warning("delivery.parked", env=delivery.env, to=delivery.to, code=delivery.code)
+        self.tell(delivery)
 
     def tell(self, delivery: Delivery) -> None:
         """Tell an outcome to those who listen here."""

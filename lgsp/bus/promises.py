@@ -82,6 +82,7 @@ class Promises:
                 left.append(promise.delivery)
                 continue
             promise.inbox.take_off(promise.delivery, holder)
+            self.courier.note_hand_over(promise.delivery, wire)
             holder.receiver.hand_over(_handover(promise.delivery, wire, receipt))
         await self.courier.requeue(left)
 

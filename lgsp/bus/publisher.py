@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lgsp.bus.announcer import Announcer
+from lgsp.bus.figures import Figures
 from lgsp.bus.moves import Moves
 from lgsp.bus.progress import Progress
 from lgsp.domain.exchange import Delivery
@@ -25,6 +26,7 @@ class Publisher:
     progress: Progress
     announcer: Announcer
     moves: Moves
+    figures: Figures
 
     def wake(self, deliveries: Sequence[Delivery]) -> None:
         """Tell those who wait, at this gateway and at others, that these deliveries are queued."""
@@ -46,7 +48,8 @@ class Publisher:
         """Place parcels with a broker and return what became of each; one that is taken before it is noted as queued is queued all the same."""
         if not parcels:
             return []
-        placed = await self.transport.publish(parcels)
+        with self.figures.timed("publish"):
+            placed = await self.transport.publish(parcels)
         queued = [parcel.delivery for parcel, word in zip(parcels, placed, strict=True) if word == "queued"]
         await self.progress.commit([self.moves.queue(delivery) for delivery in queued])
         return placed

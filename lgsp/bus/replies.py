@@ -73,6 +73,11 @@ class Replies:
 
         return stop
 
+    def let_go(self) -> None:
+        """Let every waiting call answer with its receipt alone: the reply comes through the inbox."""
+        for waiter in self._waiters.values():
+            waiter.dismiss()
+
     async def take(self, delivery: Delivery) -> Handover | None:
         """Lease a reply for the call that waits for it, None when it has gone through the inbox; `answered` is called when it is written."""
         parcel = await self.inboxes.parcel(delivery.env, delivery.to)
@@ -95,7 +100,7 @@ class ReplyWaiter:
 
     replies: Replies
     key: ExchangeKey
-    _arrived: asyncio.Future[Delivery] | None = None
+    _arrived: asyncio.Future[Delivery | None] | None = None
     _taken: bool = False
     _stop: Callable[[], None] | None = None
 
@@ -107,13 +112,19 @@ class ReplyWaiter:
     def __exit__(self, *_: object) -> None:
         if self._stop is not None:
             self._stop()
-        if self._arrived is not None and self._arrived.done() and not self._taken:
-            self.replies.leave(self._arrived.result())
+        arrived = self._arrived.result() if self._arrived is not None and self._arrived.done() else None
+        if arrived is not None and not self._taken:
+            self.replies.leave(arrived)
 
     def arrive(self, delivery: Delivery) -> None:
         """Learn that the reply is queued."""
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(delivery)
+
+    def dismiss(self) -> None:
+        """Learn that nothing is waited for any more."""
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
 
     async def wait(self, seconds: float) -> Handover | None:
         """Return the reply when it comes within `seconds`, None otherwise: then it comes through the inbox."""
@@ -123,6 +134,8 @@ class ReplyWaiter:
             async with asyncio.timeout(seconds):
                 delivery = await asyncio.shield(self._arrived)
         except TimeoutError:
+            return None
+        if delivery is None:
             return None
         found = await self.replies.take(delivery)
         self._taken = found is not None

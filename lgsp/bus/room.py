@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from lgsp.domain.exchange import UNHELD, Delivery
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.records import Lane
 from lgsp.ports.inboxes import Depth, Inboxes
+
+FULL: Final = 0.9
+"""The share of an inbox's bytes from which on it is called full: the next large envelope may be one too many."""
 
 Place = tuple[str, str, Lane]
 """(Inbox, sender, lane)."""
@@ -73,6 +77,10 @@ class Room:
         for delivery in deliveries:
             place = _place(delivery)
             self._waiting[place] = max(self._waiting[place] - 1, 0)
+
+    def full(self) -> set[str]:
+        """Return the inboxes that are about to refuse, or do."""
+        return {name for name, size in self._open.items() if size >= FULL * self.limits.inbox_bytes} | self._full
 
     def close(self, inbox: str) -> None:
         """Take the carrier's word that an inbox is full, until the next reading."""

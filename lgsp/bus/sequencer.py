@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from lgsp.bus.engines import Engines
+from lgsp.bus.figures import Figures
 from lgsp.domain import statements
 from lgsp.domain.keys import Signer
 from lgsp.domain.statements import Statement
@@ -51,6 +53,8 @@ class Sequencer:
     gateway: str
     log: str
     clock: Clock
+    engines: Engines
+    figures: Figures
     _first: deque[_Waiting] = field(default_factory=deque)
     _bulk: deque[_Waiting] = field(default_factory=deque)
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
@@ -65,6 +69,7 @@ class Sequencer:
         """Commit the operations, in order and in one transaction, and return one result each; refuse as `unavailable` with nothing applied."""
         if self._ended:
             raise Refusal("unavailable", "the gateway is ending")
+        self.engines.check()
         answer: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         queue = self._bulk if order == "bulk" else self._first
         queue.append(_Waiting(operations, answer, order == "urgent"))
@@ -118,8 +123,10 @@ class Sequencer:
 
     async def _commit(self, group: list[_Waiting]) -> None:
         operations = [operation for waiting in group for operation in waiting.operations]
+        self.figures.operations.observe(len(operations))
         try:
-            results = iter(await self.ledger.commit(operations, self.sign_receipts))
+            with self.figures.timed("transaction"):
+                results = iter(await self.ledger.commit(operations, self.sign_receipts))
         except Refusal as refusal:
             _refuse_all(group, refusal)
             return
@@ -135,7 +142,8 @@ class Sequencer:
     def sign_receipts(self, items: Sequence[bytes], policy: int) -> list[Statement]:
         """Return the receipts of up to 256 items under one signature."""
         head = statements.receipt_head(gateway=self.gateway, at=self.clock.now(), log=self.log, policy=policy)
-        return statements.sign_batch(items, head, typ=statements.RECEIPT, signer=self.signer)
+        with self.figures.timed("sign"):
+            return statements.sign_batch(items, head, typ=statements.RECEIPT, signer=self.signer)
 
 
 def _drawn(queue: deque[_Waiting], most: int) -> list[_Waiting]:

@@ -39,6 +39,10 @@ class Settlement:
 
         Refuses as `ack_invalid` what does not verify or names no delivery of the system.
         """
+        with self.courier.figures.timed("settle"):
+            return await self._acknowledge(system, statement)
+
+    async def _acknowledge(self, system: str, statement: Statement) -> str:
         item = self._acks.read(self.registry.current, system, statement)
         env: str = item["env"]
         # What this gateway handed out it knows; the commit sees whether that is still so.
@@ -49,6 +53,7 @@ class Settlement:
         if held.state not in SETTLED:
             step = self.moves.settle(held, statement, item, now=self.clock.now())
             [alive] = await self.progress.commit([step])
+            self.courier.figures.settled(held)
         self.courier.settled(held, alive=alive)
         return env
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
 from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
+from lgsp.bus.figures import Figures
 from lgsp.bus.health import Health
 from lgsp.bus.hearing import Hearing
 from lgsp.bus.ingress import Ingress
@@ -24,11 +25,15 @@ from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.settlement import Settlement
 from lgsp.bus.steward import Steward
 from lgsp.bus.sweep import Sweep
+from lgsp.bus.vitals import Vitals
 from lgsp.domain.limits import Limits
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.ledger import Ledger
+
+DRAIN_SECONDS: Final = 15.0
+"""How long the last writes may take; what is not written then was promised to nobody."""
 
 
 @dataclass(slots=True)
@@ -77,12 +82,15 @@ class Bus:
     hearing: Hearing
     quotas: Quotas
     room: Room
+    figures: Figures
+    vitals: Vitals
     tasks: Tasks
 
     async def start(self) -> None:
         """Check the log, take up the directory, open the log, take back what was leased, and begin to sweep."""
         await self.auditor.check()
         self.tasks.spawn("sequencer", self.sequencer.run())
+        self.tasks.spawn("engines", self.health.engines.run())
         await self.registry.reload()
         await self.courier.body_keys.load()
         await self.steward.open_log()
@@ -90,6 +98,18 @@ class Bus:
         await self._take_over()
         self.tasks.spawn("hearing", self.hearing.run())
         self.tasks.spawn("sweep", self.sweep.run())
+        self.tasks.spawn("vitals", self.vitals.run())
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether nothing is taken in any more."""
+        return self.health.ingress.draining
+
+    def wind_down(self) -> None:
+        """Take nothing more in and let go of calls that only wait; what is in hand goes on, and is finished before `drain`."""
+        self.ingress.draining = True
+        self.courier.let_go()
+        self.replies.let_go()
 
     async def _take_over(self) -> None:
         """Let out again what dead gateways held, the one before this among them, as far as that is sure; a broker may be away yet."""
@@ -99,12 +119,13 @@ class Bus:
 
     async def drain(self) -> None:
         """Take nothing more in, finish what waits, keep the last checkpoint, end the tasks. Streams are closed before."""
-        self.ingress.draining = True
+        self.wind_down()
         try:
-            await self.sequencer.settle()
-            await self.sweep.flush_refusals()
-            await self.auditor.keep()
-        except Refusal:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self.sequencer.settle()
+                await self.sweep.flush_refusals()
+                await self.auditor.keep()
+        except (Refusal, TimeoutError):
             # The ledger is away: what was not written is not in the log, and the end is no later for it.
             get_logger().warning("task.failed", task="drain")
         finally:

@@ -6,6 +6,7 @@ Expiry, ended leases, retries that are due, carriers that were lost, refusals to
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -72,15 +73,22 @@ class Sweep:
     _carriers_read: datetime | None = None
     _suspects: set[LaneOf] = field(default_factory=set)
     """Lanes that had queued rows and no carrier at the last comparison."""
+    _ended: float = field(default_factory=time.monotonic)
+    """When the last whole round ended."""
 
     async def run(self) -> None:
         """Sweep until cancelled; an engine that is away is tried again."""
         while True:
             try:
                 await self.once()
+                self._ended = time.monotonic()
             except Refusal:
                 get_logger().warning("task.failed", task="sweep")
             await asyncio.sleep(EVERY)
+
+    def seconds_ago(self) -> float:
+        """Return how long the last whole round is ago."""
+        return time.monotonic() - self._ended
 
     async def once(self) -> None:
         """Do all that is due now."""

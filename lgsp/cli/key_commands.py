@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,6 +12,7 @@ import typer
 from lgsp import keyfiles
 from lgsp.cli.directory_change import DryRun, Reason, carry_out
 from lgsp.cli.directory_file import key_row, read_public
+from lgsp.cli.expiries import signing_dates
 from lgsp.cli.files import read_bytes
 from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.key_policy import ROLES, Age, Algorithm, KeyPolicy, ages, objections, read_policy
@@ -24,7 +24,6 @@ from lgsp.cli.voice import FAILED, Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import read_trust
 from lgsp.domain import keys, names
-from lgsp.domain.directory import open_directory
 from lgsp.domain.keys import PrivateKey, PublicKey, Role
 from lgsp.errors import Unusable
 from lgsp.machine import SystemClock, SystemEntropy
@@ -162,15 +161,7 @@ async def _examine(settings: Settings) -> tuple[list[Age], list[str]]:
     policy = read_policy()
     async with open_kept(settings) as kept:
         directory = kept.directory
-        dates: dict[int, datetime] = {}
-        for version in {key.record.since for key in directory.keys.values()}:
-            signed = await kept.store.at(version)
-            if signed is not None:
-                dates[version] = open_directory(
-                    signed.statement, signed.records, settings.keys.registrar_key(), bus=settings.bus.urn
-                ).at
-        # A record may name a version that was never made: its key then counts from the present one.
-        dates |= {key.record.since: directory.at for key in directory.keys.values() if key.record.since not in dates}
+        dates = await signing_dates(kept.store, directory, settings)
     found = sorted(ages(policy, directory, dates, SystemClock().now()), key=lambda age: (age.due, age.key.record.id))
     return found, objections(policy, directory)
 

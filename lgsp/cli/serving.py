@@ -17,6 +17,8 @@ import uvloop
 
 from lgsp import app, datafolder, logs
 from lgsp.bus.supervisor import Bus
+from lgsp.cli import service_manager
+from lgsp.cli.expiries import keep_shown
 from lgsp.cli.files import replace_text
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.voice import Voice, voice_of
@@ -110,7 +112,10 @@ async def _serve_alone(settings: Settings, voice: Voice, port_file: Path | None,
             f"{bus.gateway} listens on {url}; stop it with Ctrl+C",
             f"{bus.gateway} đang chạy tại {url}; dừng bằng Ctrl+C",
         )
+        service_manager.tell("READY=1")
+        bus.tasks.spawn("signs of life", service_manager.keep_alive())
         await stop.wait()
+        service_manager.tell("STOPPING=1")
         voice.tell("stopping", "đang dừng")
 
 
@@ -130,11 +135,13 @@ async def _listening(
             behind_tls_proxy=settings.http.behind_tls_proxy,
             siblings=siblings,
         )
+        bus.tasks.spawn("expiries", keep_shown(bus, settings, edge.metrics))
         stack.push_async_callback(_tell_stopped, bus)
         stack.push_async_callback(edge.close)
         admin = await server.serve_admin(bus, admin_socket, beside=edge)
         stack.push_async_callback(admin.close)
         stack.callback(admin_socket.unlink, missing_ok=True)
+        stack.callback(bus.wind_down)
         entries = await bus.ledger.size()
         spare_collector()
         logs.get_logger().info("gateway.started", url=edge.url, version=metadata.version("lgsp"), entries=entries)

@@ -14,6 +14,7 @@ from lgsp.bus.ingress import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
 from lgsp.errors import Refusal
 from lgsp.http import admin, audit, catalogue, envelopes, health, inbox, outcomes
+from lgsp.http.bus_figures import BusFigures
 from lgsp.http.metrics import Metrics
 from lgsp.http.problems import language_of, problem_response
 from lgsp.http.requests import check_target
@@ -81,7 +82,7 @@ def create_admin_app(
 def create_bare_app(bus: Bus, *, settings: HttpLimits) -> web.Application:
     """Return an application without routes, whose answers have all that every answer has."""
     app = web.Application(middlewares=[answer])
-    metrics = Metrics()
+    metrics = Metrics(BusFigures(bus))
     app[BUS] = bus
     app[SETTINGS] = settings
     app[METRICS] = metrics
@@ -99,6 +100,8 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
     except Exception as error:  # noqa: BLE001 - the edge is where everything ends; what is not a refusal is logged
         response = _refuse(request, error)
+    if request.app[BUS].is_draining:
+        response.force_close()  # the next call is better made elsewhere
     request.app[METRICS].count_request(request.method, route_of(request), response.status)
     return response
 

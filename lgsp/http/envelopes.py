@@ -5,7 +5,6 @@ A call that waits asks the courier for the reply before the request is submitted
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Final
 
@@ -41,10 +40,8 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
         if receipted.duplicate:
             # Nothing is waited for: whoever copied the bytes must not collect the answer, which is in the asker's inbox.
             return _receipt_response(receipted)
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        reply = await waiter.wait(wait)
-        request.app[METRICS].observe("reply", loop.time() - started)
+        with bus.figures.timed("reply"):
+            reply = await waiter.wait(wait)
     if reply is None:
         return _receipt_response(receipted, applied=True)
     text = f'{{"receipt":{receipted.receipt},"reply":{{"envelope":{frames.envelope(reply.wire)},"receipt":{reply.receipt}}}}}'
@@ -84,16 +81,13 @@ def _request_in(bus: Bus, wire: Wire) -> admission.Read | None:
 
 
 async def _submit(request: web.Request, wire: Wire) -> Receipted:
-    metrics = request.app[METRICS]
-    loop = asyncio.get_running_loop()
-    started = loop.time()
+    metrics, bus = request.app[METRICS], request.app[BUS]
     try:
-        receipted = await request.app[BUS].ingress.submit(wire, peer=peer_of(request))
+        with bus.figures.timed("submit"):
+            receipted = await bus.ingress.submit(wire, peer=peer_of(request))
     except (EnvelopeRefused, Refusal):
         metrics.count_rejected()
         raise
-    finally:
-        metrics.observe("submit", loop.time() - started)
     metrics.count_accepted(duplicate=receipted.duplicate)
     return receipted
 

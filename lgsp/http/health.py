@@ -6,7 +6,6 @@ from aiohttp import web
 
 from lgsp.domain import strictjson
 from lgsp.errors import Refusal
-from lgsp.http.metrics import Metrics
 from lgsp.http.requests import query_of
 from lgsp.http.wiring import BUS, METRICS, SHOWN_METRICS, SIBLINGS
 
@@ -32,7 +31,7 @@ async def get_ready(request: web.Request) -> web.Response:
 async def get_metrics(request: web.Request) -> web.Response:
     """Give all figures in Prometheus text format, those of the other workers too where there are some."""
     query_of(request)
-    text, content_type = _figures(request, request.app[METRICS])
+    text, content_type = request.app[METRICS].exposition()
     siblings = request.app.get(SIBLINGS)
     if siblings is not None:
         text = (await siblings.figures(text.decode())).encode()
@@ -42,10 +41,5 @@ async def get_metrics(request: web.Request) -> web.Response:
 async def get_own_metrics(request: web.Request) -> web.Response:
     """Give the figures of this process alone, to another worker of the gateway."""
     query_of(request)
-    text, content_type = _figures(request, request.app[SHOWN_METRICS])
+    text, content_type = request.app[SHOWN_METRICS].exposition()
     return web.Response(body=text, headers={"Content-Type": content_type})
-
-
-def _figures(request: web.Request, metrics: Metrics) -> tuple[bytes, str]:
-    metrics.show_depths(request.app[BUS].room.depths)
-    return metrics.exposition()

@@ -33,6 +33,8 @@ async def get_inbox(request: web.Request) -> web.StreamResponse:
     most = min(DEFAULT_ITEMS, settings.inbox_items)
     limit = integer(query.get("max", str(most)), 1, settings.inbox_items, "max")
     wait = integer(query.get("wait", "0"), 0, settings.wait_seconds, "wait")
+    if bus.is_draining:
+        raise Refusal("draining")
     system = await system_of(request)
     handovers = await bus.courier.pull(system, limit=limit, wait=float(wait))
     items = ",".join(map(frames.inbox_item, handovers))
@@ -78,12 +80,9 @@ async def post_acks(request: web.Request) -> web.Response:
     body, members = await read_members(request, request.app[SETTINGS].batch_bytes)
     system = await system_of(request, body)
     groups = _groups(members, request.app[SETTINGS].batch_items)
-    loop = asyncio.get_running_loop()
-    started = loop.time()
     found = await asyncio.gather(
         *(_settle_one(request, SETTLE[name], system, value) for name, values in groups.items() for value in values)
     )
-    request.app[METRICS].observe("settle", loop.time() - started)
     results = iter(found)
     answer = {name: [next(results) for _ in values] for name, values in groups.items()}
     return web.Response(body=strictjson.compact(answer), content_type="application/json")

@@ -1,27 +1,24 @@
-"""What the edge counts, in a registry of its own. A label is always a word of ours: a route, a status, a code, a stage, a system."""
+"""What the edge counts, in a registry of its own, beside what the bus tells. A label is always a word of ours: a route, a status, a code."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, Literal
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-
-from lgsp.domain import names
-from lgsp.ports.inboxes import Depth
-
-Stage = Literal["submit", "reply", "settle", "authenticate"]
+from prometheus_client.registry import Collector
 
 METHODS: Final = frozenset({"GET", "POST"})
-SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 
 
 class Metrics:
     """The counters of one application."""
 
-    def __init__(self) -> None:
+    def __init__(self, bus: Collector) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(bus)
         ProcessCollector(registry=self.registry)
         self._requests = Counter(
             "lgsp_http_requests", "Answered requests", ["method", "route", "status"], registry=self.registry
@@ -29,16 +26,12 @@ class Metrics:
         self._refusals = Counter("lgsp_refusals", "Refusals by code", ["code"], registry=self.registry)
         self._envelopes = Counter("lgsp_envelopes", "Envelopes by outcome", ["outcome"], registry=self.registry)
         self._streams = Gauge("lgsp_streams_open", "Streams that have said hello", registry=self.registry)
-        self._deliveries = Gauge(
-            "lgsp_inbox_deliveries", "Open deliveries", ["inbox", "lane", "state"], registry=self.registry
+        self._expiries = Gauge(
+            "lgsp_expiry_timestamp_seconds",
+            "Until when the first certificate or key of a kind is good",
+            ["what"],
+            registry=self.registry,
         )
-        self._bytes = Gauge(
-            "lgsp_inbox_bytes", "Bytes of open deliveries", ["inbox", "lane", "state"], registry=self.registry
-        )
-        self._stages = Histogram(
-            "lgsp_stage_seconds", "Time in one stage", ["stage"], buckets=SECONDS, registry=self.registry
-        )
-        self._stage = {stage: self._stages.labels(stage) for stage in ("submit", "reply", "settle", "authenticate")}
         self._accepted = self._envelopes.labels("accepted")
         self._rejected = self._envelopes.labels("rejected")
         self._duplicate = self._envelopes.labels("duplicate")
@@ -63,18 +56,11 @@ class Metrics:
         """Count a stream that opened (+1) or closed (-1)."""
         self._streams.inc(by)
 
-    def observe(self, stage: Stage, seconds: float) -> None:
-        """Record how long one stage took."""
-        self._stage[stage].observe(seconds)
-
-    def show_depths(self, depths: Iterable[Depth]) -> None:
-        """Take over what is open in each inbox; labels are short names of registered systems."""
-        self._deliveries.clear()
-        self._bytes.clear()
-        for depth in depths:
-            place = names.short_system(depth.inbox), depth.lane, depth.state
-            self._deliveries.labels(*place).inc(depth.count)
-            self._bytes.labels(*place).inc(depth.size)
+    def show_expiries(self, ends: Mapping[str, datetime]) -> None:
+        """Take over until when certificate and keys are good, by what they are."""
+        self._expiries.clear()
+        for what, moment in ends.items():
+            self._expiries.labels(what).set(moment.timestamp())
 
     def exposition(self) -> tuple[bytes, str]:
         """Return all figures in Prometheus text format, and its content type."""

@@ -11,7 +11,7 @@ from aiohttp import HttpVersion10, web
 from lgsp.bus.authentication import Caller
 from lgsp.domain import strictjson
 from lgsp.errors import Refusal
-from lgsp.http.wiring import BUS, METRICS, SETTINGS
+from lgsp.http.wiring import BUS, SETTINGS
 
 PLAIN_PATH: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~:-]+)+")
 """Segments of unreserved characters and colons (RFC 3986 2.3): all that our paths need, so nothing is ever percent-encoded."""
@@ -91,18 +91,15 @@ async def read_members(request: web.Request, most: int) -> tuple[bytes, dict[str
 async def caller_of(request: web.Request, body: bytes | None = None) -> Caller:
     """Return who signed this call with these body bytes (none: a body is refused); a "no" is counted by code and peer."""
     bus = request.app[BUS]
-    loop = asyncio.get_running_loop()
-    started = loop.time()
     try:
         sent = await read_body(request, 0) if body is None else body
-        return await bus.authenticator.check(
-            one_header(request, "Authorization"), method=request.method, path=request.raw_path, body=sent
-        )
+        with bus.figures.timed("authenticate"):
+            return await bus.authenticator.check(
+                one_header(request, "Authorization"), method=request.method, path=request.raw_path, body=sent
+            )
     except Refusal as refusal:
         bus.refusals.count(refusal.code, peer_of(request))
         raise
-    finally:
-        request.app[METRICS].observe("authenticate", loop.time() - started)
 
 
 async def system_of(request: web.Request, body: bytes | None = None) -> str:

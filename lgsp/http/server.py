@@ -22,10 +22,11 @@ from lgsp.bus.supervisor import Bus
 from lgsp.errors import Defect, Unusable
 from lgsp.http.connections import Front
 from lgsp.http.edge import create_admin_app, create_app
+from lgsp.http.metrics import Metrics
 from lgsp.http.settings import HTTP_LIMITS, HttpLimits
 from lgsp.http.siblings import Siblings
 from lgsp.http.streams import Streams
-from lgsp.http.wiring import STREAMS
+from lgsp.http.wiring import METRICS, STREAMS
 
 BACKLOG: Final = 512
 SHUTDOWN: Final = 10.0
@@ -45,16 +46,20 @@ class Running:
     port: int
     """The real port, where 0 was asked for; 0 for the admin socket."""
     streams: Streams
+    metrics: Metrics
     listener: asyncio.Server
     runner: web.AppRunner
     settings: HttpLimits
 
     async def drain(self) -> None:
-        """Take no new connection, and end all streams with `closing {reason: drain}`; calls go on until `close`."""
-        self.listener.close()
+        """End all streams with `closing {reason: drain}`, then take no new connection; calls go on until `close`.
+
+        Until the streams have ended, whoever calls is answered, if only with `draining`.
+        """
         with suppress(TimeoutError):  # what is left is cut by `close`
             async with asyncio.timeout(2 * self.settings.drain_seconds):
                 await self.streams.drain()
+        self.listener.close()
 
     async def close(self) -> None:
         """Drain, await the calls in progress, and close every connection."""
@@ -161,4 +166,6 @@ async def _start(app: web.Application, url: str, port: int, listen: Listen, sett
     if runner.server is None:
         raise Defect("a runner that is set up has a server")
     listener = await listen(Front(runner.server, app).connect)
-    return Running(url=url, port=port, streams=streams, listener=listener, runner=runner, settings=settings)
+    return Running(
+        url=url, port=port, streams=streams, metrics=app[METRICS], listener=listener, runner=runner, settings=settings
+    )

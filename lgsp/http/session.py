@@ -41,6 +41,8 @@ ORDERLY: Final = frozenset({GONE, "drain", "suspended"})
 """Ends that say nothing against the deliveries in flight; when the client ends so over one delivery time after time, see `leavings`."""
 PATIENT: Final = frozenset({"drain", "slow_reader"})
 """Ends whose last frames may take `drain_seconds`."""
+LISTENING: Final = 0.02
+"""Seconds between looks at whether a receiver has settled all, while a drain waits for it."""
 
 TAKEN_IN_A_ROW: Final = 4
 """Frames of one stream that are taken before the other streams get their turn."""
@@ -150,14 +152,26 @@ class Session:
         try:
             reason = await self._ended
             self._attachment.close()
+            there = reason != "drain" or await self._hear_out(reading)
             reading.cancel()
-            await self._say_goodbye(reason)
+            if there:
+                await self._say_goodbye(reason)
         finally:
             for task in (reading, *beside):
                 task.cancel()
         await asyncio.wait((reading, *beside))
         await close(reason)
         return reason
+
+    async def _hear_out(self, reading: asyncio.Task[None]) -> bool:
+        """Let the receiver settle what it holds, for it would go out a second time; tell whether the receiver is still there."""
+        until = asyncio.get_running_loop().time() + self._around.settings.drain_seconds
+        while (self._outstanding or self._running) and not reading.done():
+            left = until - asyncio.get_running_loop().time()
+            if left <= 0:
+                break
+            await asyncio.wait((reading,), timeout=min(left, LISTENING))
+        return not reading.done()
 
     async def _watched(self, work: Coroutine[Any, Any, None], name: str) -> None:
         try:
@@ -325,16 +339,16 @@ class Session:
 
     async def _submit(self, ref: str, value: object) -> str:
         metrics = self._around.metrics
-        clock = asyncio.get_running_loop().time
-        started = clock()
         try:
-            receipted = await self._bus.ingress.submit(self._wire(value), peer=self._around.peer, system=self.system)
+            with self._bus.figures.timed("submit"):
+                receipted = await self._bus.ingress.submit(
+                    self._wire(value), peer=self._around.peer, system=self.system
+                )
         except (EnvelopeRefused, Refusal):
             metrics.count_rejected()
             raise
         finally:
             self._unanswered -= 1
-            metrics.observe("submit", clock() - started)
         metrics.count_accepted(duplicate=receipted.duplicate)
         return frames.receipt(ref, receipted.receipt)
 
@@ -346,10 +360,7 @@ class Session:
             raise
 
     async def _acknowledge(self, statement: Statement) -> str:
-        clock = asyncio.get_running_loop().time
-        started = clock()
         env = await self._bus.settlement.acknowledge(self.system, statement)
-        self._around.metrics.observe("settle", clock() - started)
         self._outstanding.discard(env)
         self._around.leavings.settled(self.system, env)
         return frames.settled(env)

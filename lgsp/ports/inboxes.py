@@ -24,7 +24,7 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
-    """How much of one sender is in one state and lane of an inbox: deliveries, and the bytes of their envelopes."""
+    """How much of one sender is in one state and lane of an inbox: deliveries, the bytes of their envelopes, and which of them came first."""
 
     inbox: str
     source: str
@@ -32,6 +32,8 @@ class Depth:
     state: State
     count: int
     size: int
+    first: int
+    """The least `order` among them."""
 
 
 class Inboxes(Protocol):

@@ -6,7 +6,7 @@ Pure but for clock and chance, which are handed in. What a receiver would refuse
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Required, TypedDict
 
@@ -19,6 +19,7 @@ from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.sdk.errors import Refused
 from lgsp.sdk.outbox import Keeps, Letter
+from lgsp.tracing import Traces
 
 LIFE_UNTOLD: Final = timedelta(hours=1)
 """Life of an envelope whose service this system has not seen in a directory yet."""
@@ -79,9 +80,17 @@ class Composer:
     signer: Signer
     clock: Clock
     entropy: Entropy
+    traces: Traces = field(default_factory=Traces.found)
 
     def letter(self, type_: str, stated: Stated, directory: Directory) -> Letter:
-        """Return the signed letter; raise `Refused` for what the bus would refuse by its form alone."""
+        """Return the signed letter; raise `Refused` for what the bus would refuse by its form alone.
+
+        Where spans are recorded it states the one that it is made in, unless the program states another.
+        """
+        with self.traces.span("send", type=type_):
+            return self._letter(type_, {"traceparent": self.traces.current(), **stated}, directory)
+
+    def _letter(self, type_: str, stated: Stated, directory: Directory) -> Letter:
         now = self.clock.now()
         life = stated.get("expires_in") or _life(directory, type_)
         attributes = {

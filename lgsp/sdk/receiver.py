@@ -25,6 +25,7 @@ from lgsp.sdk.frames import Handed
 from lgsp.sdk.gathering import Gathering
 from lgsp.sdk.message import Compose, Effect, Message, carry_out
 from lgsp.sdk.trust import Believed, Trust
+from lgsp.tracing import Traces
 
 EXTEND_AFTER: Final = 120.0
 """Seconds in hand after which a lease (5 minutes) is extended, and again after as many."""
@@ -67,6 +68,7 @@ class Receiver:
         self._nacks: OrderedDict[str, bytes] = OrderedDict()
         self._repeating: asyncio.TimerHandle | None = None
         self._pause = AGAIN_FIRST
+        self._traces = Traces.found()
         self._credit: Gathering[int] = Gathering(self._give_credit)
         self._confirmed: Gathering[str] = Gathering(self._mark_settled)
 
@@ -262,6 +264,13 @@ class Receiver:
     @asynccontextmanager
     async def effect(self, message: Message, *, outside: bool) -> AsyncIterator[Effect]:
         """Run the block; settle the message when it ends well, put it back when it does not."""
+        manifest = message.manifest
+        with self._traces.span("handle", parent=manifest.text("traceparent"), type=manifest.type, env=message.env):
+            async with self._effect(message, outside=outside) as effect:
+                yield effect
+
+    @asynccontextmanager
+    async def _effect(self, message: Message, *, outside: bool) -> AsyncIterator[Effect]:
         effect = Effect(compose=self._compose, request=message.manifest)
         if outside:
             await self._box.write(lambda writing: marks.begin(writing, message.manifest, message.env))

@@ -25,8 +25,8 @@ from lgsp.testing.faults import Gate
 from lgsp.testing.world import World
 
 HOST: Final = "127.0.0.1"
-EDGE: Final = HttpLimits(retry_after=0.05)
-"""A client that is sent away comes back soon: a test waits for it."""
+EDGE: Final = HttpLimits(retry_after=0.05, drain_seconds=0.5)
+"""A client that is sent away comes back soon, and what it holds is not awaited for long: a test waits for both."""
 
 
 @dataclass(slots=True, kw_only=True)

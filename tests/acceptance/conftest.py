@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ import structlog
 from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.root import run
 from lgsp.config import Settings
-from lgsp.domain import strictjson
+from lgsp.domain import envelope, strictjson
+from lgsp.keyfiles import read_private
+from lgsp.machine import SystemEntropy
 
 FISHERY = """
 [[agency]]
@@ -133,6 +136,32 @@ def province(data, lgsp):
     applied = lgsp("directory", "apply", data.parent / "directory.toml", "--data", data)
     assert applied.code == 0, applied.err
     return data
+
+
+@pytest.fixture
+def question(province) -> Callable[..., envelope.Wire]:
+    """Return the function that makes another signed request of the asker to the answerer."""
+    signer = read_private(province / "systems" / "H01.99-asker" / "key.pem")
+
+    def made(**stated: str) -> envelope.Wire:
+        now = datetime.now(UTC)
+        whole = {
+            "specversion": "1.0",
+            "id": SystemEntropy().uuid7(),
+            "source": "urn:lgsp:agency:H01.99:sys:asker",
+            "type": "vn.lgsp.examples.record.ask.v1",
+            "time": envelope.format_time(now),
+            "recordedtime": envelope.format_time(now),
+            "expirytime": envelope.format_time(now + timedelta(minutes=5)),
+            "audience": "urn:lgsp:agency:H01.99:sys:answerer",
+            "datacontenttype": "application/json",
+            "dataschema": "urn:lgsp:schema:examples:record:1.0.0",
+            "dataclassification": "internal",
+            "purpose": "example",
+        }
+        return envelope.sign(whole | stated, b"{}", signer)
+
+    return made
 
 
 def _command(*arguments):

@@ -14,7 +14,7 @@ BLOCK = re.compile(r"^```sh\b[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`(lgsp [^`]+)`")
 ROW = re.compile(r"^\| `lgsp (\w+(?: \w+)?)` \| (.*) \|$", re.MULTILINE)
 LEFT_OUT = re.compile(r"(?<=\s)…(?=\s|$)")
-ENDS = {"&", "&&", "||", ">", "2>", "|", ";"}
+ENDS = {"&", "&&", "||", ">", "2>", "2>>", "|", ";"}
 """What ends a command in a shell, or begins what is no longer its arguments."""
 UsageError = typer.BadParameter.__mro__[1]
 """What the parser raises for a command line that it does not take."""

@@ -123,12 +123,20 @@ class MemoryLedger:
 
     async def depths(self) -> list[Depth]:
         """Return what is open, by inbox, sender, lane and state in this order."""
-        sizes: defaultdict[tuple[str, str, Lane, State], list[int]] = defaultdict(list)
+        groups: defaultdict[tuple[str, str, Lane, State], list[Delivery]] = defaultdict(list)
         for held in map(self._tables.rows.deliveries.__getitem__, self._tables.open):
-            sizes[held.to, held.source, held.lane, held.state].append(held.size)
+            groups[held.to, held.source, held.lane, held.state].append(held)
         return [
-            Depth(inbox=inbox, source=source, lane=lane, state=state, count=len(found), size=sum(found))
-            for (inbox, source, lane, state), found in sorted(sizes.items())
+            Depth(
+                inbox=inbox,
+                source=source,
+                lane=lane,
+                state=state,
+                count=len(found),
+                size=sum(each.size for each in found),
+                first=min(each.order for each in found),
+            )
+            for (inbox, source, lane, state), found in sorted(groups.items())
         ]
 
     async def head(self) -> SignedRecords | None:

@@ -114,7 +114,8 @@ OUTCOMES: Final = _first(
 _DEPTH: Final = (delivery.c.inbox, delivery.c.source, delivery.c.lane, delivery.c.state)
 # A sum of big integers is a decimal number on PostgreSQL.
 _BYTES: Final = sa.cast(sa.func.sum(delivery.c.size), sa.BigInteger)
-DEPTHS: Final = sa.select(*_DEPTH, sa.func.count(), _BYTES).where(OPEN).group_by(*_DEPTH).order_by(*_DEPTH)
+_FIRST: Final = sa.func.min(delivery.c.position)
+DEPTHS: Final = sa.select(*_DEPTH, sa.func.count(), _BYTES, _FIRST).where(OPEN).group_by(*_DEPTH).order_by(*_DEPTH)
 
 BODY_KEYS: Final = sa.select(body_key.c.day, body_key.c.wrapped)
 SUBJECTS: Final = sa.select(subject.c.pseudonym, subject.c.salt, subject.c.commitment).where(

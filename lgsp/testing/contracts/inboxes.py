@@ -198,3 +198,4 @@ class InboxesContract:
         }
         [queued] = [depth for depth in found if (depth.inbox, depth.state) == (NDXP, "queued")]
         assert (queued.source, queued.lane, queued.size) == (FISHERIES, "request", held[3].size + held[4].size)
+        assert queued.first == held[3].order

@@ -89,8 +89,8 @@ async def queued(connection: Connection, inbox: str, lane: Lane, limit: int, ski
 async def depths(connection: Connection) -> list[Depth]:
     """Return what is open, by inbox, sender, lane and state in this order."""
     return [
-        Depth(inbox=inbox, source=source, lane=lane, state=state, count=count, size=size)
-        for inbox, source, lane, state, count, size in await connection.fetch(sql.DEPTHS.text)
+        Depth(inbox=inbox, source=source, lane=lane, state=state, count=count, size=size, first=first)
+        for inbox, source, lane, state, count, size, first in await connection.fetch(sql.DEPTHS.text)
     ]
 
 

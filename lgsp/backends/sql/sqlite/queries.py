@@ -105,8 +105,8 @@ def queued(connection: Connection, inbox: str, lane: Lane, limit: int, skip: Col
 def depths(connection: Connection) -> list[Depth]:
     """Return what is open, by inbox, sender, lane and state in this order."""
     return [
-        Depth(inbox=inbox, source=source, lane=lane, state=state, count=count, size=size)
-        for inbox, source, lane, state, count, size in rows(connection, sql.DEPTHS)
+        Depth(inbox=inbox, source=source, lane=lane, state=state, count=count, size=size, first=first)
+        for inbox, source, lane, state, count, size, first in rows(connection, sql.DEPTHS)
     ]
 
 

@@ -1,0 +1,54 @@
+"""Until when certificate and keys are good: the certificate by its own word, a key by the policy's lifetime since its registration."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+
+from lgsp.bus.supervisor import Bus
+from lgsp.cli.key_policy import ages, read_policy
+from lgsp.config import Settings
+from lgsp.domain.directory import Directory, open_directory
+from lgsp.errors import Refusal
+from lgsp.http.metrics import Metrics
+from lgsp.ports.directory import DirectoryStore
+
+EVERY: Final = 600.0
+"""Seconds between looks: certificates and versions of the directory change seldom."""
+
+
+async def signing_dates(store: DirectoryStore, directory: Directory, settings: Settings) -> dict[int, datetime]:
+    """Return when each version was signed that a key of the directory was registered in; for one that was never made, the present one's."""
+    dates: dict[int, datetime] = {}
+    for version in {key.record.since for key in directory.keys.values()}:
+        signed = await store.at(version)
+        if signed is None:
+            dates[version] = directory.at
+        else:
+            pin = settings.keys.registrar_key()
+            dates[version] = open_directory(signed.statement, signed.records, pin, bus=settings.bus.urn).at
+    return dates
+
+
+async def keep_shown(bus: Bus, settings: Settings, metrics: Metrics) -> None:
+    """Show the ends in the metrics until cancelled; while the ledger is away, or a file is unreadable, those of the last look."""
+    while True:
+        with suppress(Refusal, OSError, ValueError):  # the look at the engines tells of them, and `lgsp doctor`
+            metrics.show_expiries(await ends(bus, settings))
+        await asyncio.sleep(EVERY)
+
+
+async def ends(bus: Bus, settings: Settings) -> dict[str, datetime]:
+    """Return the first end among the valid keys of each role, and the end of the TLS certificate where there is one."""
+    directory, found = bus.registry.current, dict[str, datetime]()
+    dates = await signing_dates(bus.registry.store, directory, settings)
+    for age in ages(read_policy(), directory, dates, bus.clock.now()):
+        found[age.key.role] = min(age.due, found.get(age.key.role, age.due))
+    if settings.http.tls_cert is not None:
+        [first, *_] = x509.load_pem_x509_certificates(settings.http.tls_cert.read_bytes())
+        found["tls"] = first.not_valid_after_utc
+    return found

@@ -1,0 +1,75 @@
+"""Spans of OpenTelemetry along the way of an envelope: its `traceparent` ties what sender, gateways and receiver do into one trace.
+
+Only the API is used: without an SDK in the process, which is the operator's to add, nothing is recorded and nothing is stated. What a span says of
+an envelope is its type, lane, code and env hash: never a name, a number or a body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Final, Literal, Self
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+Step = Literal["send", "accept", "refuse", "deliver", "handle"]
+KINDS: Final[Mapping[Step, SpanKind]] = {
+    "send": SpanKind.PRODUCER,
+    "accept": SpanKind.SERVER,
+    "refuse": SpanKind.SERVER,
+    "deliver": SpanKind.PRODUCER,
+    "handle": SpanKind.CONSUMER,
+}
+HEADER: Final = "traceparent"
+FORM: Final = TraceContextTextMapPropagator()
+NOTHING: Final = nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """Makes spans, or nothing at all."""
+
+    tracer: trace.Tracer | None
+
+    @classmethod
+    def found(cls) -> Self:
+        """Return what this process has set up by now."""
+        if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+            return cls(None)
+        return cls(trace.get_tracer("lgsp", metadata.version("lgsp")))
+
+    @property
+    def are_on(self) -> bool:
+        """Whether anything is recorded."""
+        return self.tracer is not None
+
+    def span(self, step: Step, *, parent: str = "", **attributes: str) -> AbstractContextManager[object]:
+        """Return the span of a step as a context manager, a child of `parent` (a traceparent) or else of the span that is current.
+
+        `attributes` are of `type`, `lane`, `code` and `env`; empty ones are left out.
+        """
+        if self.tracer is None:
+            return NOTHING
+        return self.tracer.start_as_current_span(
+            f"lgsp.{step}",
+            context=_context(parent),
+            kind=KINDS[step],
+            attributes={f"lgsp.{name}": value for name, value in attributes.items() if value},
+        )
+
+    def current(self) -> str:
+        """Return the traceparent of the current span, "" when there is none."""
+        if self.tracer is None:
+            return ""
+        carrier: dict[str, str] = {}
+        FORM.inject(carrier)
+        return carrier.get(HEADER, "")
+
+
+def _context(parent: str) -> Context | None:
+    return FORM.extract({HEADER: parent}, context=Context()) if parent else None
