@@ -1,0 +1,84 @@
+"""A storm: fault after fault while the load goes on; then quiet, until all that was sent has come to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from tests.chaos.bus import ChaoticBus
+from tests.chaos.faults import Fault
+
+RECOVERS_SECONDS: Final = 60.0
+"""Within which exchanges reach their end again after a fault is over."""
+SETTLES_SECONDS: Final = 120.0
+"""Within which all that was sent has come to its end once nothing is sent any more."""
+LOOK: Final = 0.1
+
+
+class Stuck(AssertionError):
+    """The bus did not go on by itself."""
+
+
+async def storm(bus: ChaoticBus, faults: Sequence[Fault]) -> list[float]:
+    """Strike with each fault, and return how many seconds each took until exchanges reached their end again."""
+    return [await _strike(bus, number, fault) for number, fault in enumerate(faults, start=1)]
+
+
+async def _strike(bus: ChaoticBus, number: int, fault: Fault) -> float:
+    await asyncio.sleep(fault.after)
+    sys.stdout.write(f"{datetime.now(UTC):%H:%M:%S} {fault}\n")
+    await _inflict(bus, fault)
+    for victim in bus.victims.values():
+        await victim.revive()
+    began = time.monotonic()
+    await _recovers(bus, f"fault {number}, {fault}")
+    return time.monotonic() - began
+
+
+async def _inflict(bus: ChaoticBus, fault: Fault) -> None:
+    match fault.kind:
+        case "kill":
+            await bus.victims[fault.whom].kill()
+            await asyncio.sleep(fault.seconds)
+            await bus.victims[fault.whom].start()
+        case "pause":
+            with bus.victims[fault.whom].paused():
+                await asyncio.sleep(fault.seconds)
+        case "full":
+            await _fill(bus, fault)
+        case trouble:
+            await bus.links[fault.whom].suffer(trouble, fault.seconds)
+
+
+async def _fill(bus: ChaoticBus, fault: Fault) -> None:
+    victim = bus.victims[fault.whom]
+    await asyncio.to_thread(victim.room.fill)
+    try:
+        await asyncio.sleep(fault.seconds)
+    finally:
+        await victim.make_room()
+
+
+async def _recovers(bus: ChaoticBus, after: str) -> None:
+    """Wait until acks come in again."""
+    before = await asyncio.to_thread(bus.progress)
+    until = time.monotonic() + RECOVERS_SECONDS
+    while await asyncio.to_thread(bus.progress) <= before:
+        if time.monotonic() > until:
+            raise Stuck(f"nothing was acked within {RECOVERS_SECONDS:.0f} s of {after}")
+        await asyncio.sleep(LOOK)
+
+
+async def calm(bus: ChaoticBus) -> float:
+    """Send nothing more, wait until all that was sent has come to its end, and return how many seconds that took."""
+    await asyncio.to_thread(bus.quiet.touch)
+    began = time.monotonic()
+    while left := await asyncio.to_thread(bus.under_way):
+        if time.monotonic() - began > SETTLES_SECONDS:
+            raise Stuck(f"{left} have not come to their end within {SETTLES_SECONDS:.0f} s: {await bus.left_over()}")
+        await asyncio.sleep(LOOK)
+    return time.monotonic() - began
