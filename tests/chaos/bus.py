@@ -91,11 +91,11 @@ class ChaoticBus:
         """End the programs in order, the gateways last, and return their exit codes."""
         return {process.name: await process.stop() for process in (*self.programs, *self.gateways)}
 
-    async def books(self) -> Books:
-        """Return what was written down, with nothing running any more but the engines."""
+    async def books(self, *, audited: bool = True) -> Books:
+        """Return what was written down, with nothing running any more but the engines; without an audit the log is believed."""
         boxes = [books.read_box(path) for path in self.files]
         ledger = await books.read_ledger(self.made.gateways[0].data, self.ground.database)
-        ledger.verified = await self._verified()
+        ledger.verified = await self._verified() if audited else ledger.entries
         systems = [box.system for box in boxes]
         queues = await books.read_queues(self.ground.broker, systems) if self.ground.broker else {}
         return Books(boxes={box.system: box for box in boxes}, ledger=ledger, queues=queues)

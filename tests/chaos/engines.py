@@ -6,7 +6,7 @@ Servers are shared by the runs of a test session; each run has links of its own 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +83,8 @@ class Engine:
 
     url: str = field(repr=False)
     victims: Sequence[Victim]
+    leader: Callable[[], Victim] | None = None
+    """Which of a cluster's nodes leads its queues just now; blocks for a second or two."""
 
     @property
     def ports(self) -> list[int]:
@@ -100,6 +102,9 @@ class Ground:
     """Variables of a gateway's environment: it reaches its engines by links."""
     direct: dict[str, str] = field(default_factory=dict)
     """The same without links, for whoever founds and audits."""
+
+    leader: Callable[[], Victim] | None = None
+    """Which of the broker's nodes leads, where it has several."""
 
     @property
     def database(self) -> str:
@@ -119,6 +124,7 @@ async def ground(name: str, *, broker: Engine | None, database: Engine | None) -
     async with AsyncExitStack() as links:
         if broker is not None:
             await _link(found, links, "broker", broker, CARRIER, kind="rabbitmq", url=broker.url)
+            found.leader = broker.leader
         if database is not None:
             url = await create(database.victims[0].server, name)
             await _link(found, links, "database", database, STORAGE, kind="postgresql", url=url)

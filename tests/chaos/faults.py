@@ -11,6 +11,8 @@ from tests.chaos.proxy import TROUBLES, Trouble
 
 Kind = Literal["kill", "pause", "full"] | Trouble
 MINUTE: Final = 60.0
+LEADER: Final = "leader"
+"""Whichever node of a cluster leads when the fault strikes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

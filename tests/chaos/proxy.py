@@ -1,6 +1,7 @@
 """A network of our own between two programs: a loopback TCP proxy that can be cut, refuse, stall, drop answers, be slow or narrow.
 
-It knows nothing of what passes. With several targets it connects to the first that takes connections, as a balancer before a cluster does.
+It knows nothing of what passes. With several targets it goes round them, and past those that take no connection, as a balancer before a cluster
+does.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ through and loses the answers; the last two let all pass, late or little at a ti
 
 @dataclass(slots=True, kw_only=True)
 class Proxy:
-    """One link; `targets` are loopback ports, tried in their order."""
+    """One link; `targets` are loopback ports."""
 
     targets: Sequence[int]
     port: int = field(default_factory=free_port)
@@ -126,7 +127,8 @@ class Proxy:
             self._open.discard(far_writer)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        for port in self.targets:
+        first = self.connections % len(self.targets)
+        for port in (*self.targets[first:], *self.targets[:first]):
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(CONNECT_SECONDS):
                     return await asyncio.open_connection(HOST, port, limit=CHUNK)

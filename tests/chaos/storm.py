@@ -10,7 +10,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from tests.chaos.bus import ChaoticBus
-from tests.chaos.faults import Fault
+from tests.chaos.engines import Victim
+from tests.chaos.faults import LEADER, Fault
+from tests.chaos.processes import Process
+from tests.chaos.proxy import TROUBLES
 
 RECOVERS_SECONDS: Final = 60.0
 """Within which exchanges reach their end again after a fault is over."""
@@ -40,22 +43,23 @@ async def _strike(bus: ChaoticBus, number: int, fault: Fault) -> float:
 
 
 async def _inflict(bus: ChaoticBus, fault: Fault) -> None:
+    if fault.kind in TROUBLES:
+        await bus.links[fault.whom].suffer(fault.kind, fault.seconds)
+        return
+    victim = await asyncio.to_thread(bus.ground.leader) if fault.whom == LEADER else bus.victims[fault.whom]
     match fault.kind:
         case "kill":
-            await bus.victims[fault.whom].kill()
+            await victim.kill()
             await asyncio.sleep(fault.seconds)
-            await bus.victims[fault.whom].start()
+            await victim.start()
         case "pause":
-            with bus.victims[fault.whom].paused():
+            with victim.paused():
                 await asyncio.sleep(fault.seconds)
         case "full":
-            await _fill(bus, fault)
-        case trouble:
-            await bus.links[fault.whom].suffer(trouble, fault.seconds)
+            await _fill(victim, fault)
 
 
-async def _fill(bus: ChaoticBus, fault: Fault) -> None:
-    victim = bus.victims[fault.whom]
+async def _fill(victim: Process | Victim, fault: Fault) -> None:
     await asyncio.to_thread(victim.room.fill)
     try:
         await asyncio.sleep(fault.seconds)
