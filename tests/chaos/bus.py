@@ -140,16 +140,16 @@ async def chaotic_bus(
                 senders=1,
                 receivers=RECEIVERS,
             )
-        clients = await stack.enter_async_context(Proxy(targets=ports).running())
+        clients = [await stack.enter_async_context(Proxy(targets=[port]).running()) for port in ports]
         bus = ChaoticBus(
             folder=folder,
             made=made,
             ground=standing,
             processes={},
-            links={**standing.links, "clients": clients},
+            links={**standing.links, **{_numbered("clients", number): link for number, link in enumerate(clients)}},
             quiet=folder / "quiet",
         )
-        bus.processes = _processes(bus, rate, standing.linked, clients.port)
+        bus.processes = _processes(bus, rate, standing.linked, [link.port for link in clients])
         if not standing.database:  # its own disk is of interest while it holds the ledger
             gateway = bus.gateways[0]
             gateway.room = disk or WriteLimit(folder=data, pid=lambda: gateway.pid)
@@ -173,10 +173,10 @@ def _told(environment: Mapping[str, str]):
             del os.environ[name]
 
 
-def _processes(bus: ChaoticBus, rate: float, environment: Mapping[str, str], clients: int) -> dict[str, Process]:
+def _processes(bus: ChaoticBus, rate: float, environment: Mapping[str, str], ports: list[int]) -> dict[str, Process]:
     made, receivers = bus.made, [SystemSettings.load(path, {}).system for path in bus.made.receivers]
     sending = {"settings": str(made.senders[0]), "quiet": str(bus.quiet), "rate": rate, "receivers": receivers}
-    here = {"LGSP_URL": f"http://127.0.0.1:{clients}"}
+    here = {"LGSP_URL": ",".join(f"http://127.0.0.1:{port}" for port in ports)}
     first, second = map(str, made.receivers)
     found = [_gateway(bus, number, each, environment) for number, each in enumerate(made.gateways)]
     found += [
@@ -188,9 +188,14 @@ def _processes(bus: ChaoticBus, rate: float, environment: Mapping[str, str], cli
 
 
 def _gateway(bus: ChaoticBus, number: int, gateway: Gateway, environment: Mapping[str, str]) -> Process:
-    name = "gateway" if number == 0 else f"gateway-{number + 1}"
     command = [LGSP, "serve", "--data", str(gateway.data)]
-    return _process(bus, name, command, {**environment, **gateway.environment}, port=gateway.port)
+    return _process(
+        bus, _numbered("gateway", number), command, {**environment, **gateway.environment}, port=gateway.port
+    )
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 0 else f"{name}-{number + 1}"
 
 
 def _process(
