@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -140,6 +141,8 @@ async def chaotic_bus(
                 senders=1,
                 receivers=RECEIVERS,
             )
+        for path in (*made.senders, *made.receivers):
+            _move_box(path, folder)
         clients = [await stack.enter_async_context(Proxy(targets=[port]).running()) for port in ports]
         bus = ChaoticBus(
             folder=folder,
@@ -160,6 +163,14 @@ async def chaotic_bus(
         finally:
             for process in bus.processes.values():
                 await process.kill()
+
+
+def _move_box(settings_file: Path, folder: Path) -> None:
+    """Keep a system's box off the gateway's disk: each is its own machine's."""
+    box = folder / f"{settings_file.parent.name}.sqlite"
+    told = re.sub(r'^box = ".*"$', f'box = "{box}"', settings_file.read_text("utf-8"), count=1, flags=re.MULTILINE)
+    assert str(box) in told
+    settings_file.write_text(told, "utf-8")
 
 
 @contextmanager

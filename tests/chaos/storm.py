@@ -17,8 +17,8 @@ from tests.chaos.proxy import TROUBLES
 
 RECOVERS_SECONDS: Final = 60.0
 """Within which exchanges reach their end again after a fault is over."""
-SETTLES_SECONDS: Final = 120.0
-"""Within which all that was sent has come to its end once nothing is sent any more."""
+SETTLES_SECONDS: Final = 60.0
+"""Within which some more of what was sent comes to its end, once nothing is sent any more, until all of it has."""
 LOOK: Final = 0.1
 
 
@@ -35,8 +35,6 @@ async def _strike(bus: ChaoticBus, number: int, fault: Fault) -> float:
     await asyncio.sleep(fault.after)
     sys.stdout.write(f"{datetime.now(UTC):%H:%M:%S} {fault}\n")
     await _inflict(bus, fault)
-    for victim in bus.victims.values():
-        await victim.revive()
     began = time.monotonic()
     await _recovers(bus, f"fault {number}, {fault}")
     return time.monotonic() - began
@@ -74,15 +72,20 @@ async def _recovers(bus: ChaoticBus, after: str) -> None:
     while await asyncio.to_thread(bus.progress) <= before:
         if time.monotonic() > until:
             raise Stuck(f"nothing was acked within {RECOVERS_SECONDS:.0f} s of {after}")
+        for victim in bus.victims.values():
+            await victim.revive()
         await asyncio.sleep(LOOK)
 
 
 async def calm(bus: ChaoticBus) -> float:
     """Send nothing more, wait until all that was sent has come to its end, and return how many seconds that took."""
     await asyncio.to_thread(bus.quiet.touch)
-    began = time.monotonic()
+    began = moved = time.monotonic()
+    least = await asyncio.to_thread(bus.under_way)
     while left := await asyncio.to_thread(bus.under_way):
-        if time.monotonic() - began > SETTLES_SECONDS:
-            raise Stuck(f"{left} have not come to their end within {SETTLES_SECONDS:.0f} s: {await bus.left_over()}")
+        if left < least:
+            least, moved = left, time.monotonic()
+        if time.monotonic() - moved > SETTLES_SECONDS:
+            raise Stuck(f"{left} come to no end for {SETTLES_SECONDS:.0f} s: {await bus.left_over()}")
         await asyncio.sleep(LOOK)
     return time.monotonic() - began

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from lgsp.sdk import SystemSettings
 from tests.bench.made_up import ASKED
 from tests.chaos import notes
 from tests.chaos.account import Books, Box, Exchange, Ledger, Letter, findings
@@ -142,8 +143,8 @@ async def test_whoever_writes_into_the_files_of_a_run_is_found_out(tmp_path):
         assert [str(finding) for finding in findings(await bus.books())] == []
         files = {
             "ledger": bus.made.gateways[0].data / "bus.sqlite",
-            "receiver": bus.made.receivers[0].with_name("box.sqlite"),
-            "sender": bus.made.senders[0].with_name("box.sqlite"),
+            "receiver": SystemSettings.load(bus.made.receivers[0], {}).box,
+            "sender": SystemSettings.load(bus.made.senders[0], {}).box,
         }
         with closing(sqlite3.connect(files["receiver"])) as box:
             (env,) = box.execute("SELECT env FROM chaos_effect ORDER BY env LIMIT 1").fetchone()
