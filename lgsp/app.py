@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from lgsp import keyfiles
 from lgsp.backends.embedded import EmbeddedTransport
+from lgsp.backends.memory import Neighbourhood
 from lgsp.backends.rabbitmq import RabbitTransport
-from lgsp.backends.sql import Form, PostgresLedger, SqliteLedger, postgresql, sqlite
+from lgsp.backends.sql import Form, PostgresLedger, PostgresNeighbours, SqliteLedger, postgresql, sqlite
+from lgsp.bus.announcer import Announcer
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
 from lgsp.bus.body_keys import BodyKeys
@@ -20,6 +22,7 @@ from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.fairness import Rates, Turns
 from lgsp.bus.health import Health, Probe
+from lgsp.bus.hearing import Hearing
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.moves import Moves
 from lgsp.bus.parking import Parking
@@ -36,6 +39,7 @@ from lgsp.bus.settlement import Settlement
 from lgsp.bus.steward import Steward
 from lgsp.bus.supervisor import Bus, Tasks
 from lgsp.bus.sweep import Sweep
+from lgsp.bus.takeover import Takeover
 from lgsp.config import Settings
 from lgsp.domain.keys import PrivateKey, PublicKey
 from lgsp.domain.limits import LIMITS, Limits
@@ -45,12 +49,18 @@ from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.directory import DirectoryStore
 from lgsp.ports.inboxes import Inboxes
 from lgsp.ports.ledger import Ledger
+from lgsp.ports.neighbours import Neighbours
 from lgsp.ports.transport import Transport
 
 BROKER_SECONDS = 2.0
 """How long a start waits for the broker; a gateway without it runs, and says that it is not ready."""
 MISMATCH = "carrier_mismatch"
 """The code of a delivery whose message was not what its row says."""
+
+
+def _alone() -> Neighbours:
+    """Return the place of a gateway whose ledger no other can reach."""
+    return Neighbourhood().join()
 
 
 class Store(Ledger, Inboxes, DirectoryStore, Protocol):
@@ -75,6 +85,7 @@ class Parts:
     entropy: Entropy
     limits: Limits = LIMITS
     retry: RetryPolicy = RETRY
+    neighbours: Neighbours = field(default_factory=_alone)
     probes: Mapping[str, Probe] = field(default_factory=dict)
 
 
@@ -110,20 +121,33 @@ async def upgrade_ledger(settings: Settings) -> None:
         sqlite.upgrade(storage.path)
 
 
-def _alone(settings: Settings) -> AbstractAsyncContextManager[None]:
-    """Return what keeps a second gateway off a ledger that several machines can reach; a file is kept by its data folder's lock."""
-    storage = settings.storage
-    return postgresql.sole_gateway(storage.address) if storage.kind == "postgresql" else nullcontext()
+@asynccontextmanager
+async def _among_neighbours(settings: Settings, clock: Clock, worker: int) -> AsyncIterator[dict[str, Any]]:
+    """Give the parts by which a gateway lives beside others; a ledger in a file is its own alone, by its data folder's lock."""
+    if settings.storage.kind == "sqlite":
+        yield {}
+        return
+    name = f"{settings.bus.gateway}#{worker}" if worker else settings.bus.gateway
+    neighbours = PostgresNeighbours(settings.storage.address, gateway=name, clock=clock)
+    async with neighbours.running():
+        yield {
+            "neighbours": neighbours,
+            "probes": {"neighbours": neighbours.state, "clock": neighbours.clock_state},
+        }
 
 
 @asynccontextmanager
-async def open_bus(settings: Settings, *, create: bool = False) -> AsyncIterator[Bus]:
-    """Run the bus of a data folder, whose lock the caller holds; `create` makes an empty ledger where there is none."""
+async def open_bus(settings: Settings, *, create: bool = False, worker: int = 0) -> AsyncIterator[Bus]:
+    """Run the bus of a data folder, whose lock the caller holds; `create` makes an empty ledger where there is none.
+
+    Several workers of one gateway, each in a process of its own, are numbered from 0.
+    """
     gateway_key = keyfiles.read_private(settings.keys.gateway)
     log_key = keyfiles.read_private(settings.keys.log)
     body_wrap = keyfiles.read_secret(settings.keys.body)
     subject_key = keyfiles.read_secret(settings.keys.subject)
-    async with _alone(settings), open_ledger(settings, create=create) as store:
+    clock = SystemClock()
+    async with open_ledger(settings, create=create) as store, _among_neighbours(settings, clock, worker) as among:
         parts = Parts(
             bus=settings.bus.urn,
             gateway=settings.bus.gateway,
@@ -135,8 +159,9 @@ async def open_bus(settings: Settings, *, create: bool = False) -> AsyncIterator
             subject_key=subject_key,
             store=store,
             transport=EmbeddedTransport(store),
-            clock=SystemClock(),
+            clock=clock,
             entropy=SystemEntropy(),
+            **among,
             limits=replace(LIMITS, inbox_bytes=settings.transport.inbox_bytes),
         )
         running = (
@@ -202,6 +227,7 @@ async def run_bus(parts: Parts) -> AsyncIterator[Bus]:
 class _Base:
     """The parts of the bus that the others stand on."""
 
+    announcer: Announcer
     sequencer: Sequencer
     registry: Registry
     refusals: EdgeRefusals
@@ -217,7 +243,15 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
     """Wire the parts; nothing runs yet."""
     base = _base(parts)
     courier = _courier(parts, base, tasks)
-    replies = Replies(courier=courier, inboxes=parts.store, progress=base.progress, moves=base.moves)
+    replies = Replies(
+        courier=courier,
+        ledger=parts.store,
+        inboxes=parts.store,
+        progress=base.progress,
+        announcer=base.announcer,
+        moves=base.moves,
+    )
+    hearing = _hearing(parts, base, courier, replies)
     ingress = _ingress(parts, base, courier, replies)
     auditor = _auditor(parts, base)
     return Bus(
@@ -242,7 +276,8 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
         steward=_steward(parts, base),
         refusals=base.refusals,
         sequencer=base.sequencer,
-        sweep=_sweep(parts, base, courier, auditor),
+        sweep=_sweep(parts, base, courier, auditor, hearing),
+        hearing=hearing,
         quotas=base.quotas,
         room=base.room,
         tasks=tasks,
@@ -250,23 +285,35 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
 
 
 def _base(parts: Parts) -> _Base:
+    announcer = Announcer(neighbours=parts.neighbours)
     sequencer = Sequencer(
         ledger=parts.store, signer=parts.gateway_key, gateway=parts.gateway, log=parts.log, clock=parts.clock
     )
     registry = Registry(store=parts.store, bus=parts.bus, registrar=parts.registrar)
-    moves = Moves(gateway=parts.gateway, embedded=parts.transport.embedded, retry=parts.retry, limits=parts.limits)
-    progress = Progress(registry=registry, ledger=parts.store, inboxes=parts.store, sequencer=sequencer)
+    moves = Moves(
+        gateway=parts.gateway,
+        holder=parts.neighbours.holder,
+        embedded=parts.transport.embedded,
+        retry=parts.retry,
+        limits=parts.limits,
+    )
+    progress = Progress(
+        registry=registry, ledger=parts.store, inboxes=parts.store, sequencer=sequencer, announcer=announcer
+    )
     return _Base(
+        announcer=announcer,
         sequencer=sequencer,
         registry=registry,
         refusals=EdgeRefusals(gateway=parts.gateway, clock=parts.clock, limits=parts.limits),
         moves=moves,
-        quotas=Quotas(clock=parts.clock),
+        quotas=Quotas(ledger=parts.store, clock=parts.clock),
         body_keys=BodyKeys(
             wrap=parts.body_wrap, store=parts.store, sequencer=sequencer, clock=parts.clock, entropy=parts.entropy
         ),
         progress=progress,
-        publisher=Publisher(inboxes=parts.store, transport=parts.transport, progress=progress, moves=moves),
+        publisher=Publisher(
+            inboxes=parts.store, transport=parts.transport, progress=progress, announcer=announcer, moves=moves
+        ),
         room=Room(inboxes=parts.store, limits=parts.limits),
     )
 
@@ -361,11 +408,23 @@ def _steward(parts: Parts, base: _Base) -> Steward:
         registry=base.registry,
         ledger=parts.store,
         sequencer=base.sequencer,
+        announcer=base.announcer,
         clock=parts.clock,
     )
 
 
-def _sweep(parts: Parts, base: _Base, courier: Courier, auditor: Auditor) -> Sweep:
+def _hearing(parts: Parts, base: _Base, courier: Courier, replies: Replies) -> Hearing:
+    return Hearing(
+        neighbours=parts.neighbours,
+        registry=base.registry,
+        replies=replies,
+        courier=courier,
+        progress=base.progress,
+        inboxes=parts.store,
+    )
+
+
+def _sweep(parts: Parts, base: _Base, courier: Courier, auditor: Auditor, hearing: Hearing) -> Sweep:
     return Sweep(
         inboxes=parts.store,
         transport=parts.transport,
@@ -373,8 +432,18 @@ def _sweep(parts: Parts, base: _Base, courier: Courier, auditor: Auditor) -> Swe
         progress=base.progress,
         sequencer=base.sequencer,
         courier=courier,
+        takeover=Takeover(
+            neighbours=parts.neighbours,
+            inboxes=parts.store,
+            progress=base.progress,
+            moves=base.moves,
+            clock=parts.clock,
+            hear=hearing.hear,
+        ),
+        neighbours=parts.neighbours,
         auditor=auditor,
         room=base.room,
+        quotas=base.quotas,
         refusals=base.refusals,
         moves=base.moves,
         clock=parts.clock,

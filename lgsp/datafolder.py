@@ -66,6 +66,10 @@ class DataFolder:
         """Where a running gateway takes commands."""
         return self.root / "admin.sock"
 
+    def worker_socket(self, number: int) -> Path:
+        """Return where one of several workers of the gateway takes commands: the first one as a gateway does that runs alone."""
+        return self.root / f"worker-{number}.sock" if number else self.admin_socket
+
     def system(self, urn: str) -> Path:
         """Return the folder of a system given by URN: `systems/H01.12-vnfishbase`."""
         return self.root / "systems" / names.short_system(urn).replace("/", "-")

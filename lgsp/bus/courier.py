@@ -32,6 +32,10 @@ from lgsp.ports.transport import Transport
 
 TAKEN_AT_ONCE: Final = 128
 """Parcels leased in one transaction."""
+LOOKED_AT_ONCE: Final = 500
+"""Rows of flights read at once."""
+SAID: Final = frozenset({"acked", "rejected", "waiting"})
+"""States that a receiver itself brings about."""
 AWAY_PAUSE: Final = 1.0
 """Seconds between tries while the ledger is away."""
 
@@ -154,8 +158,8 @@ class Courier:
     async def _lease(self, inbox: str, parcels: Sequence[Parcel], *, lasting: timedelta | None = None) -> list[Leased]:
         """Lease what can still be delivered, in one transaction; what cannot is expired, withdrawn, or was settled elsewhere."""
         now = self.clock.now()
-        lease, until = self.entropy.uuid7(), now + (lasting or self.limits.lease)
-        steps = [self._lease_step(parcel.delivery, lease, until=until, now=now) for parcel in parcels]
+        uuid7, until = self.entropy.uuid7(), now + (lasting or self.limits.lease)
+        steps = [self._lease_step(parcel.delivery, uuid7, until=until, now=now) for parcel in parcels]
         try:
             done = await self.progress.commit(steps)
         except Refusal:
@@ -170,12 +174,12 @@ class Courier:
             if is_done and step.after.state == "leased"
         ]
 
-    def _lease_step(self, held: Delivery, lease: str, *, until: datetime, now: datetime) -> Step:
+    def _lease_step(self, held: Delivery, uuid7: str, *, until: datetime, now: datetime) -> Step:
         if held.expires <= now:
             return self.moves.expire(held, now=now)
         if held.subscriptions and not self.registry.current.is_subscribed(held.subscriptions):
             return self.moves.expire(held, now=now, code="withdrawn")
-        return self.moves.lease(held, lease=lease, until=until, now=now)
+        return self.moves.lease(held, uuid7=uuid7, until=until, now=now)
 
     async def _open(self, taken: Sequence[Leased]) -> list[tuple[Delivery, Handover]]:
         """Return what is handed over; a body that does not open is parked, for no receiver can do anything about it."""
@@ -275,6 +279,27 @@ class Courier:
         """Return a delivery that is in flight from this gateway to a system, as it was leased."""
         flight = self.inbox(system).flights.get(env)
         return None if flight is None else flight.delivery
+
+    def stir(self, systems: Iterable[str] | None = None) -> None:
+        """Have those who wait at these inboxes, or at all, look again: something may have been queued by another gateway."""
+        for inbox in list(self._known.values()) if systems is None else map(self.inbox, systems):
+            inbox.stir()
+            inbox.ring()
+
+    async def look_at_flights(self) -> None:
+        """Forget the flights of deliveries that were settled or put back at another gateway."""
+        for system, inbox in list(self._known.items()):
+            envs = list(inbox.flights)
+            for start in range(0, len(envs), LOOKED_AT_ONCE):
+                rows = await self.inboxes.held(system, envs[start : start + LOOKED_AT_ONCE])
+                for row in rows.values():
+                    self.moved(row)
+
+    def moved(self, row: Delivery) -> None:
+        """Learn where a delivery stands that another gateway may have moved: its flight here ends with its lease."""
+        flight = self.inbox(row.to).flights.get(row.env)
+        if flight is not None and flight.delivery.lease != row.lease:
+            self.landed(flight.delivery, alive=row.state in SAID)
 
     def in_flight(self) -> Iterable[tuple[str, int]]:
         """Return how many deliveries are in flight per system."""

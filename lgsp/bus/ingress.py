@@ -15,7 +15,7 @@ from lgsp.bus.placing import Placing
 from lgsp.bus.promises import Promise
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
-from lgsp.bus.sequencer import Sequencer
+from lgsp.bus.sequencer import Order, Sequencer
 from lgsp.domain import admission, subjects
 from lgsp.domain.admission import Accepted, Read, Refused
 from lgsp.domain.entries import Draft, draft
@@ -135,16 +135,16 @@ class Ingress:
     async def _accept(self, judged: Accepted, version: int, crowded: set[str]) -> Receipted | None:
         rule = judged.leave.rule
         # Counted before the commit, so that envelopes judged side by side cannot pass a quota together.
-        self.quotas.count(rule)
+        self.quotas.hold(rule)
         read, result = judged.read, None
         promises: Sequence[Promise] = ()
         try:
             planned = await self._operation(judged, version)
             operation, promises = self.placing.promise(planned, read.wire, read.manifest, crowded)
-            [result] = await self.sequencer.submit(operation, bulk=judged.leave.lane != "request")
+            [result] = await self.sequencer.submit(operation, order=_order(operation))
         finally:
+            self.quotas.settle(rule, used=isinstance(result, Done))
             if not isinstance(result, Done):
-                self.quotas.count(rule, -1)
                 self.placing.promises.withdraw(promises)
         if not isinstance(result, Done):
             if result == "stale":
@@ -282,6 +282,11 @@ class Ingress:
 def _refuse(read: Read, refusal: Refusal) -> Refused:
     """Return a refusal of an envelope whose signature and source are proven."""
     return Refused(refusal=refusal, env=read.env, kid=read.key.record.id, manifest=read.manifest, source_proven=True)
+
+
+def _order(operation: Accept) -> Order:
+    """Return when an envelope goes: by the lanes of its deliveries, for what a sender asks beyond its share of look-ups is bulk."""
+    return "urgent" if any(delivery.lane == "request" for delivery in operation.deliveries) else "bulk"
 
 
 def _item(env: str, manifest: Manifest, outcome: str, code: str = "") -> ReceiptItem:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from lgsp.domain.entries import Draft, draft
 from lgsp.domain.exchange import OPEN, UNHELD, Delivery, State
+from lgsp.domain.leases import lease_name
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.domain.statements import Statement
@@ -21,12 +22,6 @@ POINTER_FORM: Final = re.compile(r"(?!.*[0-9]{9})(?:/[A-Za-z0-9_*-]{1,64}){0,16}
 
 DROPPED: Final = "dropped"
 """The code of a delivery that a person ended."""
-
-
-def begun_at(lease: str) -> datetime:
-    """Return when a lease began: its name is a UUIDv7, whose first 48 bits are milliseconds since 1970 (RFC 9562)."""
-    milliseconds = int(lease.replace("-", "")[:12], 16)
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +37,8 @@ class Moves:
     """Makes steps in the name of one gateway."""
 
     gateway: str
+    holder: str
+    """The number under which this running gateway holds leases."""
     embedded: bool
     """Whether what is committed as queued is queued; with a broker it is accepted until the broker has confirmed it."""
     retry: RetryPolicy = RETRY
@@ -57,10 +54,10 @@ class Moves:
             held, _at_rest(held, "queued", code=held.code), expect=frozenset({"accepted"}), held_due=held.due_at
         )
 
-    def lease(self, held: Delivery, *, lease: str, until: datetime, now: datetime) -> Step:
+    def lease(self, held: Delivery, *, uuid7: str, until: datetime, now: datetime) -> Step:
         """Lease a delivery for a hand-over; with a broker it may arrive before it is noted as queued."""
         entry = self._entry("msg.delivered", held, now, attempt=held.attempts + 1)
-        after = replace(held, state="leased", lease=lease, lease_until=until, due_at=None)
+        after = replace(held, state="leased", lease=lease_name(uuid7, self.holder), lease_until=until, due_at=None)
         return _step(held, after, expect=UNHELD, entry=entry)
 
     def extend(self, held: Delivery, *, until: datetime) -> Step:

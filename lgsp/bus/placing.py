@@ -74,6 +74,7 @@ class Placing:
         self.room.add(fitting)
         self.room.take(promise.delivery for promise in promises if promise.is_kept)
         if promises:
+            self.replies.arrived(read.manifest, [each.delivery for each in promises if not each.is_kept])
             return
         # A call that waits leases its row before anybody is woken; a carrier that comes later finds it leased and is dropped.
         awaited = self.replies.arrived(read.manifest, fitting)

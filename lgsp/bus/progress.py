@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lgsp.bus.announcer import Announcer
 from lgsp.bus.moves import Step
 from lgsp.bus.registry import Registry
-from lgsp.bus.sequencer import Sequencer
+from lgsp.bus.sequencer import Order, Sequencer
 from lgsp.domain.exchange import OUTCOMES, SETTLED, Delivery, Exchange, State
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
@@ -27,24 +28,25 @@ class Progress:
     ledger: Ledger
     inboxes: Inboxes
     sequencer: Sequencer
+    announcer: Announcer
     _listeners: defaultdict[str, dict[object, Tell]] = field(default_factory=lambda: defaultdict(dict))
 
     async def commit(self, steps: Sequence[Step]) -> list[bool]:
         """Commit steps in one transaction, tell the senders of what came to an end, and return which took effect."""
         if not steps:
             return []
-        # A lease is never bulk: an inbox hands out one group after the other, and a look-up would wait for the lease of what is in front of it.
-        bulk = all(step.after.lane != "request" and step.after.state in SETTLED for step in steps)
-        results = await self.sequencer.submit(*(step.move for step in steps), bulk=bulk)
+        results = await self.sequencer.submit(*(step.move for step in steps), order=_order(steps))
         done = [isinstance(result, Done) for result in results]
         for step, is_done in zip(steps, done, strict=True):
             if is_done and step.after.state in OUTCOMES:
-                self._tell(step.after)
+                if step.after.state == "parked":
+                    get_logger().warning("delivery.parked", env=step.after.env, to=step.after.to, code=step.after.code)
+                self.tell(step.after)
+        self.announcer.moved(step.after for step, is_done in zip(steps, done, strict=True) if is_done)
         return done
 
-    def _tell(self, delivery: Delivery) -> None:
-        if delivery.state == "parked":
-            get_logger().warning("delivery.parked", env=delivery.env, to=delivery.to, code=delivery.code)
+    def tell(self, delivery: Delivery) -> None:
+        """Tell an outcome to those who listen here."""
         for system in (delivery.source, *self.registry.current.bridges_of(delivery.source)):
             for tell in tuple(self._listeners[system].values()):
                 tell(delivery)
@@ -59,6 +61,14 @@ class Progress:
 
         return end
 
+    def listens(self, source: str) -> bool:
+        """Tell whether anybody here listens for what becomes of what `source` sent."""
+        return any(self._listeners.get(system) for system in (source, *self.registry.current.bridges_of(source)))
+
+    def listening(self) -> list[str]:
+        """Return the systems for which somebody listens here."""
+        return [system for system, listeners in self._listeners.items() if listeners]
+
     async def outcomes(self, system: str, *, limit: int) -> list[Delivery]:
         """Return what became of what `system`, or a principal it stands for, sent and has not yet seen; oldest first."""
         found: list[Delivery] = []
@@ -69,7 +79,7 @@ class Progress:
     async def seen(self, system: str, *, env: str, to: str, state: State | Literal[""] = "") -> None:
         """Note that the sender has seen an outcome in this state, "" for any; refuse as `not_found` what it never sent."""
         source = await self._sender(system, env, to)
-        [result] = await self.sequencer.submit(Seen(env=env, to=to, source=source, state=state), bulk=True)
+        [result] = await self.sequencer.submit(Seen(env=env, to=to, source=source, state=state), order="bulk")
         if not isinstance(result, Done) and not await self._sent(source, env, to):
             raise Refusal("not_found")
 
@@ -97,3 +107,10 @@ class Progress:
 
     def _speaks_for(self, system: str) -> set[str]:
         return {system, *self.registry.current.principals_of(system)}
+
+
+def _order(steps: Sequence[Step]) -> Order:
+    if any(step.after.lane == "request" for step in steps):
+        return "urgent"
+    # A lease is never bulk: an inbox hands out one group after the other, and a look-up would wait for the lease of what is in front of it.
+    return "bulk" if all(step.after.state in SETTLED for step in steps) else "first"

@@ -61,7 +61,7 @@ class Promises:
             inbox.await_coming(delivery.lane)
             return Promise(inbox=inbox, delivery=delivery, kept=None)
         now = self.clock.now()
-        step = self.moves.lease(delivery, lease=self.entropy.uuid7(), until=now + self.moves.limits.lease, now=now)
+        step = self.moves.lease(delivery, uuid7=self.entropy.uuid7(), until=now + self.moves.limits.lease, now=now)
         return Promise(inbox=inbox, delivery=step.after, kept=kept, entry=step.move.entry)
 
     def withdraw(self, promises: Sequence[Promise]) -> None:
@@ -75,7 +75,7 @@ class Promises:
         for promise in promises:
             _end(promise, used=True)
             if promise.kept is None:
-                self.courier.transport.wake([promise.delivery])
+                self.courier.publisher.wake([promise.delivery])
                 continue
             holder = promise.kept.holder
             if holder.closed:

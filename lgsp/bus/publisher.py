@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lgsp.bus.announcer import Announcer
 from lgsp.bus.moves import Moves
 from lgsp.bus.progress import Progress
 from lgsp.domain.exchange import Delivery
@@ -22,12 +23,19 @@ class Publisher:
     inboxes: Inboxes
     transport: Transport
     progress: Progress
+    announcer: Announcer
     moves: Moves
+
+    def wake(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell those who wait, at this gateway and at others, that these deliveries are queued."""
+        self.transport.wake(deliveries)
+        if self.transport.embedded:  # a broker's message wakes by itself
+            self.announcer.queued(deliveries)
 
     async def place(self, deliveries: Sequence[Delivery]) -> list[Placed]:
         """Place deliveries whose rows say that they are to go out, and return what became of each."""
         if self.transport.embedded:
-            self.transport.wake(deliveries)
+            self.wake(deliveries)
             return ["queued" for _ in deliveries]
         found = [await self.inboxes.parcel(delivery.env, delivery.to) for delivery in deliveries]
         placed = iter(await self.publish([parcel for parcel in found if parcel is not None]))

@@ -1,38 +1,72 @@
-"""How often each grant was used today, for the quotas that grants state; counted in the bus's own day."""
+"""How often each grant was used today, for the quotas that grants state; counted in the bus's own day.
+
+A gateway that is alone counts by itself and is exact. Beside others it reads the ledger anew every second, so a quota is passed by no more than
+what the others accept under that grant between two readings.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
 
 from lgsp.domain.directory import ZONE, day_of
 from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import Ledger
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = timedelta(seconds=60)
+"""After which nothing accepted at a moment can still be on its way into the ledger, at any gateway by its own clock."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Quotas:
-    """Counts per grant and day, filled from the ledger at start."""
+    """Counts per grant and day."""
 
+    ledger: Ledger
     clock: Clock
     _day: date = date.min
+    _mark: datetime = EPOCH
+    _earlier: Counter[str] = field(default_factory=Counter)
+    """Uses before the mark: they change no more."""
     _used: Counter[str] = field(default_factory=Counter)
+    _held: Counter[str] = field(default_factory=Counter)
+    """Uses that are being committed."""
+    _settled: Counter[str] = field(default_factory=Counter)
+    """Uses that were committed since the last reading began: it may have missed them."""
 
-    async def load(self, ledger: Ledger) -> None:
-        """Count what the ledger holds of today."""
-        self._day = day_of(self.clock.now())
-        midnight = datetime.combine(self._day, time.min, tzinfo=ZONE)
-        self._used = Counter(await ledger.used_since(midnight))
+    async def refresh(self) -> None:
+        """Count what the ledger holds of today; only what came lately is read again."""
+        now = self.clock.now()
+        self._turn_to(day_of(now))
+        self._settled.clear()
+        if now - LATEST > self._mark:
+            self._earlier.update(await self.ledger.used_since(self._mark, now - LATEST))
+            self._mark = now - LATEST
+        lately = await self.ledger.used_since(self._mark)
+        self._used = self._earlier + Counter(lately) + self._settled
+
+    def _turn_to(self, day: date) -> None:
+        if day != self._day:
+            self._day, self._mark = day, datetime.combine(day, time.min, tzinfo=ZONE)
+            self._earlier, self._used = Counter(), Counter()
 
     def used(self, grant: str) -> int:
         """Return how often the grant was used today."""
-        today = day_of(self.clock.now())
-        if today != self._day:
-            self._day, self._used = today, Counter()
-        return self._used[grant]
+        self._turn_to(day_of(self.clock.now()))
+        return self._used[grant] + self._held[grant]
 
-    def count(self, grant: str, by: int = 1) -> None:
-        """Count one use more, or with -1 give one back."""
+    def hold(self, grant: str) -> None:
+        """Count a use that is about to be committed."""
         if grant:
-            self._used[grant] += by
+            self._held[grant] += 1
+
+    def settle(self, grant: str, *, used: bool) -> None:
+        """Count it for good once it is committed, or give it back."""
+        if not grant:
+            return
+        self._held[grant] -= 1
+        if used:
+            self._used[grant] += 1
+            self._settled[grant] += 1

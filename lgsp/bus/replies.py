@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Self
 
+from lgsp.bus.announcer import Announcer
 from lgsp.bus.courier import Courier
 from lgsp.bus.inbox import Handover
 from lgsp.bus.moves import Moves
 from lgsp.bus.progress import Progress
 from lgsp.domain.envelope import Manifest
-from lgsp.domain.exchange import Delivery, ExchangeKey
+from lgsp.domain.exchange import UNHELD, Delivery, ExchangeKey
 from lgsp.ports.inboxes import Inboxes
+from lgsp.ports.ledger import Ledger
 
 FINAL_LEASE: Final = timedelta(seconds=30)
 """How long a waiting call has to put its answer back."""
@@ -25,8 +27,10 @@ class Replies:
     """The calls of this gateway that wait."""
 
     courier: Courier
+    ledger: Ledger
     inboxes: Inboxes
     progress: Progress
+    announcer: Announcer
     moves: Moves
     _waiters: dict[ExchangeKey, ReplyWaiter] = field(default_factory=dict)
 
@@ -35,12 +39,25 @@ class Replies:
         return ReplyWaiter(replies=self, key=(asker, request_id))
 
     def arrived(self, manifest: Manifest, deliveries: Sequence[Delivery]) -> bool:
-        """Give a reply that is queued to the call that waits for it, and tell whether there was one."""
-        waiter = self._waiters.get((manifest.audience, manifest.text("causationid"))) if manifest.is_reply else None
-        if waiter is None or not deliveries:
+        """Give a reply that is queued to the call that waits for it, and tell whether there was one here."""
+        if not manifest.is_reply or not deliveries:
+            return False
+        key = manifest.audience, manifest.text("causationid")
+        waiter = self._waiters.get(key)
+        if waiter is None:
+            self.announcer.answered(key)
             return False
         waiter.arrive(deliveries[0])
         return True
+
+    async def look(self, keys: Collection[ExchangeKey] | None = None) -> None:
+        """Look whether the requests of these keys, or of all calls that wait, were answered at another gateway."""
+        awaited = [key for key in (self._waiters if keys is None else keys) if key in self._waiters]
+        for key, exchange in (await self.ledger.exchanges(awaited)).items() if awaited else ():
+            deliveries = await self.inboxes.deliveries(exchange.reply) if exchange.reply else []
+            waiter = self._waiters.get(key)
+            if waiter is not None and deliveries and deliveries[0].state in UNHELD:
+                waiter.arrive(deliveries[0])
 
     def is_awaited(self, manifest: Manifest) -> bool:
         """Tell whether a call waits for this reply."""
@@ -63,7 +80,7 @@ class Replies:
 
     def leave(self, delivery: Delivery) -> None:
         """Leave a reply that nobody waits for any more to the inbox it is queued in."""
-        self.courier.transport.wake([delivery])
+        self.courier.publisher.wake([delivery])
 
     async def answered(self, handover: Handover) -> None:
         """Note that a waiting call was given its reply: from now on the end of the lease settles it. Until then it would go out again."""

@@ -1,16 +1,17 @@
 """The one door to the ledger's `commit`: takes what waits, commits once, answers all.
 
-There is no timer: a group is what gathered during the last commit. What somebody waits for goes first, and bulk goes in small groups, so that
-nobody waits for a long transaction of others.
+There is no timer: a group is what gathered during the last commit. What others wait for goes first. While people ask, bulk goes in small groups
+and rests for a moment after each step of a look-up: what it sets off in all programs of the machine would be in the way of the next step.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from lgsp.domain import statements
 from lgsp.domain.keys import Signer
@@ -21,18 +22,24 @@ from lgsp.ports.ledger import Ledger, Operation, Result
 
 GROUP_MAX: Final = 512
 """Operations in one transaction: large enough to share an fsync, small enough to keep the wait short."""
-BULK_MAX: Final = 32
-"""Operations of bulk in one transaction while others wait for answers: what comes meanwhile and is urgent waits for no more than these."""
-URGENT_LATELY: Final = 0.5
-"""Seconds after an urgent operation during which bulk goes in small groups."""
-BULK_BESIDE: Final = 16
-"""Operations of bulk that go along with urgent ones, so that bulk is never held up for good."""
+ASKED_LATELY: Final = 0.5
+"""Seconds after a step of a look-up during which bulk goes in small groups."""
+BULK_MAX: Final = 8
+"""Operations of bulk in such a group: what comes meanwhile and is urgent waits for no more than these."""
+REST: Final = 0.03
+"""Seconds that bulk rests after a step of a look-up: about what all steps of one take on an idle machine."""
+BULK_EVERY: Final = 0.1
+"""Seconds after which a group of bulk goes in any case, so that it is never held up for good."""
+
+Order = Literal["urgent", "first", "bulk"]
+"""When operations go: `urgent` are those that a person waits for, `first` what holds other work up, `bulk` after both."""
 
 
 @dataclass(slots=True)
 class _Waiting:
     operations: Sequence[Operation]
     answer: asyncio.Future[list[Result]]
+    is_urgent: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,39 +51,41 @@ class Sequencer:
     gateway: str
     log: str
     clock: Clock
-    _urgent: deque[_Waiting] = field(default_factory=deque)
+    _first: deque[_Waiting] = field(default_factory=deque)
     _bulk: deque[_Waiting] = field(default_factory=deque)
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: bool = False
-    _urgent_at: float = float("-inf")
+    _asked_at: float = float("-inf")
+    """When the last urgent operation was taken."""
+    _bulk_at: float = float("-inf")
+    """When the last group with bulk was taken."""
 
-    async def submit(self, *operations: Operation, bulk: bool = False) -> list[Result]:
-        """Commit the operations, in order and in one transaction, and return one result each; refuse as `unavailable` with nothing applied.
-
-        What is `bulk` lets the rest go first.
-        """
+    async def submit(self, *operations: Operation, order: Order = "first") -> list[Result]:
+        """Commit the operations, in order and in one transaction, and return one result each; refuse as `unavailable` with nothing applied."""
         if self._ended:
             raise Refusal("unavailable", "the gateway is ending")
         answer: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
-        (self._bulk if bulk else self._urgent).append(_Waiting(operations, answer))
+        queue = self._bulk if order == "bulk" else self._first
+        queue.append(_Waiting(operations, answer, order == "urgent"))
         self._idle.clear()
         self._bell.set()
-        # What was handed in may commit whether or not the caller still waits: a cancelled caller asks again and gets the same answer.
-        return await asyncio.shield(answer)
+        # What was handed in commits whether or not the caller still waits: one that is cancelled asks again and gets the same answer.
+        return await answer
 
     async def run(self) -> None:
         """Commit groups until cancelled; whoever waits then, or comes later, is refused, for nobody will commit any more."""
         try:
             while True:
-                if not (self._urgent or self._bulk):
+                if not (self._first or self._bulk):
                     self._idle.set()
                     self._bell.clear()
                     await self._bell.wait()
+                await self._rest()
                 await self._commit(self._next_group())
         finally:
             self._ended = True
-            for queue in (self._urgent, self._bulk):
+            for queue in (self._first, self._bulk):
                 _refuse_all(queue, Refusal("unavailable", "the gateway is ending"))
                 queue.clear()
             self._idle.set()
@@ -85,13 +94,27 @@ class Sequencer:
         """Wait until nothing waits to be committed, nor is being committed."""
         await self._idle.wait()
 
+    async def _rest(self) -> None:
+        """While bulk alone waits, leave the machine to the look-up that is under way."""
+        clock = asyncio.get_running_loop().time
+        while not self._first and (rest := self._rest_of_bulk(clock())) > 0:
+            self._bell.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(rest):
+                    await self._bell.wait()
+
+    def _rest_of_bulk(self, now: float) -> float:
+        return min(self._asked_at + REST, self._bulk_at + BULK_EVERY) - now
+
     def _next_group(self) -> list[_Waiting]:
-        group = _drawn(self._urgent, GROUP_MAX)
         now = asyncio.get_running_loop().time()
-        if group:
-            self._urgent_at = now
-        alone = now - self._urgent_at > URGENT_LATELY
-        return group + _drawn(self._bulk, BULK_BESIDE if group else GROUP_MAX if alone else BULK_MAX)
+        group = _drawn(self._first, GROUP_MAX)
+        if any(waiting.is_urgent for waiting in group):
+            self._asked_at = now
+        if self._bulk and self._rest_of_bulk(now) <= 0:
+            self._bulk_at = now
+            group += _drawn(self._bulk, BULK_MAX if now - self._asked_at < ASKED_LATELY else GROUP_MAX)
+        return group
 
     async def _commit(self, group: list[_Waiting]) -> None:
         operations = [operation for waiting in group for operation in waiting.operations]

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from lgsp.bus.acks import AckReader
 from lgsp.bus.courier import Courier
 from lgsp.bus.inbox import Handover
-from lgsp.bus.moves import Moves, Step, begun_at
+from lgsp.bus.moves import Moves, Step
 from lgsp.bus.progress import Progress
 from lgsp.bus.registry import Registry
 from lgsp.domain.exchange import SETTLED, Delivery
+from lgsp.domain.leases import begun_at
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lgsp.bus.announcer import Announcer
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain import contracts
@@ -26,6 +27,7 @@ class Steward:
     registry: Registry
     ledger: Ledger
     sequencer: Sequencer
+    announcer: Announcer
     clock: Clock
 
     async def open_log(self) -> None:
@@ -49,7 +51,7 @@ class Steward:
         not follow the present version.
         """
         check_reason(reason)
-        before = self.registry.current
+        before = await self.registry.reload()  # another gateway may have moved it a moment ago
         after = open_directory(statement, records, self.registry.registrar, bus=self.bus)
         if after.version != before.version + 1 or previous_of(statement) != (before.hash if before.version else ""):
             raise Refusal("directory_moved", f"version {before.version} is in force")
@@ -68,6 +70,7 @@ class Steward:
         if not isinstance(result, Done):
             raise Refusal("directory_moved")
         await self.registry.reload()
+        self.announcer.published(after.version)
         get_logger().info("directory.changed", version=after.version)
         return after.version
 

@@ -12,6 +12,7 @@ from lgsp.bus.authentication import Authenticator
 from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.health import Health
+from lgsp.bus.hearing import Hearing
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.parking import Parking
 from lgsp.bus.progress import Progress
@@ -73,6 +74,7 @@ class Bus:
     refusals: EdgeRefusals
     sequencer: Sequencer
     sweep: Sweep
+    hearing: Hearing
     quotas: Quotas
     room: Room
     tasks: Tasks
@@ -84,9 +86,16 @@ class Bus:
         await self.registry.reload()
         await self.courier.body_keys.load()
         await self.steward.open_log()
-        await self.quotas.load(self.ledger)
-        await self.sweep.take_back()
+        await self.quotas.refresh()
+        await self._take_over()
+        self.tasks.spawn("hearing", self.hearing.run())
         self.tasks.spawn("sweep", self.sweep.run())
+
+    async def _take_over(self) -> None:
+        """Let out again what dead gateways held, the one before this among them, as far as that is sure; a broker may be away yet."""
+        found = await self.sweep.takeover.once()
+        if self.sweep.transport.embedded:
+            await self.sweep.publisher.place(found)
 
     async def drain(self) -> None:
         """Take nothing more in, finish what waits, keep the last checkpoint, end the tasks. Streams are closed before."""

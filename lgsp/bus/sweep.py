@@ -16,21 +16,27 @@ from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.moves import Moves, Step
 from lgsp.bus.progress import Progress
 from lgsp.bus.publisher import Publisher
+from lgsp.bus.quotas import Quotas
 from lgsp.bus.room import Room
 from lgsp.bus.sequencer import Sequencer
+from lgsp.bus.takeover import Takeover
 from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import Delivery
+from lgsp.domain.leases import holder_of
 from lgsp.domain.records import Lane
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.ports.inboxes import Inboxes
 from lgsp.ports.ledger import Note
+from lgsp.ports.neighbours import Neighbours
 from lgsp.ports.transport import Transport
 
 EVERY: Final = 1.0
 """Seconds between sweeps."""
 AT_ONCE: Final = 500
+GRACE: Final = timedelta(seconds=5)
+"""How long after its end a lease is left to the gateway that holds it, while that one lives: it knows whether the attempt counts."""
 ROOM_EVERY: Final = timedelta(seconds=5)
 """How old the figures of open bytes may become."""
 CARRIERS_EVERY: Final = timedelta(seconds=15)
@@ -50,8 +56,11 @@ class Sweep:
     progress: Progress
     sequencer: Sequencer
     courier: Courier
+    takeover: Takeover
+    neighbours: Neighbours
     auditor: Auditor
     room: Room
+    quotas: Quotas
     refusals: EdgeRefusals
     moves: Moves
     clock: Clock
@@ -75,8 +84,11 @@ class Sweep:
         """Do all that is due now."""
         now = self.clock.now()
         steps: list[Step] = []
+        await self.publisher.place(await self.takeover.once())
         for held in await self.inboxes.due(now, AT_ONCE):
             if held.state == "leased":
+                if self._is_anothers(held, now):
+                    continue
                 # First, whatever its expiry: a reply that a waiting call was given is settled, and what was handed out in time may be acked.
                 await self.courier.lease_ended(held)
             elif held.expires <= now:
@@ -84,11 +96,18 @@ class Sweep:
             else:  # it waited long enough, or its gateway died before it was placed
                 steps.append(self.moves.requeue(held, now=now))
         await self._commit(steps)
+        if not self.neighbours.alone:
+            await self.quotas.refresh()
         await self._look_at_room(now)
         await self._look_at_carriers(now)
         if self.refusals.is_due():
             await self.flush_refusals()
         await self.auditor.keep()
+
+    def _is_anothers(self, held: Delivery, now: datetime) -> bool:
+        holder, living = holder_of(held.lease), self.neighbours.living()
+        lives = living is None or holder in living
+        return holder != self.neighbours.holder and lives and now - (held.lease_until or now) < GRACE
 
     async def _commit(self, steps: list[Step]) -> None:
         done = await self.progress.commit(steps)
@@ -151,14 +170,3 @@ class Sweep:
         except Refusal:
             self._unwritten = drafts + self._unwritten
             raise
-
-    async def take_back(self) -> None:
-        """Let go out again what was leased when the gateway last died: for a gateway that starts alone on its ledger."""
-        now = self.clock.now()
-        while held := await self.inboxes.in_state("leased", AT_ONCE):
-            done = await self.progress.commit([self._back(delivery, now) for delivery in held])
-            if not any(done):
-                return
-
-    def _back(self, held: Delivery, now: datetime) -> Step:
-        return self.moves.settle_final(held, now=now) if held.final else self.moves.requeue(held, now=now)

@@ -12,6 +12,7 @@ import uvloop
 from lgsp import logs
 from lgsp.cli.options import System
 from lgsp.errors import Unusable
+from lgsp.machine import spare_collector
 from lgsp.sdk.runner import run_adapter
 
 MANIFEST: Final = "adapter.toml"
@@ -40,6 +41,7 @@ def run(
     """Run an adapter until it is told to stop | chạy bộ chuyển cho đến khi được yêu cầu dừng."""
     manifest = find_manifest(adapter)
     logs.configure()
+    spare_collector()
     uvloop.run(run_adapter(manifest, system))
 
 

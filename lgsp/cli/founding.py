@@ -26,7 +26,7 @@ from lgsp.config import DEFAULT_PORT, Settings
 from lgsp.datafolder import DataFolder, Trust
 from lgsp.domain import keys, names
 from lgsp.domain.directory import empty_directory
-from lgsp.domain.keys import PrivateKey
+from lgsp.domain.keys import PrivateKey, PublicKey
 from lgsp.domain.notes import LOG_KEY, NoteKey
 from lgsp.errors import Unusable
 from lgsp.machine import SystemClock, SystemEntropy
@@ -110,6 +110,9 @@ class Founding:
     port: int
     transport: Carrier = Carrier.EMBEDDED
     storage: Storage = Storage.SQLITE
+    storage_url: str = ""
+    transport_url: str = ""
+    """Addresses that are to stand in the settings; empty where the environment gives them."""
 
     @property
     def gateway_key(self) -> str:
@@ -216,7 +219,7 @@ def _make(new: Path, founding: Founding) -> None:
     for name in ("body", "subject"):
         keyfiles.write_secret(new / "keys" / f"{name}.key", SystemEntropy().token(SEED_BYTES))
     (folder.registrar_key.parent / "README").write_text(REGISTRAR_README, encoding="utf-8")
-    folder.settings.write_text(_settings(founding, registrar), encoding="utf-8")
+    folder.settings.write_text(settings_text(founding, registrar.public), encoding="utf-8")
     folder.trust.write_bytes(trust_of(founding.bus, founding.origin, registrar, log).encoded())
     asyncio.run(_publish_first(folder, founding, gateway, log, registrar))
 
@@ -227,12 +230,19 @@ def _write_key(path: Path) -> PrivateKey:
     return key
 
 
-def _settings(founding: Founding, registrar: PrivateKey) -> str:
+def settings_text(founding: Founding, registrar: PublicKey) -> str:
+    """Return the text of `lgsp.toml`."""
     quoted = {name: json.dumps(getattr(founding, name)) for name in ("bus", "gateway", "origin", "gateway_key")}
-    jwk = "\n".join(f"{name} = {json.dumps(registrar.public.jwk[name])}" for name in ("kty", "crv", "x"))
+    jwk = "\n".join(f"{name} = {json.dumps(registrar.jwk[name])}" for name in ("kty", "crv", "x"))
     storage = IN_A_DATABASE if founding.storage is Storage.POSTGRESQL else IN_A_FILE
+    storage += _url(founding.storage_url)
     written = SETTINGS.format(**quoted, port=founding.port, registrar=jwk, storage=storage)
-    return written + (ON_A_BROKER if founding.transport is Carrier.RABBITMQ else "")
+    carrier = ON_A_BROKER.rstrip("\n") + _url(founding.transport_url) + "\n"
+    return written + (carrier if founding.transport is Carrier.RABBITMQ else "")
+
+
+def _url(address: str) -> str:
+    return f"\nurl = {json.dumps(address)}" if address else ""
 
 
 def trust_of(bus: str, origin: str, registrar: PrivateKey, log: PrivateKey) -> Trust:

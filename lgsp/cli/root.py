@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "check": "checking:check",
     "send": "messages:send",
     "inbox": "messages:inbox",
+    "gateway": "gateway_commands:commands",
     "keys": "key_commands:commands",
     "directory": "directory_commands:commands",
     "system": "systems:commands",

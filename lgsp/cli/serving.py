@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from importlib import metadata
 from pathlib import Path
@@ -19,10 +20,13 @@ from lgsp.bus.supervisor import Bus
 from lgsp.cli.files import replace_text
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.voice import Voice, voice_of
+from lgsp.cli.workers import MOST, Workers, check_workers
 from lgsp.config import HttpSection, Settings
 from lgsp.datafolder import DataFolder
 from lgsp.errors import Unusable
 from lgsp.http import server
+from lgsp.http.siblings import Siblings
+from lgsp.machine import spare_collector
 
 
 def serve(
@@ -45,20 +49,61 @@ def serve(
             envvar="LGSP_PORT_FILE", metavar="FILE", help="Where to write the address once it listens | tệp ghi địa chỉ"
         ),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            envvar="LGSP_WORKERS", min=1, max=MOST, help="Processes that share the port, on PostgreSQL | số tiến trình"
+        ),
+    ] = 1,
+    worker: Annotated[
+        tuple[int, int] | None,
+        typer.Option(hidden=True, metavar="NUMBER COUNT", help="Be one of several | một trong số đó"),
+    ] = None,
 ) -> None:
     """Run the gateway of a data folder | chạy cổng của thư mục dữ liệu."""
     voice = voice_of(context)
     settings = Settings.load(data, {"http.host": host, "http.port": port})
+    check_workers(settings, workers)
     logs.configure()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, voice, port_file))
+        if worker is not None:
+            runner.run(_work(settings, *worker))
+        elif workers == 1:
+            runner.run(_serve(settings, voice, port_file))
+        else:
+            several = Workers(settings=settings, count=workers, voice=voice, port_file=port_file)
+            if code := runner.run(several.run()):
+                raise typer.Exit(code)
+
+
+async def _work(settings: Settings, number: int, count: int) -> None:
+    """Be one of several workers until standard input ends: the process that holds it holds the data folder, too."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(
+        signal.SIGINT, lambda: None
+    )  # Ctrl+C reaches all processes of a terminal; the first one ends the others
+    loop.add_reader(sys.stdin.fileno(), stop.set)  # nothing is ever written to it
+    sockets = {each: DataFolder(root=settings.data).worker_socket(each) for each in range(count)}
+    async with _listening(settings, worker=number, siblings=Siblings(number, sockets)) as (_, url):
+        sys.stdout.write(url + "\n")
+        sys.stdout.flush()
+        await stop.wait()
+        loop.remove_reader(sys.stdin.fileno())
 
 
 async def _serve(settings: Settings, voice: Voice, port_file: Path | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with _gateway(settings) as (bus, url):
+    folder = DataFolder(root=settings.data)
+    with datafolder.hold(folder, command="lgsp serve"):
+        await _serve_alone(settings, voice, port_file, stop)
+
+
+async def _serve_alone(settings: Settings, voice: Voice, port_file: Path | None, stop: asyncio.Event) -> None:
+    async with _listening(settings) as (bus, url):
         if port_file is not None:
             replace_text(port_file, url + "\n")
         voice.tell(
@@ -70,27 +115,38 @@ async def _serve(settings: Settings, voice: Voice, port_file: Path | None) -> No
 
 
 @contextlib.asynccontextmanager
-async def _gateway(settings: Settings) -> AsyncIterator[tuple[Bus, str]]:
-    """Run bus, public port and admin socket of a data folder; give the bus and its address."""
-    folder = DataFolder(root=settings.data)
-    with datafolder.hold(folder, command="lgsp serve"):
-        async with app.open_bus(settings) as bus, contextlib.AsyncExitStack() as stack:
-            edge = await server.serve(
-                bus,
-                host=settings.http.host,
-                port=settings.http.port,
-                ssl_context=tls_of(settings.http),
-                behind_tls_proxy=settings.http.behind_tls_proxy,
-            )
-            stack.push_async_callback(_tell_stopped, bus)
-            stack.push_async_callback(edge.close)
-            admin = await server.serve_admin(bus, folder.admin_socket, streams=edge.streams)
-            stack.push_async_callback(admin.close)
-            stack.callback(folder.admin_socket.unlink, missing_ok=True)
-            entries = await bus.ledger.size()
-            logs.get_logger().info("gateway.started", url=edge.url, version=metadata.version("lgsp"), entries=entries)
-            yield bus, edge.url
-            logs.get_logger().info("gateway.draining", streams=len(edge.streams))
+async def _listening(
+    settings: Settings, *, worker: int = 0, siblings: Siblings | None = None
+) -> AsyncIterator[tuple[Bus, str]]:
+    """Run bus, public port and admin socket of a data folder that is held; give the bus and its address."""
+    admin_socket = DataFolder(root=settings.data).worker_socket(worker)
+    async with app.open_bus(settings, worker=worker) as bus, contextlib.AsyncExitStack() as stack:
+        _check_own_key(settings, bus)
+        edge = await server.serve(
+            bus,
+            host=settings.http.host,
+            port=settings.http.port,
+            ssl_context=tls_of(settings.http),
+            behind_tls_proxy=settings.http.behind_tls_proxy,
+            siblings=siblings,
+        )
+        stack.push_async_callback(_tell_stopped, bus)
+        stack.push_async_callback(edge.close)
+        admin = await server.serve_admin(bus, admin_socket, beside=edge)
+        stack.push_async_callback(admin.close)
+        stack.callback(admin_socket.unlink, missing_ok=True)
+        entries = await bus.ledger.size()
+        spare_collector()
+        logs.get_logger().info("gateway.started", url=edge.url, version=metadata.version("lgsp"), entries=entries)
+        yield bus, edge.url
+        logs.get_logger().info("gateway.draining", streams=len(edge.streams))
+
+
+def _check_own_key(settings: Settings, bus: Bus) -> None:
+    """Refuse (`gateway_unknown`) to give receipts that nobody could verify."""
+    kid = bus.sequencer.signer.kid
+    if all(key.record.id != kid for key in bus.registry.current.keys_of(bus.gateway)):
+        raise Unusable("gateway_unknown", f"{settings.keys.gateway}, a key of {bus.gateway}")
 
 
 async def _tell_stopped(bus: Bus) -> None:

@@ -16,6 +16,7 @@ MEMBERS: Final = (
     "by", "obj", "hash", "reason",
     "n", "peer", "from",
 )  # fmt: skip
+PLACES: Final = {name: place for place, name in enumerate(MEMBERS)}
 EVENTS: Final = frozenset(
     {
         "msg.accepted", "msg.rejected", "msg.delivered", "msg.acked", "msg.nacked", "msg.waiting", "msg.expired", "msg.parked", "msg.replayed",
@@ -53,10 +54,13 @@ class Draft:
 
 def draft(event: str, *, at: datetime, bus: str, **members: Any) -> Draft:  # noqa: ANN401 - texts, integers, list of texts
     """Return an entry without its number; empty members are left out, `from_` is written `from`."""
-    found = {name.rstrip("_"): value for name, value in members.items()}
-    unknown = found.keys() - set(MEMBERS)
-    if event not in EVENTS or unknown:
-        raise ValueError(f"no such event or member: {event} {sorted(unknown)}")
+    if "from_" in members:
+        members["from"] = members.pop("from_")
+    if event not in EVENTS or not members.keys() <= PLACES.keys():
+        raise ValueError(f"no such event or member: {event} {sorted(members.keys() - PLACES.keys())}")
     body: dict[str, Any] = {"ts": format_time(at), "ev": event, "bus": bus}
-    body |= {name: found[name] for name in MEMBERS if found.get(name) not in (None, "", [], ())}
-    return Draft(rest=strictjson.compact(body)[1:])
+    for name in sorted(members, key=PLACES.__getitem__):
+        value = members[name]
+        if value or value == 0:  # a number is said whatever it is; what else is empty is left out
+            body[name] = value
+    return Draft(rest=strictjson.compact_members(body)[1:])

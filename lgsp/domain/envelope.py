@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from lgsp.domain import base64url, jws, names, strictjson
@@ -48,6 +49,21 @@ TEXT_RULES: Final[dict[str, re.Pattern[str]]] = {
     "traceparent": re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"),
     "dataclassification": re.compile(r"public|internal|restricted|secret"),
 }
+REPEATED: Final = frozenset(
+    {
+        "specversion",
+        "source",
+        "type",
+        "dataschema",
+        "purpose",
+        "legalbasis",
+        "procedure",
+        "authid",
+        "orgcat",
+        "dataclassification",
+    }
+)
+"""Attributes whose few values come again and again."""
 REQUIRED: Final = (
     "specversion", "id", "source", "type", "time", "recordedtime", "expirytime", "audience", "dataschema", "datahash", "datasize",
 )  # fmt: skip
@@ -153,13 +169,19 @@ def _check_attributes(attributes: dict[str, Any]) -> None:
 def _check_attribute(name: str, value: object) -> None:
     rule = TEXT_RULES.get(name)
     if rule is not None:
-        if not isinstance(value, str) or rule.fullmatch(value) is None:
+        is_of_form = _has_form if name in REPEATED else _has_form.__wrapped__
+        if not isinstance(value, str) or not is_of_form(rule, value):
             raise Refusal("manifest", "the attribute is not of its form", pointer=f"/{name}")
         if name in {"partitionkey", "casefile", "authid"} and NUMBER_OF_A_PERSON.fullmatch(value):
             raise Refusal("manifest", "the attribute looks like a person's number", pointer=f"/{name}")
         return
     check = SPECIAL_RULES.get(name, _check_extension)
     check(name, value)
+
+
+@lru_cache(maxsize=4096)
+def _has_form(rule: re.Pattern[str], value: str) -> bool:
+    return rule.fullmatch(value) is not None
 
 
 def _check_time(name: str, value: object) -> None:
@@ -233,7 +255,7 @@ def sign(attributes: dict[str, Any], body: bytes, signer: Signer) -> Wire:
     """
     stated = {**attributes, "datahash": jws.hash_of(body), "datasize": len(body)}
     _check_attributes(stated)
-    return Wire(compact=jws.sign(strictjson.compact(stated), typ=TYP, signer=signer), body=body)
+    return Wire(compact=jws.sign(strictjson.compact_members(stated), typ=TYP, signer=signer), body=body)
 
 
 def check_body(manifest: Manifest, body: bytes) -> None:

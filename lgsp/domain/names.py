@@ -104,11 +104,13 @@ def topic_urn(message_type: str) -> str:
     return f"urn:lgsp:topic:{message_type}"
 
 
+@lru_cache(maxsize=4096)
 def is_topic(urn: str) -> bool:
     """Tell whether the URN names a topic."""
     return TOPIC_FORM.fullmatch(urn) is not None
 
 
+@lru_cache(maxsize=4096)
 def is_system(urn: str) -> bool:
     """Tell whether the URN names a system."""
     return SYSTEM_FORM.fullmatch(urn) is not None
@@ -119,23 +121,27 @@ def is_agency(urn: str) -> bool:
     return AGENCY_FORM.fullmatch(urn) is not None
 
 
+@lru_cache(maxsize=4096)
 def is_audience(urn: str) -> bool:
     """Tell whether the URN may be the audience of an envelope: a system, an agency or a topic."""
     return any(form.fullmatch(urn) for form in (SYSTEM_FORM, AGENCY_FORM, TOPIC_FORM))
 
 
+@lru_cache(maxsize=4096)
 def is_reply_type(message_type: str) -> bool:
     """Tell whether the type is that of a reply (`….reply.v1`)."""
     stem, _, version = message_type.rpartition(".v")
     return stem.endswith(".reply") and version.isdecimal()
 
 
+@lru_cache(maxsize=4096)
 def reply_type(message_type: str) -> str:
     """Return the type of the reply to a request of this type."""
     stem, _, version = message_type.rpartition(".v")
     return f"{stem}.reply.v{version}"
 
 
+@lru_cache(maxsize=4096)
 def request_type(message_type: str) -> str:
     """Return the type of the request that a reply of this type answers; any other type is its own."""
     if not is_reply_type(message_type):

@@ -34,7 +34,7 @@ class Statement:
 
     def text(self) -> str:
         """Return the statement as compact JSON text."""
-        return strictjson.compact(self.wire()).decode()
+        return strictjson.compact_members(self.wire()).decode()
 
     @property
     def leaf(self) -> str:
@@ -88,7 +88,7 @@ def ack_head(*, system: str, at: datetime) -> dict[str, Any]:
 def ack_item(env: str, outcome: str, *, code: str = "", pointer: str = "") -> bytes:
     """Return the item bytes of an ack; outcome `accepted` or `rejected`."""
     item = {"env": env, "outcome": outcome, "code": code, "pointer": pointer}
-    return strictjson.compact({name: value for name, value in item.items() if value})
+    return strictjson.compact_members({name: value for name, value in item.items() if value})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

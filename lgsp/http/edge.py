@@ -18,9 +18,10 @@ from lgsp.http.metrics import Metrics
 from lgsp.http.problems import language_of, problem_response
 from lgsp.http.requests import check_target
 from lgsp.http.settings import HTTP_LIMITS, HttpLimits
+from lgsp.http.siblings import Siblings
 from lgsp.http.stream import open_stream
 from lgsp.http.streams import Streams
-from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS, SHOWN_STREAMS, STREAMS
+from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS, SHOWN_METRICS, SHOWN_STREAMS, SIBLINGS, STREAMS
 from lgsp.logs import get_logger
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,23 +52,27 @@ CODES: Final = {404: "not_found", 405: "method", 413: "too_large", 417: "unsuppo
 """Which code a status of aiohttp's own stands for; any other is `bad_request`."""
 
 
-def create_app(bus: Bus, *, settings: HttpLimits = HTTP_LIMITS) -> web.Application:
+def create_app(bus: Bus, *, settings: HttpLimits = HTTP_LIMITS, siblings: Siblings | None = None) -> web.Application:
     """Return the application that departments' systems call."""
     app = create_bare_app(bus, settings=settings)
     for method, path, handler in ROUTES:
         app.router.add_route(method, path, handler)
     app[SHOWN_STREAMS] = app[STREAMS]
+    if siblings is not None:
+        app[SIBLINGS] = siblings
     for command in admin.COMMANDS:
         app.router.add_route(command.method, command.path, command.public())
     return app
 
 
 def create_admin_app(
-    bus: Bus, *, streams: Streams | None = None, settings: HttpLimits = HTTP_LIMITS
+    bus: Bus, *, shown: web.Application | None = None, settings: HttpLimits = HTTP_LIMITS
 ) -> web.Application:
-    """Return the application of the admin socket; `streams` are those of the public one, for the status."""
+    """Return the application of the admin socket; `shown` is the public one, whose streams and figures it tells."""
     app = create_bare_app(bus, settings=settings)
-    app[SHOWN_STREAMS] = app[STREAMS] if streams is None else streams
+    app[SHOWN_STREAMS] = (shown or app)[STREAMS]
+    app[SHOWN_METRICS] = (shown or app)[METRICS]
+    app.router.add_get("/metrics", health.get_own_metrics)
     for command in admin.COMMANDS:
         app.router.add_route(command.method, command.path, command.local())
     return app

@@ -6,8 +6,9 @@ from aiohttp import web
 
 from lgsp.domain import strictjson
 from lgsp.errors import Refusal
+from lgsp.http.metrics import Metrics
 from lgsp.http.requests import query_of
-from lgsp.http.wiring import BUS, METRICS
+from lgsp.http.wiring import BUS, METRICS, SHOWN_METRICS, SIBLINGS
 
 
 async def get_live(request: web.Request) -> web.Response:
@@ -29,9 +30,22 @@ async def get_ready(request: web.Request) -> web.Response:
 
 
 async def get_metrics(request: web.Request) -> web.Response:
-    """Give all figures in Prometheus text format."""
+    """Give all figures in Prometheus text format, those of the other workers too where there are some."""
     query_of(request)
-    metrics = request.app[METRICS]
-    metrics.show_depths(request.app[BUS].room.depths)
-    text, content_type = metrics.exposition()
+    text, content_type = _figures(request, request.app[METRICS])
+    siblings = request.app.get(SIBLINGS)
+    if siblings is not None:
+        text = (await siblings.figures(text.decode())).encode()
     return web.Response(body=text, headers={"Content-Type": content_type})
+
+
+async def get_own_metrics(request: web.Request) -> web.Response:
+    """Give the figures of this process alone, to another worker of the gateway."""
+    query_of(request)
+    text, content_type = _figures(request, request.app[SHOWN_METRICS])
+    return web.Response(body=text, headers={"Content-Type": content_type})
+
+
+def _figures(request: web.Request, metrics: Metrics) -> tuple[bytes, str]:
+    metrics.show_depths(request.app[BUS].room.depths)
+    return metrics.exposition()

@@ -23,6 +23,7 @@ from lgsp.errors import Defect, Unusable
 from lgsp.http.connections import Front
 from lgsp.http.edge import create_admin_app, create_app
 from lgsp.http.settings import HTTP_LIMITS, HttpLimits
+from lgsp.http.siblings import Siblings
 from lgsp.http.streams import Streams
 from lgsp.http.wiring import STREAMS
 
@@ -68,15 +69,17 @@ async def serve(
     port: int,
     ssl_context: ssl.SSLContext | None = None,
     behind_tls_proxy: bool = False,
+    siblings: Siblings | None = None,
     settings: HttpLimits = HTTP_LIMITS,
 ) -> Running:
     """Listen on `host`:`port` (0 for any port) and return what was started.
 
-    Refuses as `listen_refused` an address beyond loopback without TLS, unless a proxy speaks it; as `port_in_use` a port that is taken.
+    With `siblings` the port is that of several processes, among which the machine divides the connections. Refuses as `listen_refused` an
+    address beyond loopback without TLS, unless a proxy speaks it; as `port_in_use` a port that is taken.
     """
     if ssl_context is None and not behind_tls_proxy and not is_loopback(host):
         raise Unusable("listen_refused", f"{host} is not loopback, and TLS is not set up")
-    sock = _bound(host, port)
+    sock = bound(host, port, shared=siblings is not None)
     real = sock.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     scheme = "http" if ssl_context is None else "https"
@@ -87,15 +90,15 @@ async def serve(
             connect, sock=sock, backlog=BACKLOG, ssl=ssl_context, ssl_handshake_timeout=patience
         )
 
-    app = create_app(bus, settings=settings)
+    app = create_app(bus, settings=settings, siblings=siblings)
     return await _start(app, f"{scheme}://{shown}:{real}", real, listen, settings)
 
 
 async def serve_admin(
-    bus: Bus, path: Path, *, streams: Streams | None = None, settings: HttpLimits = HTTP_LIMITS
+    bus: Bus, path: Path, *, beside: Running | None = None, settings: HttpLimits = HTTP_LIMITS
 ) -> Running:
-    """Listen on a socket file of mode 0600; the caller holds the data folder's lock, so a file that is there is left from a dead process."""
-    app = create_admin_app(bus, streams=streams, settings=settings)
+    """Listen on a socket file of mode 0600, `beside` the public port; whoever holds the data folder may: a file that is there is a dead process's."""
+    app = create_admin_app(bus, shown=None if beside is None else beside.runner.app, settings=settings)
     sock = _bound_file(path)
 
     async def listen(connect: Callable[[], asyncio.Protocol]) -> asyncio.Server:
@@ -112,8 +115,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """Return a socket on the first address of `host`."""
+def bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Return a socket on the first address of `host`, that does not listen yet; refuse as `listen_refused` or `port_in_use`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             "127.0.0.1" if host == "localhost" else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -123,6 +126,8 @@ def _bound(host: str, port: int) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
     except OSError as error:
         sock.close()

@@ -56,8 +56,8 @@ class Inboxes(Protocol):
         One that is leased is due when its lease is over, whatever its expiry (`exchange.next_due`).
         """
 
-    async def in_state(self, state: State, limit: int) -> list[Delivery]:
-        """Return the first `limit` deliveries in one open state, in the order of acceptance."""
+    async def in_state(self, state: State, limit: int, *, but: Sequence[str] = ()) -> list[Delivery]:
+        """Return the first `limit` deliveries in one open state, in the order of acceptance; without those whose lease one of `but` holds."""
 
     async def outcomes(self, source: str, limit: int) -> list[Delivery]:
         """Return what `source` sent, is settled or parked, and was not yet seen by it; in the order of acceptance."""

@@ -29,9 +29,15 @@ class ReceiptItem:
 
     def numbered(self, index: int, leaf: bytes) -> bytes:
         """Return the item's exact bytes (protocol section 3) for the entry at `index` whose leaf hash this is."""
-        item = {"env": self.env, "id": self.id, "src": self.src, "aud": self.aud, "outcome": self.outcome}
-        place = {"index": index, "leaf": "sha-256:" + base64url.encode(leaf)}
-        return strictjson.compact(item | place | ({"code": self.code} if self.code else {}))
+        item: dict[str, str | int] = {
+            "env": self.env,
+            "id": self.id,
+            "src": self.src,
+            "aud": self.aud,
+            "outcome": self.outcome,
+        }
+        item |= {"index": index, "leaf": "sha-256:" + base64url.encode(leaf)}
+        return strictjson.compact_members(item | ({"code": self.code} if self.code else {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,5 +207,5 @@ class Ledger(Protocol):
     async def checkpoint(self) -> str:
         """Return the last kept checkpoint, or ""."""
 
-    async def used_since(self, moment: datetime) -> dict[str, int]:
-        """Return how many exchanges were accepted under each grant since a moment; replies are under none."""
+    async def used_since(self, moment: datetime, until: datetime | None = None) -> dict[str, int]:
+        """Return how many exchanges were accepted under each grant since a moment, and before `until`; replies are under none."""

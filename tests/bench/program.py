@@ -17,6 +17,8 @@ from typing import Any, Final
 
 import uvloop
 
+from lgsp.machine import spare_collector
+
 ROOT: Final = Path(__file__).parents[2]
 LINE_MAX: Final = 64 * 1024 * 1024
 READY_SECONDS: Final = 30.0
@@ -48,6 +50,7 @@ Main = Callable[[dict[str, Any], Orders], Awaitable[None]]
 def run(main: Main) -> None:
     """Run a program whose plan is its one argument, a JSON object."""
     plan = json.loads(sys.argv[1])
+    spare_collector()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_obey(main, plan))
 

@@ -1,9 +1,11 @@
 """The memory backend keeps the promises of every port."""
 
+from contextlib import asynccontextmanager
+
 import pytest
 
 from lgsp.backends.embedded import EmbeddedTransport
-from lgsp.backends.memory import MemoryLedger
+from lgsp.backends.memory import MemoryLedger, Neighbourhood
 from lgsp.testing import contracts
 
 
@@ -15,6 +17,19 @@ def ledger():
 @pytest.fixture
 def transport(ledger):
     return EmbeddedTransport(ledger)
+
+
+@pytest.fixture
+def join():
+    neighbourhood = Neighbourhood()
+
+    @asynccontextmanager
+    async def joined(name):
+        member = neighbourhood.join()
+        yield member
+        neighbourhood.leave(member)
+
+    return joined
 
 
 class TestLedger(contracts.LedgerContract): ...
@@ -30,3 +45,6 @@ class TestDirectoryStore(contracts.DirectoryStoreContract): ...
 
 
 class TestTransport(contracts.TransportContract): ...
+
+
+class TestNeighbours(contracts.NeighboursContract): ...

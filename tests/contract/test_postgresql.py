@@ -1,9 +1,12 @@
 """One PostgreSQL database keeps the promises of every port."""
 
+from contextlib import asynccontextmanager
+
 import pytest
 
 from lgsp.backends.embedded import EmbeddedTransport
-from lgsp.backends.sql import PostgresLedger
+from lgsp.backends.sql import PostgresLedger, PostgresNeighbours
+from lgsp.machine import SystemClock
 from lgsp.testing import contracts
 
 
@@ -33,6 +36,17 @@ def transport(ledger):
     return EmbeddedTransport(ledger)
 
 
+@pytest.fixture
+def join(ledger, database):
+    @asynccontextmanager
+    async def joined(name):
+        neighbours = PostgresNeighbours(database, gateway=f"urn:lgsp:bus:91:gw:{name}", clock=SystemClock())
+        async with neighbours.running():
+            yield neighbours
+
+    return joined
+
+
 class TestLedger(contracts.LedgerContract): ...
 
 
@@ -49,3 +63,6 @@ class TestTransport(contracts.TransportContract): ...
 
 
 class TestDurability(contracts.DurabilityContract): ...
+
+
+class TestNeighbours(contracts.NeighboursContract): ...

@@ -67,7 +67,7 @@ async def door_of(edge, kind, folder):
 
         yield call, OFFICER
         return
-    admin = await server.serve_admin(edge.bus, folder / "admin.sock", streams=edge.running.streams)
+    admin = await server.serve_admin(edge.bus, folder / "admin.sock", beside=edge.running)
     try:
         connector = aiohttp.UnixConnector(path=str(folder / "admin.sock"))
         async with aiohttp.ClientSession(connector=connector) as client:

@@ -699,7 +699,7 @@ async def admin_client(path):
 
 async def test_the_admin_socket_is_its_owners_and_tells_the_status(edge, tmp_path):
     path = tmp_path / "admin.sock"
-    running = await server.serve_admin(edge.bus, path, streams=edge.running.streams)
+    running = await server.serve_admin(edge.bus, path, beside=edge.running)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     async with edge.stream("ndxp") as stream, admin_client(path) as client:
         await stream.receive("checkpoint")

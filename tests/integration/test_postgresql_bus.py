@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from lgsp.backends.sql import PostgresLedger, postgresql
-from lgsp.errors import Refusal, Unusable
+from lgsp.backends.sql import PostgresLedger
+from lgsp.errors import Refusal
 from lgsp.testing.bus import running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
@@ -42,28 +42,3 @@ async def test_a_gateway_without_its_database_is_not_ready_and_goes_on_when_it_i
             while len(found) < 2:
                 found += await bus.courier.pull(NDXP, limit=10, wait=1)
     await store.close()
-
-
-async def test_a_second_gateway_is_kept_off_the_database_until_the_first_has_ended(database):
-    async with postgresql.sole_gateway(database):
-        with pytest.raises(Unusable, match="data_locked"):
-            async with postgresql.sole_gateway(database, patience=0.2):
-                pass
-    async with postgresql.sole_gateway(database):
-        pass
-
-
-async def test_a_gateway_that_follows_waits_for_the_one_before_it_to_be_gone(database):
-    first, going = postgresql.sole_gateway(database), asyncio.Event()
-    await first.__aenter__()
-
-    async def follow():
-        async with postgresql.sole_gateway(database):
-            going.set()
-
-    following = asyncio.create_task(follow())
-    await asyncio.sleep(0)
-    assert not going.is_set()
-    await first.__aexit__(None, None, None)
-    await asyncio.wait_for(following, 5)
-    assert going.is_set()

@@ -35,7 +35,7 @@ CASES = {
     "ENTRIES": ([100, 200], {"entry_pkey"}),
     "EXCHANGES": ([["urn:source:1"] * 8, ENVS[:8]], {"exchange_key"}),
     "EXCHANGE_OF": (["env-1"], {"exchange_env"}),
-    "USED_SINCE": ([ROWS - 100], {"exchange_used"}),
+    "USED_SINCE": ([ROWS - 100, ROWS], {"exchange_used"}),
     "DELIVERIES": (["env-1"], {"delivery_key"}),
     "HELD": (["urn:inbox:0", ENVS[:64]], {"delivery_key"}),
     "PARCEL": (["env-10", "urn:inbox:0"], {"delivery_key", "exchange_env", "body_env"}),

@@ -10,6 +10,7 @@ from operator import itemgetter
 from lgsp.backends.memory.tables import Place, Tables
 from lgsp.backends.memory.transaction import Transaction, cut
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State, next_due
+from lgsp.domain.leases import holder_of
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
@@ -64,10 +65,10 @@ class MemoryLedger:
         kept = self._tables.rows.checkpoints
         return kept[max(kept)] if kept else ""
 
-    async def used_since(self, moment: datetime) -> dict[str, int]:
-        """Return how many exchanges were accepted under each grant since a moment."""
-        held = self._tables.rows.exchanges.values()
-        return dict(Counter(each.rule for each in held if each.rule and each.accepted_at >= cut(moment)))
+    async def used_since(self, moment: datetime, until: datetime | None = None) -> dict[str, int]:
+        """Return how many exchanges were accepted under each grant since a moment, and before `until`."""
+        found = (each for each in self._tables.rows.exchanges.values() if each.rule and each.accepted_at >= cut(moment))
+        return dict(Counter(each.rule for each in found if until is None or each.accepted_at < cut(until)))
 
     async def queued(self, inbox: str, lane: Lane, limit: int, skip: Sequence[str] = ()) -> list[Parcel]:
         """Return the first `limit` queued deliveries of one lane in the order of acceptance."""
@@ -95,9 +96,10 @@ class MemoryLedger:
         found = [(due, delivery) for due, delivery in times if due is not None and due <= now]
         return [delivery for _, delivery in sorted(found, key=itemgetter(0))][: max(limit, 0)]
 
-    async def in_state(self, state: State, limit: int) -> list[Delivery]:
-        """Return the first `limit` deliveries in one open state, in the order of acceptance."""
-        return [delivery for delivery in self._in_order(self._tables.open) if delivery.state == state][: max(limit, 0)]
+    async def in_state(self, state: State, limit: int, *, but: Sequence[str] = ()) -> list[Delivery]:
+        """Return the first `limit` deliveries in one open state, in the order of acceptance; without those that one of `but` holds."""
+        found = (delivery for delivery in self._in_order(self._tables.open) if delivery.state == state)
+        return [delivery for delivery in found if holder_of(delivery.lease) not in but][: max(limit, 0)]
 
     async def outcomes(self, source: str, limit: int) -> list[Delivery]:
         """Return what `source` sent, has an outcome, and was not yet seen by it, in the order of acceptance."""

@@ -6,8 +6,8 @@ schema  migrations/       the form of the tables, and the steps from one to the 
 sqlite/  postgresql/      the engines: statements, one commit, reads, the ledger
 """
 
-from lgsp.backends.sql.postgresql import PostgresLedger
+from lgsp.backends.sql.postgresql import PostgresLedger, PostgresNeighbours
 from lgsp.backends.sql.schema import Form
 from lgsp.backends.sql.sqlite import SqliteLedger
 
-__all__ = ["Form", "PostgresLedger", "SqliteLedger"]
+__all__ = ["Form", "PostgresLedger", "PostgresNeighbours", "SqliteLedger"]

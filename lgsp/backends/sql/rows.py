@@ -13,6 +13,7 @@ Row = dict[str, Any]
 """Parameters by the names of their columns."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EVER: Final = datetime.max.replace(tzinfo=UTC)
 MILLISECOND: Final = timedelta(milliseconds=1)
 
 

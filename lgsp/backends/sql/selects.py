@@ -73,7 +73,11 @@ EXCHANGE: Final = sa.select(*EXCHANGE_COLUMNS)
 EXCHANGE_OF: Final = EXCHANGE.where(exchange.c.env == _text("env"))
 USED_SINCE: Final = (
     sa.select(exchange.c.rule, sa.func.count())
-    .where(exchange.c.accepted_at >= _number("moment"), exchange.c.rule != sa.literal_column("''"))
+    .where(
+        exchange.c.accepted_at >= _number("moment"),
+        exchange.c.accepted_at < _number("until"),
+        exchange.c.rule != sa.literal_column("''"),
+    )
     .group_by(exchange.c.rule)
 )
 

@@ -5,7 +5,8 @@
         async def ledger(self): ...   # an empty store
 
 The suites for rows take a fixture `ledger`, the one for carriers a fixture `transport` over the same `ledger`, the one for restarts a fixture
-`reopen`. Have their assertions explained with `pytest.register_assert_rewrite("lgsp.testing.contracts")`.
+`reopen`, the one for gateways beside each other a fixture `join`. Have their
+assertions explained with `pytest.register_assert_rewrite("lgsp.testing.contracts")`.
 """
 
 from lgsp.testing.contracts.directory import DirectoryStoreContract
@@ -13,6 +14,7 @@ from lgsp.testing.contracts.durability import DurabilityContract
 from lgsp.testing.contracts.inboxes import InboxesContract
 from lgsp.testing.contracts.ledger import LedgerContract
 from lgsp.testing.contracts.ledger_moves import LedgerMovesContract
+from lgsp.testing.contracts.neighbours import NeighboursContract
 from lgsp.testing.contracts.transport import TransportContract
 
 __all__ = [
@@ -21,5 +23,6 @@ __all__ = [
     "InboxesContract",
     "LedgerContract",
     "LedgerMovesContract",
+    "NeighboursContract",
     "TransportContract",
 ]

@@ -11,16 +11,19 @@ import pytest
 
 from lgsp.app import Store
 from lgsp.domain.exchange import OUTCOMES, Delivery, State
+from lgsp.domain.leases import lease_name
 from lgsp.domain.records import Lane
 from lgsp.ports.inboxes import Parcel
 from lgsp.testing import samples
 from lgsp.testing.contracts.ledger import commit
 from lgsp.testing.contracts.ledger_moves import STATES
+from lgsp.testing.entropy import uuid7
 from lgsp.testing.samples import LIFE, NOW, accept, lease, move
 from lgsp.testing.world import FISHERIES, NDXP, ONE_STOP, POLICE
 
 SOON = NOW + timedelta(seconds=10)
 EARLIER = SOON - timedelta(milliseconds=1)
+HOLDERS = ("0000000a", "0000000b", "0000000c", "0000000b")
 
 
 def numbers(found: Sequence[Parcel | Delivery]) -> list[int]:
@@ -146,6 +149,15 @@ class InboxesContract:
         found = await ledger.in_state("leased", 10)
         assert numbers(found) == [1, 3]
         assert [delivery.lease for delivery in found] == ["lease-1", "lease-1"]
+
+    async def test_leases_are_told_apart_by_their_holders(self, ledger: Store) -> None:
+        held = await fill(ledger, 4)
+        names = [lease_name(uuid7(number, number), holder) for number, holder in enumerate(HOLDERS)]
+        await commit(ledger, *(lease(each, name) for each, name in zip(held, names, strict=True)))
+        assert numbers(await ledger.in_state("leased", 10, but=["0000000a", "0000000b"])) == [3]
+        assert numbers(await ledger.in_state("leased", 10, but=["0000000c"])) == [1, 2, 4]
+        assert numbers(await ledger.in_state("leased", 1, but=["0000000a"])) == [2]
+        assert numbers(await ledger.in_state("leased", 10, but=[])) == [1, 2, 3, 4]
 
     # Outcomes
 

@@ -310,6 +310,8 @@ class LedgerContract:
         )
         assert await ledger.used_since(NOW) == {"one": 2, "two": 1}
         assert await ledger.used_since(NOW + LIFE) == {"one": 1}
+        assert await ledger.used_since(NOW, NOW + LIFE) == {"one": 1, "two": 1}
+        assert await ledger.used_since(NOW, NOW) == {}
 
 
 def answers(number: int, *, asked: int = 1) -> Accept:

@@ -1,7 +1,7 @@
-"""A PostgreSQL database: its ledger, the making of its tables, its connections and statements."""
+"""A PostgreSQL database: its ledger, the making of its tables, its connections and statements, and the other gateways on it."""
 
 from lgsp.backends.sql.postgresql.ledger import PostgresLedger
 from lgsp.backends.sql.postgresql.making import form_at, upgrade
-from lgsp.backends.sql.postgresql.sole import sole_gateway
+from lgsp.backends.sql.postgresql.neighbours import PostgresNeighbours
 
-__all__ = ["PostgresLedger", "form_at", "sole_gateway", "upgrade"]
+__all__ = ["PostgresLedger", "PostgresNeighbours", "form_at", "upgrade"]

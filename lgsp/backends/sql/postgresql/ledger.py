@@ -122,9 +122,9 @@ class PostgresLedger:
         """Return the last kept checkpoint, or ""."""
         return await self._read(queries.checkpoint)
 
-    async def used_since(self, moment: datetime) -> dict[str, int]:
-        """Return how many exchanges were accepted under each grant since a moment."""
-        return await self._read(queries.used_since, moment)
+    async def used_since(self, moment: datetime, until: datetime | None = None) -> dict[str, int]:
+        """Return how many exchanges were accepted under each grant since a moment, and before `until`."""
+        return await self._read(queries.used_since, moment, until)
 
     async def queued(self, inbox: str, lane: Lane, limit: int, skip: Sequence[str] = ()) -> list[Parcel]:
         """Return the first `limit` queued deliveries of one lane in the order of acceptance."""
@@ -148,9 +148,10 @@ class PostgresLedger:
         values = {"now": milliseconds(now), "limit": max(limit, 0)}
         return await self._read(queries.deliveries, sql.DUE, values)
 
-    async def in_state(self, state: State, limit: int) -> list[Delivery]:
-        """Return the first `limit` deliveries in one open state, in the order of acceptance."""
-        return await self._read(queries.deliveries, sql.IN_STATE, {"state": state, "limit": max(limit, 0)})
+    async def in_state(self, state: State, limit: int, *, but: Sequence[str] = ()) -> list[Delivery]:
+        """Return the first `limit` deliveries in one open state, in the order of acceptance; without those that one of `but` holds."""
+        values = {"state": state, "limit": max(limit, 0), "but": list(but)}
+        return await self._read(queries.deliveries, sql.IN_STATE, values)
 
     async def outcomes(self, source: str, limit: int) -> list[Delivery]:
         """Return what `source` sent, has an outcome, and was not yet seen by it, in the order of acceptance."""

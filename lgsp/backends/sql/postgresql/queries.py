@@ -8,7 +8,7 @@ from datetime import datetime
 from lgsp.backends.sql.postgresql import statements as sql
 from lgsp.backends.sql.postgresql.pool import Connection
 from lgsp.backends.sql.postgresql.statements import Statement
-from lgsp.backends.sql.rows import Row, delivery_of, exchange_of, milliseconds
+from lgsp.backends.sql.rows import EVER, Row, delivery_of, exchange_of, milliseconds
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
@@ -44,9 +44,10 @@ async def checkpoint(connection: Connection) -> str:
     return await connection.fetchval(sql.CHECKPOINT.text, 1) or ""
 
 
-async def used_since(connection: Connection, moment: datetime) -> dict[str, int]:
-    """Return how many exchanges were accepted under each grant since a moment."""
-    return dict(await connection.fetch(sql.USED_SINCE.text, milliseconds(moment)))
+async def used_since(connection: Connection, moment: datetime, until: datetime | None) -> dict[str, int]:
+    """Return how many exchanges were accepted under each grant since a moment, and before another."""
+    values = {"moment": milliseconds(moment), "until": milliseconds(until or EVER)}
+    return dict(await connection.fetch(sql.USED_SINCE.text, *sql.USED_SINCE.arguments(values)))
 
 
 async def deliveries(connection: Connection, statement: Statement, values: Row) -> list[Delivery]:

@@ -31,6 +31,7 @@ from lgsp.backends.sql.tables import (
     schema_document,
     subject,
 )
+from lgsp.domain.leases import HOLDER_DIGITS
 
 DIALECT: Final = dialect()  # type: ignore[no-untyped-call]
 SEPARATOR: Final = "__"
@@ -214,7 +215,12 @@ QUEUED: Final = _sql(
     .limit(sa.bindparam("limit", type_=sa.Integer))
 )
 DUE: Final = _sql(selects.DUE)
-IN_STATE: Final = _sql(selects.IN_STATE)
+IN_STATE: Final = _sql(
+    selects.IN_STATE.where(
+        sa.func.right(delivery.c.lease, sa.literal_column(str(HOLDER_DIGITS)))
+        != sa.all_(_array("but", delivery.c.lease.type))
+    )
+)
 OUTCOMES: Final = _sql(selects.OUTCOMES)
 DEPTHS: Final = _sql(selects.DEPTHS)
 BODY_KEYS: Final = _sql(selects.BODY_KEYS)

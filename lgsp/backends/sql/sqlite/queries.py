@@ -8,7 +8,7 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any
 
-from lgsp.backends.sql.rows import Row, delivery_of, exchange_of, milliseconds
+from lgsp.backends.sql.rows import EVER, Row, delivery_of, exchange_of, milliseconds
 from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
@@ -58,9 +58,10 @@ def checkpoint(connection: Connection) -> str:
     return "" if found is None else str(found[0])
 
 
-def used_since(connection: Connection, moment: datetime) -> dict[str, int]:
-    """Return how many exchanges were accepted under each grant since a moment."""
-    return dict(rows(connection, sql.USED_SINCE, {"moment": milliseconds(moment)}))
+def used_since(connection: Connection, moment: datetime, until: datetime | None) -> dict[str, int]:
+    """Return how many exchanges were accepted under each grant since a moment, and before another."""
+    values = {"moment": milliseconds(moment), "until": milliseconds(until or EVER)}
+    return dict(rows(connection, sql.USED_SINCE, values))
 
 
 def deliveries(connection: Connection, text: str, values: Row) -> list[Delivery]:

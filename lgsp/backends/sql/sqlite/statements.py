@@ -29,6 +29,7 @@ from lgsp.backends.sql.tables import (
     schema_document,
     subject,
 )
+from lgsp.domain.leases import HOLDER_DIGITS
 
 DIALECT: Final = sqlite.dialect(paramstyle="named")
 BY_POSITION: Final = sqlite.dialect(paramstyle="qmark")
@@ -105,7 +106,9 @@ QUEUED: Final = _sql(
     .order_by(delivery.c.position)
 )
 DUE: Final = _sql(selects.DUE)
-IN_STATE: Final = _sql(selects.IN_STATE)
+_HOLDER: Final = sa.func.substr(delivery.c.lease, sa.literal_column(f"-{HOLDER_DIGITS}"))
+_BUT: Final = sa.func.json_each(_p("but")).table_valued("value")
+IN_STATE: Final = _sql(selects.IN_STATE.where(_HOLDER.not_in(sa.select(_BUT.c.value))))
 OUTCOMES: Final = _sql(selects.OUTCOMES)
 DEPTHS: Final = _sql(selects.DEPTHS)
 STANDING: Final = _sql(

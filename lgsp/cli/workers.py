@@ -1,0 +1,150 @@
+"""`lgsp serve --workers N`: N processes of one gateway share its port; this one starts them, starts again those that die, and ends them all.
+
+Each worker is a whole gateway by itself, under the same name and key, beside the others on the same database. A worker ends in order when its
+standard input does, so none outlives this process however that ends. What a worker does is `serving`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from lgsp import datafolder, logs
+from lgsp.cli.files import replace_text
+from lgsp.cli.voice import Voice
+from lgsp.config import Settings
+from lgsp.datafolder import DataFolder
+from lgsp.errors import Unusable
+from lgsp.http import server
+
+MOST: Final = 64
+BEGIN_SECONDS: Final = 120.0
+"""How long a worker may take until it listens: a start hashes what came after the last checkpoint."""
+END_SECONDS: Final = 40.0
+"""How long a worker may take to drain; then it is killed."""
+PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds before a worker is started again, by how often in a row it ended without having listened."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Workers:
+    """The workers of one gateway."""
+
+    settings: Settings
+    count: int
+    voice: Voice
+    port_file: Path | None
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _listening: dict[int, str] = field(default_factory=dict)
+    _told: bool = False
+
+    async def run(self) -> int:
+        """Run the workers until it is told to stop, and return the exit code; that of a worker which could not begin at the start."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop.set)
+        http = self.settings.http
+        folder = DataFolder(root=self.settings.data)
+        with datafolder.hold(folder, command="lgsp serve"), _kept_port(http.host, http.port) as port:
+            codes = await asyncio.gather(*(self._keep(number, port) for number in range(self.count)))
+        self.voice.tell("stopped", "đã dừng")
+        return max(codes)
+
+    async def _keep(self, number: int, port: int) -> int:
+        """Run one worker after the other until it is time to stop; return the code of one that ended badly before all listened."""
+        failures = 0
+        while not self.stop.is_set():
+            code = await self._run_one(number, port)
+            listened = self._listening.pop(number, "") != ""
+            if self.stop.is_set():
+                return max(0, code)
+            if not self._told and not listened:
+                self.stop.set()  # it has told why
+                return code
+            failures = 0 if listened else failures + 1
+            logs.get_logger().error("worker.died", worker=number, code=code)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PAUSES[min(failures, len(PAUSES) - 1)]):
+                    await self.stop.wait()
+        return 0
+
+    async def _run_one(self, number: int, port: int) -> int:
+        worker = await asyncio.create_subprocess_exec(
+            *self._command(number, port), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        ended, stopped = asyncio.create_task(worker.wait()), asyncio.create_task(self.stop.wait())
+        hearing = asyncio.create_task(self._hear(number, worker))
+        try:
+            await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+            await _end(worker)
+        finally:
+            for task in (ended, stopped, hearing):
+                task.cancel()
+        return worker.returncode or 0
+
+    def _command(self, number: int, port: int) -> list[str]:
+        http = self.settings.http
+        given = (
+            "--data",
+            str(self.settings.data),
+            "--host",
+            http.host,
+            "--port",
+            str(port),
+            "--worker",
+            str(number),
+            str(self.count),
+        )
+        return [sys.executable, "-m", "lgsp.cli", "--lang", self.voice.language, "serve", *given]
+
+    async def _hear(self, number: int, worker: asyncio.subprocess.Process) -> None:
+        """Learn from a worker's first line where it listens, and tell it once all do."""
+        if worker.stdout is None or not (line := await worker.stdout.readline()):
+            return
+        self._listening[number] = line.decode().strip()
+        if len(self._listening) == self.count and not self._told:
+            self._told = True
+            url = self._listening[number]
+            if self.port_file is not None:
+                replace_text(self.port_file, url + "\n")
+            self.voice.tell(
+                f"{self.count} workers listen on {url}; stop them with Ctrl+C",
+                f"{self.count} tiến trình đang chạy tại {url}; dừng bằng Ctrl+C",
+            )
+
+
+async def _end(worker: asyncio.subprocess.Process) -> None:
+    """Let a worker end in order, and kill it when it takes too long."""
+    if worker.returncode is not None:
+        return
+    if worker.stdin is not None:
+        worker.stdin.close()
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            await worker.wait()
+    except TimeoutError:
+        worker.kill()
+        await worker.wait()
+
+
+@contextmanager
+def _kept_port(host: str, port: int) -> Iterator[int]:
+    """Hold the port for as long as there are workers, without listening; give its number."""
+    held: socket.socket = server.bound(host, port, shared=True)
+    try:
+        real: int = held.getsockname()[1]
+        yield real
+    finally:
+        held.close()
+
+
+def check_workers(settings: Settings, count: int) -> None:
+    """Refuse (`one_gateway_only`) several workers on a ledger in a file."""
+    if count > 1 and settings.storage.kind == "sqlite":
+        raise Unusable("one_gateway_only", f"--workers {count} on {settings.storage.path}")
