@@ -82,9 +82,12 @@ async def test_eight_faults_of_an_embedded_bus_lose_and_double_nothing(tmp_path,
 
 
 @pytest.mark.timeout(300)
-async def test_twelve_faults_of_a_bus_on_its_engines_lose_and_double_nothing(tmp_path, chaos_seed, broker, database):
+async def test_twelve_faults_of_two_gateways_on_their_engines_lose_and_double_nothing(
+    tmp_path, chaos_seed, broker, database
+):
     # A broker whose disk was full is started anew and makes its queues anew: half a minute, left to the long run.
-    await weather(tmp_path, chaos_seed, 12, pace=QUICK, spared=["broker"], broker=broker, database=database)
+    shape = {"broker": broker, "database": database, "gateways": 2}
+    await weather(tmp_path, chaos_seed, 12, pace=QUICK, spared=["broker"], **shape)
 
 
 @pytest.mark.long
@@ -103,11 +106,11 @@ async def test_thirty_faults_of_a_bus_on_a_broker_lose_and_double_nothing(tmp_pa
 
 @pytest.mark.long
 @pytest.mark.timeout(1_800)
-@pytest.mark.parametrize("nth", range(4))
-async def test_thirty_faults_of_a_bus_on_its_engines_lose_and_double_nothing(
-    tmp_path, chaos_seed, nth, broker, database
+@pytest.mark.parametrize(("nth", "gateways"), [(0, 1), (1, 2), (2, 2), (3, 3)])
+async def test_thirty_faults_of_gateways_on_their_engines_lose_and_double_nothing(
+    tmp_path, chaos_seed, nth, gateways, broker, database
 ):
-    await weather(tmp_path, chaos_seed + nth, 30, broker=broker, database=database)
+    await weather(tmp_path, chaos_seed + nth, 30, broker=broker, database=database, gateways=gateways)
 
 
 @pytest.mark.long
@@ -116,5 +119,5 @@ async def test_thirty_faults_of_a_bus_on_its_engines_lose_and_double_nothing(
 async def test_twenty_faults_of_a_bus_on_a_cluster_lose_no_queue_with_its_leader(
     tmp_path, chaos_seed, nth, cluster, database
 ):
-    said = await weather(tmp_path, chaos_seed + nth, 20, broker=cluster, database=database)
+    said = await weather(tmp_path, chaos_seed + nth, 20, broker=cluster, database=database, gateways=2)
     assert said.count(QUEUE_LOST) == 0
