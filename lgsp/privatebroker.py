@@ -68,6 +68,11 @@ class PrivateServer:
             raise RuntimeError("the server is not running")
         return self._server.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the server was started and has not ended."""
+        return self._server is not None and self._server.poll() is None
+
     def start(self) -> None:
         """Start the server on what its folder holds and return when it takes connections.
 

@@ -75,11 +75,11 @@ class Client:
         self._ready = asyncio.Event()
         self._reopened = asyncio.Event()
         self._quiet = asyncio.Event()
-        gateway = Gateway(url=settings.url, http=http)
+        gateway = Gateway(url=lambda: self._stream.url, http=http)
         self._directories = Directories(fetch=gateway.directory, box=box, registrar=settings.pinned, bus=settings.bus)
         self._compose = Composing(composer=composer, newest=lambda: self._directories.head)
         self._stream = Stream(
-            url=settings.url,
+            urls=settings.urls,
             system=settings.system,
             http=http,
             authorize=lambda welcome: composer.authorization(settings.bus, nonce=welcome.nonce, at=welcome.now),

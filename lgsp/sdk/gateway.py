@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import aiohttp
@@ -16,9 +17,9 @@ LARGEST: Final = 64 * 1024 * 1024
 
 
 class Gateway:
-    """The gateway's HTTP side."""
+    """The HTTP side of the gateway at the address that `url` gives then."""
 
-    def __init__(self, *, url: str, http: aiohttp.ClientSession) -> None:
+    def __init__(self, *, url: Callable[[], str], http: aiohttp.ClientSession) -> None:
         self._url = url
         self._http = http
 
@@ -27,7 +28,7 @@ class Gateway:
         query = {} if version is None else {"version": str(version)}
         try:
             async with self._http.get(
-                f"{self._url}/v1/directory", params=query, timeout=SECONDS, allow_redirects=False
+                f"{self._url()}/v1/directory", params=query, timeout=SECONDS, allow_redirects=False
             ) as response:
                 return _signed(response.status, await _limited(response))
         except (aiohttp.ClientError, TimeoutError, OSError):

@@ -1,6 +1,7 @@
 """A system's settings: where its gateway is, who it is, where key and box are, and whom it trusts; and the adapter's own table.
 
-A TOML file, with `LGSP_URL` above its `url` and `LGSP_SETTING_<NAME>` above a name of `[settings]`, so that a secret need not stand in a file.
+A TOML file, with `LGSP_URL` (one address, or several with commas between) above its `url` and `other_urls`, and `LGSP_SETTING_<NAME>` above a
+name of `[settings]`, so that a secret need not stand in a file.
 Reading the key is `keyfiles`'; which settings an adapter takes is its manifest's.
 """
 
@@ -61,6 +62,8 @@ class SystemSettings(BaseModel):
 
     url: Annotated[str, AfterValidator(check_url)]
     """The gateway's address."""
+    other_urls: tuple[Annotated[str, AfterValidator(check_url)], ...] = ()
+    """Addresses of further gateways of the same bus, tried in turn when a stream ends or cannot be had."""
     bus: Annotated[str, AfterValidator(_bus)]
     system: Annotated[str, AfterValidator(_system)]
     """This system, as URN or in the short form `H01.12/vnfishbase`; held as URN."""
@@ -99,6 +102,11 @@ class SystemSettings(BaseModel):
         return found.model_copy(update=paths)
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """Every address, in the order in which they are tried."""
+        return self.url, *self.other_urls
+
+    @property
     def pinned(self) -> PublicKey:
         """The registrar's key."""
         return keys.public_key(self.registrar)
@@ -108,7 +116,7 @@ def _overridden(table: dict[str, Any], environment: Mapping[str, str]) -> dict[s
     named = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
     found = dict(table)
     if "LGSP_URL" in environment:
-        found["url"] = environment["LGSP_URL"]
+        found["url"], *found["other_urls"] = environment["LGSP_URL"].split(",")
     if named and isinstance(found.get("settings", {}), dict):
         found["settings"] = {**found.get("settings", {}), **named}
     return found

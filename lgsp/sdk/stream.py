@@ -1,4 +1,6 @@
-"""The stream to the gateway: one WebSocket at a time, opened again and again, frames in and out (protocol section 6).
+"""The stream to a gateway: one WebSocket at a time, opened again and again, frames in and out (protocol section 6).
+
+With several addresses each next stream is tried at the next of them: any gateway of a bus takes up where another left off.
 
 What frames mean is its listener's part, and everything that must not be lost is in the box: frames put while no stream is open are dropped,
 because the listener sends what is due each time one opens.
@@ -8,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -72,7 +75,7 @@ class Stream:
     def __init__(
         self,
         *,
-        url: str,
+        urls: Sequence[str],
         system: str,
         http: aiohttp.ClientSession,
         authorize: Callable[[Welcome], str],
@@ -82,7 +85,8 @@ class Stream:
     ) -> None:
         self.is_open = asyncio.Event()
         self.last_problem = ""
-        self._url = url
+        self._urls = itertools.cycle(urls)
+        self.url = next(self._urls)
         self._system = system
         self._http = http
         self._authorize = authorize
@@ -107,14 +111,15 @@ class Stream:
             ended = await self._once()
             lasted = self._now() - began
             pause = self._pace.first if lasted > self._pace.steady else min(pause * 2, self._pace.longest)
-            get_logger().warning("client.disconnected", url=self._url, reason=ended.reason)
+            get_logger().warning("client.disconnected", url=self.url, reason=ended.reason)
+            self.url = next(self._urls)
             await asyncio.sleep(max(ended.after, pause * (0.5 + self._chance() / 2)))
 
     async def _once(self) -> Ended:
         try:
             async with asyncio.timeout(self._pace.connect):
                 socket = await self._http.ws_connect(
-                    self._url + PATH, protocols=(SUBPROTOCOL,), max_msg_size=LARGEST_FRAME
+                    self.url + PATH, protocols=(SUBPROTOCOL,), max_msg_size=LARGEST_FRAME
                 )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self.last_problem = type(error).__name__
@@ -163,7 +168,7 @@ class Stream:
             raise Ended(type(error).__name__) from None
         _refuse_closing(first)
         self.is_open.set()
-        get_logger().info("client.connected", url=self._url, system=self._system)
+        get_logger().info("client.connected", url=self.url, system=self._system)
         self._listener.opened(welcome)
         return first
 

@@ -12,13 +12,15 @@ from lgsp.testing.contracts.inboxes import numbers
 from lgsp.testing.contracts.transport import queue, take_all, waiting
 from lgsp.testing.rabbitmq import free_port
 from lgsp.testing.samples import accept, sign_receipts
-from lgsp.testing.world import NDXP
+from lgsp.testing.world import NDXP, POLICE
 
 pytestmark = pytest.mark.timeout(180)
 
 CUT = '[rabbit_networking:close_connection(Pid, "a test") || Pid <- rabbit_networking:connections()].'
 SETTLE = "[dets:sync(Table) || Table <- dets:all()]."
 """The server writes what it knows of a new queue every few seconds; one declared since then is lost by a kill. This writes it now."""
+STOP = 'ra:stop_server(quorum_queues, {{binary_to_atom(<<"%2F_{queue}">>), node()}}).'
+"""The process of a queue ends, as when the disk was full, while the broker goes on."""
 
 
 @pytest.fixture
@@ -99,6 +101,29 @@ async def test_a_queue_that_comes_back_without_a_leader_is_made_anew(ledger, tra
     parcel = await parcel_of(ledger, 1)
     await eventually(lambda: publishes(transport, parcel))
     assert numbers(await eventually(lambda: transport.take(NDXP, 5))) == [1]
+
+
+async def test_a_queue_whose_process_has_ended_is_made_anew_and_keeps_no_other_inbox(ledger, transport, rabbitmq):
+    await queue(ledger, transport, accept(1), accept(2, to=[POLICE]))
+    [dead] = [name for name in transport.queues() if name.endswith("ndxp.request")]
+    stopped = rabbitmq.evaluate(STOP.format(queue=dead))
+    assert stopped == "ok"
+    lost = []
+
+    async def lose(inbox, lane):
+        lost.append((inbox, lane))
+
+    transport.report_to(mismatched=nobody, lost=lose)
+    rabbitmq.evaluate(CUT)  # on a new connection each queue is tried before its use
+    assert numbers(await eventually(lambda: transport.take(POLICE, 5))) == [2]
+    parcel = await parcel_of(ledger, 1)
+    await eventually(lambda: publishes(transport, parcel))
+    assert numbers(await eventually(lambda: transport.take(NDXP, 5))) == [1]
+    assert lost == [(NDXP, "request")]
+
+
+async def nobody(*_):
+    """Nobody is told."""
 
 
 async def test_a_cut_connection_is_made_again_and_watchers_go_on(ledger, transport, rabbitmq):

@@ -312,6 +312,24 @@ async def test_nothing_is_lost_while_the_gateway_is_away(tmp_path):
     assert world.now
 
 
+async def test_a_client_goes_on_at_the_next_address_when_its_gateway_is_gone(town):
+    another = await serve(town.bus, host="127.0.0.1", port=0)
+    try:
+        async with Client.open(town.settings("fisheries", other_urls=[another.url]), around=QUICK) as client:
+            first = await client.send(VERIFY, **VERIFICATION)
+            await town.server.close()
+            second = await client.send(VERIFY, **VERIFICATION)
+            assert (first.state, second.state) == ("receipted", "receipted")
+    finally:
+        await another.close()
+
+
+async def test_a_client_whose_first_gateway_is_not_there_begins_at_the_next(town):
+    settings = town.settings("fisheries", url="http://127.0.0.1:9", other_urls=[town.server.url])
+    async with Client.open(settings, around=QUICK) as client:
+        assert (await client.send(VERIFY, **VERIFICATION)).state == "receipted"
+
+
 async def test_a_gateway_that_is_away_at_the_start_is_unreachable(town):
     settings = town.settings("fisheries", url="http://127.0.0.1:9")
     with pytest.raises(Unreachable):

@@ -26,6 +26,8 @@ HEARTBEAT_SECONDS: Final = 10
 """Between signs of life: a broker that is silent for about three of them is given up."""
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
+STEADY_SECONDS: Final = 5.0
+"""A connection that lasted so long was a good one: the pause after it is the first again."""
 
 for _library in ("aio_pika", "aiormq"):
     # They tell of every lost connection with a traceback; our own events tell of it in a line.
@@ -66,6 +68,8 @@ class Link:
     _up: asyncio.Event = field(default_factory=asyncio.Event)
     reason: str = ""
     """Why there was no connection the last time that one was tried, as the library names it."""
+    complaint: str = ""
+    """Why the last connection ended, as the broker put it."""
     _said: str = ""
 
     @property
@@ -84,19 +88,27 @@ class Link:
 
     async def run(self) -> None:
         """Keep the connection until cancelled."""
-        pause = FIRST_PAUSE
+        pause, was_there = FIRST_PAUSE, False
         while True:
-            lost = asyncio.Event()
-            connection = await self._connect(lost)
-            if connection is None:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
-                continue
-            pause = FIRST_PAUSE
-            try:
-                await self._serve(connection, lost)
-            finally:
-                await close(connection)
+            lasted = await self._once()
+            if lasted > STEADY_SECONDS or was_there != (lasted > 0):
+                pause = FIRST_PAUSE  # a broker that is back, or gone, is another trouble than the one before
+            was_there = lasted > 0
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _once(self) -> float:
+        """Connect, stay connected as long as that lasts, and return how many seconds it did, 0 without a connection."""
+        lost = asyncio.Event()
+        connection = await self._connect(lost)
+        if connection is None:
+            return 0.0
+        began = asyncio.get_running_loop().time()
+        try:
+            await self._serve(connection, lost)
+        finally:
+            await close(connection)
+        return asyncio.get_running_loop().time() - began
 
     async def channel(self, *, confirms: bool = False) -> AbstractChannel:
         """Open a channel; raise `BrokerAwayError` while there is no connection.
@@ -122,10 +134,14 @@ class Link:
             self.reason = str(error)
             self._say("broker.away", reason=self.reason)
             return None
-        connection.close_callbacks.add(lambda *_: lost.set())
+        connection.close_callbacks.add(lambda _, error: self._end(lost, error))
         if not connection.connected.is_set():  # lost before anybody could be told
             lost.set()
         return connection
+
+    def _end(self, lost: asyncio.Event, error: BaseException | None) -> None:
+        self.complaint = str(error or "")
+        lost.set()
 
     def _new(self) -> AbstractConnection:
         # Not the library's `connect`: what it leaves behind when it fails is closed by the garbage collector, in whatever thread that runs.

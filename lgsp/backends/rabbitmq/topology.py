@@ -58,6 +58,8 @@ class Topology:
     _ready: dict[str, asyncio.Future[bool]] = field(default_factory=dict)
     _differing: set[str] = field(default_factory=set)
     """Queues that stand on the broker with other limits than ours."""
+    _deadly: set[str] = field(default_factory=set)
+    """Queues for whose sake the broker ended a connection, and every other queue's use with it: they are not tried again, but made anew."""
 
     def forget(self, name: str | None = None) -> None:
         """Trust a queue no longer, or none after the connection changed: it is declared and tried again before its next use.
@@ -121,14 +123,19 @@ class Topology:
                 ready.set_result(done)
 
     async def _is_prepared(self, name: str) -> bool:
+        if f"'{name}'" in self.link.complaint:
+            self._deadly.add(name)
+            self.link.complaint = ""  # heeded once: the queue that is made anew answers for itself
         await self._declare_anew(name)
-        for _ in range(PROBES):
+        for _ in range(0 if name in self._deadly else PROBES):
             if await self._answers(name):
                 return True
-        # A queue declared within seconds of a kill comes back without a leader for good. The rows have all that it held.
+        # A queue declared within seconds of a kill comes back without a leader for good, and one whose disk was full may have no process any
+        # more. The rows have all that it held.
         get_logger().warning("broker.queue_dead", queue=name)
         await self._delete(name)
         await self._declare_anew(name)
+        self._deadly.discard(name)
         self.lost(name)
         return await self._answers(name)
 
