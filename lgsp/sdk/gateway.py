@@ -39,7 +39,7 @@ class Gateway:
         headers = {"Authorization": f"LGSP {authorization}"}
         try:
             async with self._http.get(
-                self._url + envelope_path(env), headers=headers, timeout=SECONDS, allow_redirects=False
+                self._url() + envelope_path(env), headers=headers, timeout=SECONDS, allow_redirects=False
             ) as response:
                 return _is_known(response.status, await _limited(response))
         except (aiohttp.ClientError, TimeoutError, OSError):
