@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from lgsp import datafolder, logs
+from lgsp.cli import service_manager
 from lgsp.cli.files import replace_text
 from lgsp.cli.voice import Voice
 from lgsp.config import Settings
@@ -48,13 +49,20 @@ class Workers:
     async def run(self) -> int:
         """Run the workers until it is told to stop, and return the exit code; that of a worker which could not begin at the start."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.stop.set)
+            asyncio.get_running_loop().add_signal_handler(number, self._wind_down)
         http = self.settings.http
         folder = DataFolder(root=self.settings.data)
         with datafolder.hold(folder, command="lgsp serve"), _kept_port(http.host, http.port) as port:
-            codes = await asyncio.gather(*(self._keep(number, port) for number in range(self.count)))
+            async with asyncio.TaskGroup() as group:
+                alive = group.create_task(service_manager.keep_alive())
+                codes = await asyncio.gather(*(self._keep(number, port) for number in range(self.count)))
+                alive.cancel()
         self.voice.tell("stopped", "đã dừng")
         return max(codes)
+
+    def _wind_down(self) -> None:
+        service_manager.tell("STOPPING=1")
+        self.stop.set()
 
     async def _keep(self, number: int, port: int) -> int:
         """Run one worker after the other until it is time to stop; return the code of one that ended badly before all listened."""
@@ -66,7 +74,7 @@ class Workers:
                 return max(0, code)
             if not self._told and not listened:
                 self.stop.set()  # it has told why
-                return code
+                return code if code > 0 else 1  # killed, it has a signal's number below 0
             failures = 0 if listened else failures + 1
             logs.get_logger().error("worker.died", worker=number, code=code)
             with suppress(TimeoutError):
@@ -113,6 +121,7 @@ class Workers:
             url = self._listening[number]
             if self.port_file is not None:
                 replace_text(self.port_file, url + "\n")
+            service_manager.tell("READY=1")
             self.voice.tell(
                 f"{self.count} workers listen on {url}; stop them with Ctrl+C",
                 f"{self.count} tiến trình đang chạy tại {url}; dừng bằng Ctrl+C",
