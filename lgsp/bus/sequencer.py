@@ -28,6 +28,8 @@ ASKED_LATELY: Final = 0.5
 """Seconds after a step of a look-up during which bulk goes in small groups."""
 BULK_MAX: Final = 8
 """Operations of bulk in such a group: what comes meanwhile and is urgent waits for no more than these."""
+BULK_SHARE: Final = 16
+"""The part of the bulk that waits which goes in such a group when that is more: else people who ask all the time would let it grow for ever."""
 REST: Final = 0.03
 """Seconds that bulk rests after a step of a look-up: about what all steps of one take on an idle machine."""
 BULK_EVERY: Final = 0.1
@@ -118,7 +120,8 @@ class Sequencer:
             self._asked_at = now
         if self._bulk and self._rest_of_bulk(now) <= 0:
             self._bulk_at = now
-            group += _drawn(self._bulk, BULK_MAX if now - self._asked_at < ASKED_LATELY else GROUP_MAX)
+            few = min(max(BULK_MAX, len(self._bulk) // BULK_SHARE), GROUP_MAX)
+            group += _drawn(self._bulk, few if now - self._asked_at < ASKED_LATELY else GROUP_MAX)
         return group
 
     async def _commit(self, group: list[_Waiting]) -> None:
