@@ -28,7 +28,7 @@ ASKED_LATELY: Final = 0.5
 """Seconds after a step of a look-up during which bulk goes in small groups."""
 BULK_MAX: Final = 8
 """Operations of bulk in such a group: what comes meanwhile and is urgent waits for no more than these."""
-BULK_SHARE: Final = 16
+BULK_SHARE: Final = 8
 """The part of the bulk that waits which goes in such a group when that is more: else people who ask all the time would let it grow for ever."""
 REST: Final = 0.03
 """Seconds that bulk rests after a step of a look-up: about what all steps of one take on an idle machine."""
