@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 import uvloop
@@ -22,13 +22,16 @@ from lgsp.cli.expiries import keep_shown
 from lgsp.cli.files import replace_text
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.voice import Voice, voice_of
-from lgsp.cli.workers import MOST, Workers, check_workers
+from lgsp.cli.workers import MOST, Workers, check_workers, give_signs
 from lgsp.config import HttpSection, Settings
 from lgsp.datafolder import DataFolder
-from lgsp.errors import Unusable
+from lgsp.errors import Refusal, Unusable
 from lgsp.http import server
 from lgsp.http.siblings import Siblings
 from lgsp.machine import spare_collector
+
+LAST_LOOK_SECONDS: Final = 2.0
+"""How long the end waits to learn how long the log is."""
 
 
 def serve(
@@ -88,9 +91,10 @@ async def _work(settings: Settings, number: int, count: int) -> None:
     )  # Ctrl+C reaches all processes of a terminal; the first one ends the others
     loop.add_reader(sys.stdin.fileno(), stop.set)  # nothing is ever written to it
     sockets = {each: DataFolder(root=settings.data).worker_socket(each) for each in range(count)}
-    async with _listening(settings, worker=number, siblings=Siblings(number, sockets)) as (_, url):
+    async with _listening(settings, worker=number, siblings=Siblings(number, sockets)) as (bus, url):
         sys.stdout.write(url + "\n")
         sys.stdout.flush()
+        bus.tasks.spawn("signs of life", give_signs())
         await stop.wait()
         loop.remove_reader(sys.stdin.fileno())
 
@@ -157,7 +161,11 @@ def _check_own_key(settings: Settings, bus: Bus) -> None:
 
 
 async def _tell_stopped(bus: Bus) -> None:
-    logs.get_logger().info("gateway.stopped", entries=await bus.ledger.size())
+    entries = bus.vitals.entries
+    with contextlib.suppress(Refusal, TimeoutError):  # with the ledger away the last that was known has to do
+        async with asyncio.timeout(LAST_LOOK_SECONDS):
+            entries = await bus.ledger.size()
+    logs.get_logger().info("gateway.stopped", entries=entries)
 
 
 def tls_of(http: HttpSection) -> ssl.SSLContext | None:

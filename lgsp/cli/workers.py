@@ -1,7 +1,8 @@
 """`lgsp serve --workers N`: N processes of one gateway share its port; this one starts them, starts again those that die, and ends them all.
 
 Each worker is a whole gateway by itself, under the same name and key, beside the others on the same database. A worker ends in order when its
-standard input does, so none outlives this process however that ends. What a worker does is `serving`'s.
+standard input does, so none outlives this process however that ends; on its standard output it tells where it listens, and then that it still
+turns. The service manager hears of this process alone. What a worker does is `serving`'s.
 """
 
 from __future__ import annotations
@@ -26,8 +27,12 @@ from lgsp.errors import Unusable
 from lgsp.http import server
 
 MOST: Final = 64
-BEGIN_SECONDS: Final = 120.0
+BEGIN_SECONDS: Final = 600.0
 """How long a worker may take until it listens: a start hashes what came after the last checkpoint."""
+SIGN_EVERY: Final = 5.0
+"""Seconds between two signs of life that a worker gives."""
+SILENT_SECONDS: Final = 60.0
+"""After so long without a sign a worker hangs: it is killed, and started again like one that died."""
 END_SECONDS: Final = 40.0
 """How long a worker may take to drain; then it is killed."""
 PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -49,18 +54,18 @@ class Workers:
     async def run(self) -> int:
         """Run the workers until it is told to stop, and return the exit code; that of a worker which could not begin at the start."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._wind_down)
+            asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
         http = self.settings.http
         folder = DataFolder(root=self.settings.data)
         with datafolder.hold(folder, command="lgsp serve"), _kept_port(http.host, http.port) as port:
-            async with asyncio.TaskGroup() as group:
-                alive = group.create_task(service_manager.keep_alive())
+            async with asyncio.TaskGroup() as tasks:
+                alive = tasks.create_task(service_manager.keep_alive())
                 codes = await asyncio.gather(*(self._keep(number, port) for number in range(self.count)))
                 alive.cancel()
         self.voice.tell("stopped", "đã dừng")
         return max(codes)
 
-    def _wind_down(self) -> None:
+    def _on_signal(self) -> None:
         service_manager.tell("STOPPING=1")
         self.stop.set()
 
@@ -112,20 +117,40 @@ class Workers:
         return [sys.executable, "-m", "lgsp.cli", "--lang", self.voice.language, "serve", *given]
 
     async def _hear(self, number: int, worker: asyncio.subprocess.Process) -> None:
-        """Learn from a worker's first line where it listens, and tell it once all do."""
-        if worker.stdout is None or not (line := await worker.stdout.readline()):
+        """Learn from a worker's first line where it listens, and kill it when the further ones, its signs of life, fail to come."""
+        if worker.stdout is None:
             return
-        self._listening[number] = line.decode().strip()
+        patience = BEGIN_SECONDS
+        with suppress(ProcessLookupError):
+            try:
+                while line := await asyncio.wait_for(worker.stdout.readline(), patience):
+                    if number not in self._listening:
+                        self._learn(number, line.decode().strip())
+                    patience = SILENT_SECONDS
+            except TimeoutError:
+                worker.kill()
+
+    def _learn(self, number: int, url: str) -> None:
+        """Take over where a worker listens, and tell it once all do."""
+        self._listening[number] = url
         if len(self._listening) == self.count and not self._told:
             self._told = True
-            url = self._listening[number]
             if self.port_file is not None:
                 replace_text(self.port_file, url + "\n")
-            service_manager.tell("READY=1")
             self.voice.tell(
                 f"{self.count} workers listen on {url}; stop them with Ctrl+C",
                 f"{self.count} tiến trình đang chạy tại {url}; dừng bằng Ctrl+C",
             )
+            service_manager.tell("READY=1")
+
+
+async def give_signs() -> None:
+    """Tell the process that keeps the workers that this one still turns, until cancelled or there is nobody to tell."""
+    with suppress(OSError):  # its standard input has ended too then, and so does it
+        while True:
+            await asyncio.sleep(SIGN_EVERY)
+            sys.stdout.write("\n")
+            sys.stdout.flush()
 
 
 async def _end(worker: asyncio.subprocess.Process) -> None:

@@ -4,10 +4,13 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import pytest
+from structlog.testing import capture_logs
 
 from lgsp.backends.memory import MemoryLedger
+from lgsp.cli import serving
 from lgsp.domain import strictjson
 from lgsp.errors import Refusal
 from lgsp.http.settings import HTTP_LIMITS
@@ -180,6 +183,21 @@ async def test_calls_that_wait_are_answered_with_what_they_have(edge, world):
     assert (await asking).status == 202
     assert "receipt" in (await asking).members
     assert ((await pulling).status, (await pulling).members["items"]) == (200, [])
+
+
+@pytest.mark.parametrize("trouble", ["away", "hangs"])
+async def test_the_end_is_told_though_the_ledger_cannot_say_how_long_it_is(trouble, monkeypatch):
+    monkeypatch.setattr(serving, "LAST_LOOK_SECONDS", 0.05)
+
+    async def size():
+        if trouble == "away":
+            raise Refusal("unavailable")
+        await asyncio.Event().wait()
+
+    bus = SimpleNamespace(ledger=SimpleNamespace(size=size), vitals=SimpleNamespace(entries=7))
+    with capture_logs() as logged:
+        await asyncio.wait_for(serving._tell_stopped(bus), 5)
+    assert [(line["event"], line["entries"]) for line in logged] == [("gateway.stopped", 7)]
 
 
 async def test_a_gateway_whose_ledger_hangs_stops_in_bounded_time(world, monkeypatch):

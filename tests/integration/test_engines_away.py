@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+import structlog
 
 from lgsp.app import run_on_broker
 from lgsp.backends.memory import MemoryLedger
@@ -87,12 +88,17 @@ async def accepted(edge, wire):
 async def test_while_the_database_is_down_calls_are_refused_with_word_when_to_come_again(on_database, world, server):
     edge = on_database
     await accepted(edge, world.envelope())
-    server.kill()
-    check_refused(await edge.post(world.envelope(number=2)))
-    check_refused(await edge.call("GET", "/v1/inbox", signer="ndxp"))
-    assert (await edge.call("GET", "/healthz")).status == 200
-    answer = await until(edge, 503, ["ledger: away"])
+    with structlog.testing.capture_logs() as logged:
+        server.kill()
+        for _ in range(3):
+            check_refused(await edge.post(world.envelope(number=2)))
+            check_refused(await edge.call("GET", "/v1/inbox", signer="ndxp"))
+        assert (await edge.call("GET", "/healthz")).status == 200
+        answer = await until(edge, 503, ["ledger: away"])
     assert (answer.code, answer.headers["Retry-After"]) == ("not_ready", "2")
+    told = [(line["event"], type(line["exc_info"])) for line in logged if line["event"].endswith(".failed")]
+    assert told
+    assert len(told) == len(set(told))  # each kind of trouble once, however many calls it fails
     server.start()
     await until(edge, 200)
     await accepted(edge, world.envelope(number=2))

@@ -21,6 +21,8 @@ SETTLE = "[dets:sync(Table) || Table <- dets:all()]."
 """The server writes what it knows of a new queue every few seconds; one declared since then is lost by a kill. This writes it now."""
 STOP = 'ra:stop_server(quorum_queues, {{binary_to_atom(<<"%2F_{queue}">>), node()}}).'
 """The process of a queue ends, as when the disk was full, while the broker goes on."""
+STOP_ALL = "application:stop(ra)."
+"""What carries all quorum queues ends, as when the disk was full for longer; the broker takes connections as before."""
 
 
 @pytest.fixture
@@ -122,6 +124,14 @@ async def test_a_queue_whose_process_has_ended_is_made_anew_and_keeps_no_other_i
     assert lost == [(NDXP, "request")]
 
 
+async def test_one_silent_queue_is_no_trouble_of_the_broker(ledger, transport, rabbitmq):
+    await queue(ledger, transport, accept(1))
+    [dead] = [name for name in transport.queues() if name.endswith("ndxp.request")]
+    assert rabbitmq.evaluate(STOP.format(queue=dead)) == "ok"
+    assert await transport.publish([await parcel_of(ledger, 1)]) == ["unavailable"]
+    assert await transport.state() == "ok"
+
+
 async def nobody(*_):
     """Nobody is told."""
 
@@ -179,15 +189,25 @@ async def test_what_is_published_while_the_broker_dies_is_confirmed_or_not_and_w
     assert confirmed <= taken
 
 
-async def test_a_broker_that_starts_after_the_gateway_is_found(ledger, rabbitmq):
+async def test_a_broker_that_runs_on_without_its_queues_is_told_of_and_one_that_starts_anew_is_found(ledger, transport, rabbitmq):
+    await queue(ledger, transport, accept(1))
+    assert await transport.state() == "ok"
+    rabbitmq.evaluate(STOP_ALL)
+    assert await transport.publish([await parcel_of(ledger, 1)]) == ["unavailable"]
+    assert await transport.state() == "without queues"
     rabbitmq.stop()
-    transport = RabbitTransport(rabbitmq.url, ledger, bus="urn:lgsp:bus:late", clock=ManualClock())
-    async with transport.running():
-        assert not await transport.connected(0.3)
+    other = RabbitTransport(rabbitmq.url, ledger, bus="urn:lgsp:bus:late", clock=ManualClock())
+    async with other.running():
+        assert not await other.connected(0.3)
         rabbitmq.start()
-        assert await transport.connected(30)
-        await queue_soon(ledger, transport, 1)
-        assert numbers(await transport.take(NDXP, 5)) == [1]
+        assert await other.connected(30)
+        await queue_soon(ledger, other, 2)
+        assert numbers(await other.take(NDXP, 5)) == [2]
+    await eventually(lambda: is_well(transport))
+
+
+async def is_well(transport):
+    return await transport.state() == "ok"
 
 
 async def test_the_wrong_password_is_as_if_the_broker_were_away(ledger, rabbitmq):

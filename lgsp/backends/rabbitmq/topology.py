@@ -26,6 +26,8 @@ DELIVERY_LIMIT: Final = 1_000_000
 PROBE_SECONDS: Final = 1.0
 PROBES: Final = 4
 DELETE_SECONDS: Final = 30.0
+TRIAL: Final = "trial"
+"""The last part of the name of a queue that no inbox has: it is made when others are silent, to tell their trouble from the broker's."""
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], None]
 
@@ -60,6 +62,8 @@ class Topology:
     """Queues that stand on the broker with other limits than ours."""
     _deadly: set[str] = field(default_factory=set)
     """Queues for whose sake the broker ended a connection, and every other queue's use with it: they are not tried again, but made anew."""
+    _is_doubted: bool = False
+    """Whether a queue did not answer, and nobody has looked yet whether that is the broker's trouble or this queue's alone."""
 
     def forget(self, name: str | None = None) -> None:
         """Trust a queue no longer, or none after the connection changed: it is declared and tried again before its next use.
@@ -69,8 +73,29 @@ class Topology:
         if name is None:
             self._ready.clear()
             self._differing.clear()
-        elif name in self._ready and self._ready[name].done():
+            return
+        self._is_doubted = True
+        self._try_again(name)
+
+    def _try_again(self, name: str) -> None:
+        if name in self._ready and self._ready[name].done():
             del self._ready[name]
+
+    async def serves(self, bus: str) -> bool:
+        """Tell whether the broker has queues that answer; it is asked only after one did not, until one does.
+
+        A broker whose disk was full takes connections, has no queues any more and makes none; one silent queue is its inbox's trouble alone.
+        """
+        if not self._is_doubted:
+            return True
+        trial = f"lgsp.{bus.removeprefix('urn:lgsp:bus:')}.{TRIAL}"
+        self._try_again(trial)
+        try:
+            await self.ensure(trial)
+        except BrokerAwayError:
+            return False
+        self._is_doubted = False
+        return True
 
     def miss(self, name: str) -> None:
         """Learn that a queue is not there any more, for somebody deleted it: it is declared again, and told of as lost, once."""
@@ -117,8 +142,10 @@ class Topology:
         except BrokerAwayError:
             return
         finally:
-            if not done and self._ready.get(name) is ready:
-                del self._ready[name]
+            if not done:
+                self._is_doubted = True
+                if self._ready.get(name) is ready:
+                    del self._ready[name]
             if not ready.done():
                 ready.set_result(done)
 

@@ -106,8 +106,10 @@ class RabbitTransport:
         return False
 
     async def state(self) -> str:
-        """Return `ok`, or `away` while the broker is not connected."""
-        return "ok" if self._sending.is_up and self._reading.is_up else "away"
+        """Return `ok`, `away` while the broker is not connected, or `without queues` while it is and none of its queues answers."""
+        if not (self._sending.is_up and self._reading.is_up):
+            return "away"
+        return "ok" if await self._topology.serves(self._bus) else "without queues"
 
     @property
     def trouble(self) -> str:

@@ -13,6 +13,7 @@ from typing import Concatenate, Final, ParamSpec, Self, TypeVar
 
 import asyncpg
 
+from lgsp.backends.sql.complaints import Complaints
 from lgsp.backends.sql.postgresql import making, queries, transaction
 from lgsp.backends.sql.postgresql import statements as sql
 from lgsp.backends.sql.postgresql.pool import (
@@ -24,7 +25,6 @@ from lgsp.backends.sql.postgresql.pool import (
     held,
     is_open,
     open_pool,
-    refused,
 )
 from lgsp.backends.sql.rows import milliseconds
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
@@ -49,6 +49,7 @@ class PostgresLedger:
     def __init__(self, writer: asyncpg.Pool, readers: asyncpg.Pool) -> None:
         self._writer = writer
         self._readers = readers
+        self._complaints = Complaints()
 
     @classmethod
     async def open(cls, dsn: str, *, create: bool = False) -> Self:
@@ -78,14 +79,21 @@ class PostgresLedger:
         """
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
-                for _ in range(ATTEMPTS - 1):
-                    try:
-                        return await self._commit(operations, sign)
-                    except PASSING:
-                        continue
+                results = await self._patiently(operations, sign)
+        except TROUBLES as error:
+            raise self._complaints.refused(
+                "commit.failed", error, "the ledger cannot be written", operations=len(operations)
+            ) from None
+        self._complaints.over("commit.failed")
+        return results
+
+    async def _patiently(self, operations: Sequence[Operation], sign: SignReceipts) -> list[Result]:
+        for _ in range(ATTEMPTS - 1):
+            try:
                 return await self._commit(operations, sign)
-        except TROUBLES:
-            raise refused("commit.failed", "the ledger cannot be written", operations=len(operations)) from None
+            except PASSING:
+                continue
+        return await self._commit(operations, sign)
 
     async def _commit(self, operations: Sequence[Operation], sign: SignReceipts) -> list[Result]:
         async with held(self._writer) as connection:
@@ -195,6 +203,8 @@ class PostgresLedger:
     async def _read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             async with held(self._readers) as connection:
-                return await query(connection, *args, **kwargs)
-        except TROUBLES:
-            raise refused("read.failed", "the ledger cannot be read") from None
+                found = await query(connection, *args, **kwargs)
+        except TROUBLES as error:
+            raise self._complaints.refused("read.failed", error, "the ledger cannot be read") from None
+        self._complaints.over("read.failed")
+        return found

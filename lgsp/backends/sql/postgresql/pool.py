@@ -12,9 +12,6 @@ from typing import Any, Final, Protocol
 
 import asyncpg
 
-from lgsp import logs
-from lgsp.errors import Refusal
-
 
 class Connection(Protocol):
     """What is used of the driver's connections, which state no types."""
@@ -127,9 +124,3 @@ async def close_pool(pool: asyncpg.Pool) -> None:
             await pool.close()
     except TimeoutError:
         pool.terminate()
-
-
-def refused(event: str, words: str, **fields: Any) -> Refusal:  # noqa: ANN401 - fields of a log event
-    """Return the refusal for a trouble under way, whose own text goes to the log alone."""
-    logs.get_logger().error(event, exc_info=True, **fields)
-    return Refusal("unavailable", words)

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from lgsp import logs
+from lgsp.backends.sql.complaints import Complaints
 from lgsp.backends.sql.rows import milliseconds
 from lgsp.backends.sql.sqlite import files, queries, transaction
 from lgsp.backends.sql.sqlite import statements as sql
@@ -46,6 +46,7 @@ class SqliteLedger:
         self._far = far
         self._writing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-write")
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-read")
+        self._complaints = Complaints()
         self._closed = False
 
     @classmethod
@@ -92,9 +93,11 @@ class SqliteLedger:
                 # Some failures, a full disk among them, end the transaction by themselves.
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
-        except sqlite3.Error:
-            logs.get_logger().error("commit.failed", operations=len(operations), exc_info=True)
-            raise Refusal("unavailable", "the ledger cannot be written") from None
+        except sqlite3.Error as error:
+            raise self._complaints.refused(
+                "commit.failed", error, "the ledger cannot be written", operations=len(operations)
+            ) from None
+        self._complaints.over("commit.failed")
         self._keeper.begin_anew(self._writer)
         return results
 
@@ -192,21 +195,21 @@ class SqliteLedger:
 
     def _read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a short query on the caller's thread: going to another one would take longer than the query."""
-        return _guarded(query, self._near, *args, **kwargs)
+        return self._guarded(query, self._near, *args, **kwargs)
 
     async def _read_aside(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         self._refuse_when_closed()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reading, lambda: _guarded(query, self._far, *args, **kwargs))
+        return await loop.run_in_executor(self._reading, lambda: self._guarded(query, self._far, *args, **kwargs))
 
     def _refuse_when_closed(self) -> None:
         if self._closed:
             raise Refusal("unavailable", "the ledger is closed")
 
-
-def _guarded(query: Query[P, T], connection: sqlite3.Connection, *args: P.args, **kwargs: P.kwargs) -> T:
-    try:
-        return query(connection, *args, **kwargs)
-    except sqlite3.Error:
-        logs.get_logger().error("read.failed", exc_info=True)
-        raise Refusal("unavailable", "the ledger cannot be read") from None
+    def _guarded(self, query: Query[P, T], connection: sqlite3.Connection, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            found = query(connection, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise self._complaints.refused("read.failed", error, "the ledger cannot be read") from None
+        self._complaints.over("read.failed")
+        return found

@@ -1,0 +1,82 @@
+"""What the process that keeps the workers does: ready when all listen, one that hangs is started again, and the service manager hears of it."""
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from lgsp.cli import workers
+from lgsp.cli.voice import Voice
+from lgsp.cli.workers import Workers
+
+LISTENS = "import sys; print('http://127.0.0.1:1', flush=True); sys.stdin.read()"
+"""A worker that listens, gives no further sign of life, and ends with its standard input."""
+LIVES = """
+import select, sys
+print("http://127.0.0.1:1", flush=True)
+while not select.select([sys.stdin], [], [], 0.02)[0]:
+    print(flush=True)
+"""
+
+
+@pytest.fixture
+def manager(tmp_path, monkeypatch):
+    """A made-up service manager that wants a sign of life every few milliseconds."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+        door.bind(str(tmp_path / "notify"))
+        door.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "100000")
+        yield door
+
+
+@pytest.fixture
+def keeper(tmp_path, monkeypatch):
+    """Return two workers' keeper, and the programs that it starts in their place, by turns."""
+    programs = [LIVES]
+    started = itertools.count()
+    monkeypatch.setattr(
+        Workers, "_command", lambda *_: [sys.executable, "-c", programs[min(next(started), len(programs) - 1)]]
+    )
+    monkeypatch.setattr(workers, "PAUSES", (0.0,))
+    settings = SimpleNamespace(data=tmp_path, http=SimpleNamespace(host="127.0.0.1", port=0))
+    return Workers(settings=settings, count=2, voice=Voice(language="en"), port_file=tmp_path / "address"), programs
+
+
+async def heard(manager, *wanted):
+    """Return what the manager hears until it has heard all of this."""
+    found = []
+    while not set(wanted) <= set(found):
+        found.append(await asyncio.to_thread(manager.recv, 64))
+    return found
+
+
+async def test_the_manager_hears_that_all_listen_that_they_are_kept_and_that_they_end(keeper, manager, tmp_path):
+    kept, _ = keeper
+    running = asyncio.create_task(kept.run())
+    await heard(manager, b"READY=1", b"WATCHDOG=1")
+    assert (tmp_path / "address").read_text() == "http://127.0.0.1:1\n"
+    os.kill(os.getpid(), signal.SIGTERM)
+    await heard(manager, b"STOPPING=1")
+    assert await asyncio.wait_for(running, 10) == 0
+
+
+async def test_a_worker_that_hangs_is_started_again_and_one_that_lives_is_left_alone(keeper, monkeypatch):
+    kept, programs = keeper
+    programs[:] = [LISTENS, LIVES]
+    monkeypatch.setattr(workers, "SILENT_SECONDS", 2.0)
+    ended = []
+    diary = SimpleNamespace(error=lambda _, **fields: ended.append(fields))
+    monkeypatch.setattr(workers, "logs", SimpleNamespace(get_logger=lambda: diary))
+    running = asyncio.create_task(kept.run())
+    async with asyncio.timeout(20):
+        while not (ended and len(kept._listening) == 2):
+            await asyncio.sleep(0.01)
+    kept.stop.set()
+    assert await asyncio.wait_for(running, 10) == 0
+    assert ended[0] == {"worker": 0, "code": -signal.SIGKILL}
