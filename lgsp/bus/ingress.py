@@ -91,6 +91,8 @@ class Ingress:
         for turn in range(JUDGED_AT_MOST):
             first = turn == 0
             async with self.turns.turn(system or peer) as judged:
+                if self.turns.is_crowd(system or peer):
+                    await self.sequencer.calm()  # with its places in hand, so that what is behind it waits, too
                 # However often it is judged, a call is one call.
                 found = await self._submit_once(wire, peer, judged, bounded=first and not system, hopeful=first)
             if found is not None:

@@ -66,6 +66,8 @@ class Sequencer:
     """When the last urgent operation was taken."""
     _bulk_at: float = float("-inf")
     """When the last group with bulk was taken."""
+    _calm_at: float = float("-inf")
+    """When work of many was let go on last."""
 
     async def submit(self, *operations: Operation, order: Order = "first") -> list[Result]:
         """Commit the operations, in order and in one transaction, and return one result each; refuse as `unavailable` with nothing applied."""
@@ -79,6 +81,15 @@ class Sequencer:
         self._bell.set()
         # What was handed in commits whether or not the caller still waits: one that is cancelled asks again and gets the same answer.
         return await answer
+
+    async def calm(self) -> None:
+        """Wait until no look-up is under way, as bulk does: for work of many at once that is not committed yet, or never will be."""
+        clock = asyncio.get_running_loop().time
+        until = min(self._asked_at + REST, self._calm_at + BULK_EVERY)
+        while (rest := until - clock()) > 0:
+            await asyncio.sleep(rest)
+            until = min(self._asked_at + REST, self._calm_at + BULK_EVERY)
+        self._calm_at = clock()
 
     async def run(self) -> None:
         """Commit groups until cancelled; whoever waits then, or comes later, is refused, for nobody will commit any more."""

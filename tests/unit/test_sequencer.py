@@ -114,3 +114,14 @@ async def test_bulk_is_never_held_up_for_good_by_those_who_ask_all_the_time(ledg
         while not waiting.done():
             await sequencer.submit(*notes(clock, 1), order="urgent")
         assert await waiting == [[Done()]] * len(bulk)
+
+
+async def test_work_of_many_waits_for_a_lookup_that_is_under_way_and_no_longer_than_bulk_would(ledger, monkeypatch):
+    monkeypatch.setattr(sequencer_module, "REST", 1.0)
+    clock = asyncio.get_running_loop().time
+    async with running(ledger) as sequencer:
+        await sequencer.calm()
+        began = clock()
+        await sequencer.submit(*notes(ManualClock(), 1), order="urgent")
+        await sequencer.calm()
+        assert clock() - began >= sequencer_module.BULK_EVERY / 2
