@@ -189,7 +189,9 @@ async def test_what_is_published_while_the_broker_dies_is_confirmed_or_not_and_w
     assert confirmed <= taken
 
 
-async def test_a_broker_that_runs_on_without_its_queues_is_told_of_and_one_that_starts_anew_is_found(ledger, transport, rabbitmq):
+async def test_a_broker_that_runs_on_without_its_queues_is_told_of_and_one_that_starts_anew_is_found(
+    ledger, transport, rabbitmq
+):
     await queue(ledger, transport, accept(1))
     assert await transport.state() == "ok"
     rabbitmq.evaluate(STOP_ALL)
