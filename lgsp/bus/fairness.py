@@ -26,6 +26,10 @@ class Turns:
     _held: Counter[str] = field(default_factory=Counter)
     _queues: OrderedDict[str, deque[asyncio.Future[None]]] = field(default_factory=OrderedDict)
 
+    def is_crowd(self, sender: str) -> bool:
+        """Tell whether as many of a sender wait as it may have places."""
+        return len(self._queues.get(sender, ())) >= self.most
+
     @asynccontextmanager
     async def turn(self, sender: str) -> AsyncIterator[Callable[[], None]]:
         """Hold a place while the block runs, or until it calls what it is given.

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from lgsp.bus.courier import Courier
@@ -38,6 +38,8 @@ class Hearing:
     inboxes: Inboxes
     _news: list[News] = field(default_factory=list)
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
+    _looked_at: float = float("-inf")
+    """When everything was looked at, on the loop's clock; the same while there is nobody else."""
 
     def hear(self, news: News) -> None:
         """Take news that is to be looked at soon."""
@@ -53,16 +55,22 @@ class Hearing:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY):
                     await self._bell.wait()
-            if not self._bell.is_set() and not self.neighbours.alone:
-                self._news = [News(missed=True)]
             self._bell.clear()
-            news, self._news = gathered(self._news), []
+            news = self._gather(asyncio.get_running_loop().time())
             try:
                 await self.take_in(news)
             except Refusal:
                 get_logger().warning("task.failed", task="hearing")
                 self.hear(news)
                 await asyncio.sleep(AWAY_PAUSE)
+
+    def _gather(self, now: float) -> News:
+        """Return what was heard as one, as `missed` when it is time: those who tell something all the time may have lost some, too."""
+        news, self._news = gathered(self._news), []
+        if now - self._looked_at >= LOOK_EVERY:
+            news = replace(news, missed=news.missed or not self.neighbours.alone)
+            self._looked_at = now
+        return news
 
     async def take_in(self, news: News) -> None:
         """Look at what the news is about, at everything where some was missed."""

@@ -16,6 +16,8 @@ from lgsp.domain.exchange import Delivery
 from lgsp.domain.limits import LIMITS
 from lgsp.domain.records import Lane
 
+BULK_IN_HAND: Final = 8
+"""Deliveries of bulk that a receiver has in hand at most while people ask it something."""
 ASKED_LATELY: Final = 60.0
 """Seconds after a request during which places are left for others."""
 
@@ -212,12 +214,13 @@ class Inbox:
     def room_for_bulk(self) -> int | None:
         """Return how many deliveries of bulk may be taken, None when all may be.
 
-        While people ask this receiver something, bulk holds at most half of what it handles at once, so that a question finds a place.
+        While people ask this receiver something, bulk holds at most half of what it handles at once, so that a question finds a place, and few,
+        for the question is handled after what is in its hands already.
         """
         if asyncio.get_running_loop().time() - self.asked_at > ASKED_LATELY:
             return None
         window = len(self.flights) + self._reserved + sum(each.deliveries for each in self.attached)
-        return max(max(window // 2, 1) - self._bulk, 0)
+        return max(min(max(window // 2, 1), BULK_IN_HAND) - self._bulk, 0)
 
     def covered(self, sizes: Iterable[int]) -> int:
         """Return how many deliveries of these sizes, in this order, the receivers' credit covers."""

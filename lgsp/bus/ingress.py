@@ -89,14 +89,18 @@ class Ingress:
         if system and (delay := self.rates.delay(system)):
             await asyncio.sleep(delay)
         for turn in range(JUDGED_AT_MOST):
+            first = turn == 0
             async with self.turns.turn(system or peer) as judged:
-                found = await self._submit_once(wire, peer, judged, known=bool(system), hopeful=turn == 0)
+                if self.turns.is_crowd(system or peer):
+                    await self.sequencer.calm()  # with its places in hand, so that what is behind it waits, too
+                # However often it is judged, a call is one call.
+                found = await self._submit_once(wire, peer, judged, bounded=first and not system, hopeful=first)
             if found is not None:
                 return found
         raise Defect("an envelope was judged again and again")
 
     async def _submit_once(
-        self, wire: Wire, peer: str, leave: Callable[[], None], *, known: bool, hopeful: bool
+        self, wire: Wire, peer: str, leave: Callable[[], None], *, bounded: bool, hopeful: bool
     ) -> Receipted | None:
         """Return the receipt, or None when the envelope must be judged again; `leave` gives the place up once it is judged.
 
@@ -108,7 +112,7 @@ class Ingress:
             read = admission.read(wire, directory)
         if isinstance(read, Refused):
             raise await self._refused(read, peer)
-        if not known:
+        if bounded:
             self._bound(read.key.owner, peer)
         hopeful = hopeful and not read.manifest.is_reply
         seen, request = (None, None) if hopeful else await self._look_up(read)

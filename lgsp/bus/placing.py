@@ -45,7 +45,8 @@ class Placing:
 
     def lane(self, inbox: str, source: str, wanted: Lane) -> Lane:
         """Return the lane in which one delivery more goes."""
-        return self.room.lane(inbox, source, wanted, held=self.promises.courier.inbox(inbox).asked_by(source))
+        held = self.promises.courier.inbox(inbox).asked_by(source)
+        return self.room.lane(inbox, source, wanted, held=held, now=self.clock.now())
 
     def crowded(self, judged: Accepted) -> set[str]:
         """Return the inboxes among the targets that have no room for the envelope."""

@@ -34,17 +34,21 @@ class Quotas:
     _held: Counter[str] = field(default_factory=Counter)
     """Uses that are being committed."""
     _settled: Counter[str] = field(default_factory=Counter)
-    """Uses that were committed since the last reading began: it may have missed them."""
+    """Uses that were committed since the last reading of what came lately began: it may have missed them."""
 
     async def refresh(self) -> None:
         """Count what the ledger holds of today; only what came lately is read again."""
         now = self.clock.now()
-        self._turn_to(day_of(now))
+        day = day_of(now)
+        self._turn_to(day)
+        mark = max(self._mark, now - LATEST)
+        earlier = await self.ledger.used_since(self._mark, mark)
         self._settled.clear()
-        if now - LATEST > self._mark:
-            self._earlier.update(await self.ledger.used_since(self._mark, now - LATEST))
-            self._mark = now - LATEST
-        lately = await self.ledger.used_since(self._mark)
+        lately = await self.ledger.used_since(mark)
+        if day != self._day:  # midnight has passed meanwhile: what was read is of the day before
+            return
+        self._earlier.update(earlier)
+        self._mark = mark
         self._used = self._earlier + Counter(lately) + self._settled
 
     def _turn_to(self, day: date) -> None:

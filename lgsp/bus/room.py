@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 from lgsp.domain.exchange import UNHELD, Delivery
@@ -16,6 +17,8 @@ from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.records import Lane
 from lgsp.ports.inboxes import Depth, Inboxes
 
+CROWDING: Final = timedelta(seconds=1)
+"""How long a sender that asked too much at once is taken for a program."""
 FULL: Final = 0.9
 """The share of an inbox's bytes from which on it is called full: the next large envelope may be one too many."""
 
@@ -35,6 +38,8 @@ class Room:
     """Bytes per inbox."""
     _waiting: Counter[Place] = field(default_factory=Counter)
     """Deliveries that nobody holds."""
+    _crowding: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """Until when a sender's requests to an inbox are bulk."""
     _full: set[str] = field(default_factory=set)
     """Inboxes that the carrier itself found full since the last reading."""
 
@@ -57,14 +62,16 @@ class Room:
         """Tell whether the carrier said lately that it takes nothing more for the receiver."""
         return inbox in self._full
 
-    def lane(self, inbox: str, source: str, wanted: Lane, *, held: int) -> Lane:
+    def lane(self, inbox: str, source: str, wanted: Lane, *, held: int, now: datetime) -> Lane:
         """Return the lane of one delivery more, while the receiver holds `held` requests of this sender.
 
-        A person asks few questions at once, so what is more is bulk, and overtakes nobody.
+        A person asks few questions at once. Who asks more is a program, and for a moment all that it asks is bulk, and overtakes nobody.
         """
-        if wanted == "request" and self._waiting[inbox, source, wanted] + held >= self.limits.requests_open:
-            return "bulk"
-        return wanted
+        if wanted != "request":
+            return wanted
+        if self._waiting[inbox, source, wanted] + held >= self.limits.requests_open:
+            self._crowding[inbox, source] = now + CROWDING
+        return "bulk" if self._crowding.get((inbox, source), now) > now else wanted
 
     def add(self, deliveries: Iterable[Delivery]) -> None:
         """Count what was accepted."""

@@ -28,6 +28,8 @@ ASKED_LATELY: Final = 0.5
 """Seconds after a step of a look-up during which bulk goes in small groups."""
 BULK_MAX: Final = 8
 """Operations of bulk in such a group: what comes meanwhile and is urgent waits for no more than these."""
+BULK_SHARE: Final = 8
+"""The part of the bulk that waits which goes in such a group when that is more: else people who ask all the time would let it grow for ever."""
 REST: Final = 0.03
 """Seconds that bulk rests after a step of a look-up: about what all steps of one take on an idle machine."""
 BULK_EVERY: Final = 0.1
@@ -64,6 +66,8 @@ class Sequencer:
     """When the last urgent operation was taken."""
     _bulk_at: float = float("-inf")
     """When the last group with bulk was taken."""
+    _calm_at: float = float("-inf")
+    """When work of many was let go on last."""
 
     async def submit(self, *operations: Operation, order: Order = "first") -> list[Result]:
         """Commit the operations, in order and in one transaction, and return one result each; refuse as `unavailable` with nothing applied."""
@@ -77,6 +81,15 @@ class Sequencer:
         self._bell.set()
         # What was handed in commits whether or not the caller still waits: one that is cancelled asks again and gets the same answer.
         return await answer
+
+    async def calm(self) -> None:
+        """Wait until no look-up is under way, as bulk does: for work of many at once that is not committed yet, or never will be."""
+        clock = asyncio.get_running_loop().time
+        until = min(self._asked_at + REST, self._calm_at + BULK_EVERY)
+        while (rest := until - clock()) > 0:
+            await asyncio.sleep(rest)
+            until = min(self._asked_at + REST, self._calm_at + BULK_EVERY)
+        self._calm_at = clock()
 
     async def run(self) -> None:
         """Commit groups until cancelled; whoever waits then, or comes later, is refused, for nobody will commit any more."""
@@ -118,7 +131,8 @@ class Sequencer:
             self._asked_at = now
         if self._bulk and self._rest_of_bulk(now) <= 0:
             self._bulk_at = now
-            group += _drawn(self._bulk, BULK_MAX if now - self._asked_at < ASKED_LATELY else GROUP_MAX)
+            few = min(max(BULK_MAX, len(self._bulk) // BULK_SHARE), GROUP_MAX)
+            group += _drawn(self._bulk, few if now - self._asked_at < ASKED_LATELY else GROUP_MAX)
         return group
 
     async def _commit(self, group: list[_Waiting]) -> None:

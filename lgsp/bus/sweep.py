@@ -69,6 +69,7 @@ class Sweep:
     clock: Clock
     _unwritten: list[Draft] = field(default_factory=list)
     """Summed entries that the ledger has not taken yet."""
+    _was_alone: bool = True
     _room_read: datetime | None = None
     _carriers_read: datetime | None = None
     _suspects: set[LaneOf] = field(default_factory=set)
@@ -106,14 +107,20 @@ class Sweep:
             else:  # it waited long enough, or its gateway died before it was placed
                 steps.append(self.moves.requeue(held, now=now))
         await self._commit(steps)
-        if not self.neighbours.alone:
-            await self.quotas.refresh()
+        await self._look_at_quotas()
         await self._look_at_room(now)
         await self._look_at_carriers(now)
         if self.refusals.is_due():
             await self.flush_refusals()
         await self.auditor.keep()
         await self.forgetting.step(now)
+
+    async def _look_at_quotas(self) -> None:
+        """Read the uses of others, and once more when the last of them has gone: what it accepted at its end counts all day."""
+        alone = self.neighbours.alone
+        if not (alone and self._was_alone):
+            await self.quotas.refresh()
+        self._was_alone = alone
 
     def _is_anothers(self, held: Delivery, now: datetime) -> bool:
         holder, living = holder_of(held.lease), self.neighbours.living()

@@ -30,7 +30,11 @@ async def signing_dates(store: DirectoryStore, directory: Directory, settings: S
             dates[version] = directory.at
         else:
             pin = settings.keys.registrar_key()
-            dates[version] = open_directory(signed.statement, signed.records, pin, bus=settings.bus.urn).at
+            # A whole province's directory takes a while to check, and a gateway has others to serve meanwhile.
+            opened = await asyncio.to_thread(
+                open_directory, signed.statement, signed.records, pin, bus=settings.bus.urn
+            )
+            dates[version] = opened.at
     return dates
 
 

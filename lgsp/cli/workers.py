@@ -79,7 +79,7 @@ class Workers:
                 return max(0, code)
             if not self._told and not listened:
                 self.stop.set()  # it has told why
-                return code
+                return code if code > 0 else 1  # killed, it has a signal's number below 0
             failures = 0 if listened else failures + 1
             logs.get_logger().error("worker.died", worker=number, code=code)
             with suppress(TimeoutError):

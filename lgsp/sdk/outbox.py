@@ -9,7 +9,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from lgsp.domain import statements, strictjson
@@ -19,6 +19,9 @@ from lgsp.sdk.box import Outgoing, Writing
 Keeps = Literal["outcome", "reply", "expiry"]
 OutcomeState = Literal["refused", "acked", "rejected", "parked", "expired"]
 
+KNOWN_AFTER: Final = timedelta(days=29)
+"""How long after its end an envelope is surely known to the bus, which keeps it for 30 days (protocol section 4, step 11). What was receipted
+before it may live for longer, so its own end does not end the questions about it."""
 INDEX: Final = re.compile(r'\\"index\\":([0-9]{1,18})')
 """The index within the text of a verified receipt, whose item is a string within it."""
 COLUMNS: Final = "seq, id, env, source, type, audience, compact, body, key"
@@ -260,7 +263,7 @@ def receipts(reader: sqlite3.Connection) -> Iterator[Receipted]:
 def newest(reader: sqlite3.Connection, now: datetime) -> str | None:
     """Return the env hash whose receipt names the highest index, while the bus still has to know it."""
     row = reader.execute(
-        "SELECT env FROM lgsp_newest JOIN lgsp_outbox USING (env) WHERE until > ?", (now.timestamp(),)
+        "SELECT env FROM lgsp_newest JOIN lgsp_outbox USING (env) WHERE until > ?", ((now - KNOWN_AFTER).timestamp(),)
     ).fetchone()
     return str(row[0]) if row else None
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 from datetime import timedelta
 
@@ -203,8 +204,20 @@ def test_a_ledger_in_a_file_has_no_second_gateway(data, lgsp):
     assert (refused.code, "one_gateway_only" in refused.err) == (2, True)
 
 
-async def test_workers_share_a_port_and_one_that_dies_is_started_again(joined, serve, lgsp):
+@pytest.fixture
+def manager(tmp_path, monkeypatch):
+    """A made-up service manager that listens."""
+    place = f"lgsp-{tmp_path.name}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+        door.bind(f"\0{place}")
+        door.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{place}")
+        yield door
+
+
+async def test_workers_share_a_port_and_one_that_dies_is_started_again(joined, serve, lgsp, manager):
     run, url = serve("b", "--workers", "2")
+    assert manager.recv(64) == b"READY=1"
     parent = psutil.Process(run.process.pid)
     first, second = sorted(parent.children(), key=lambda child: child.create_time())
     limit = aiohttp.ClientTimeout(total=60)
@@ -232,6 +245,7 @@ async def test_workers_share_a_port_and_one_that_dies_is_started_again(joined, s
     assert code == 0, err
     assert not parent.is_running() or parent.status() == psutil.STATUS_ZOMBIE
     assert err.count("gateway.stopped") == 2
+    assert manager.recv(64) == b"STOPPING=1"
 
 
 async def text_of(session, url):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lgsp import privatebroker, privatedatabase
-from tests.bench import machine, report
+from tests.bench import lookups, machine, report
 from tests.bench.parts import TYPE_OF, Counts, Part, Running, Servers, agreed, all_parts
 from tests.bench.program import ROOT
 
@@ -38,8 +38,8 @@ class Wish:
     is_quick: bool
     out: Path
 
-    def wants(self, part: Part) -> bool:
-        return not self.only or part.name in self.only
+    def wants(self, name: str) -> bool:
+        return not self.only or name in self.only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,7 @@ class Seen:
 
     runs: list[dict[str, Any]] = field(default_factory=list)
     counts: dict[str, Counts] = field(default_factory=dict)
+    lookups: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seen = asyncio.run(_measure(wish, groups))
     found = report.summary(seen.runs, machine.described(), machine.versions(_programs(seen.runs)))
     found["counts"] = seen.counts
+    found[lookups.NAME] = seen.lookups
     found["senders"] = wish.senders
     wish.out.parent.mkdir(parents=True, exist_ok=True)
     wish.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -122,9 +124,11 @@ async def _measure(wish: Wish, groups: dict[str, tuple[Part, ...]]) -> Seen:
         folder = Path(name)
         await asyncio.to_thread(folder.chmod, 0o711)  # the database's own user passes through
         for parts in groups.values():
-            wanted = [part for part in parts if wish.wants(part)]
+            wanted = [part for part in parts if wish.wants(part.name)]
             async with AsyncExitStack() as stack:
                 await _measure_group(wish, wanted, Servers(folder=folder, stack=stack), seen)
+        if wish.wants(lookups.NAME):
+            seen.lookups.update(await lookups.measure(folder / lookups.NAME, wish.seconds, wish.rounds))
     return seen
 
 

@@ -38,6 +38,10 @@ DOCUMENT: Final[dict[str, Any]] = {
 ONE_WAY: Final = "vn.lgsp.bench.note.tell.v1"
 IN_BULK: Final = "vn.lgsp.bench.note.gather.v1"
 ASKED: Final = "vn.lgsp.bench.note.ask.v1"
+LOOKED_UP: Final = "vn.lgsp.bench.note.look-up.v1"
+LANE_OF: Final = {ONE_WAY: "event", IN_BULK: "bulk", ASKED: "event", LOOKED_UP: "request"}
+"""What programs send by the hundred is no look-up: the request lane is for people, of whom each asks a few questions at once."""
+REQUESTS: Final = frozenset({ASKED, LOOKED_UP})
 ROW: Final = {"vessel": "AG-90001-TS", "owner": "Nguyễn Văn Mẫu", "length": 17.5, "active": True}
 
 

@@ -86,6 +86,8 @@ def show(found: dict[str, Any], titles: dict[str, str]) -> None:
     console.print(_machine_line(found))
     console.print(_parts_table(found, titles))
     console.print(_runs_table(found["runs"], titles))
+    if found["lookups"]:
+        console.print(_lookups_table(found["lookups"]))
     for name in near_rate(found):
         console.print(f"{name}: {found['senders']} senders are as fast as they may be; measure with more (--senders)")
     for ratio in RATIOS:
@@ -112,6 +114,17 @@ def _parts_table(found: dict[str, Any], titles: dict[str, str]) -> Table:
             figures = [f"{part['exchanges_per_s']:.0f}", f"{low:.0f}-{high:.0f}"]
             figures += [f"{part['cpu_us_per_exchange']:.0f}", f"{part['rss_mb']:.0f}"]
             table.add_row(title, *figures, *(_latencies(part, str(rate)) for rate in RATES))
+    return table
+
+
+def _lookups_table(found: dict[str, Any]) -> Table:
+    table = Table(title="Look-ups of one system, SQLite, on an idle bus and beside another system")
+    for column in ("", "p50/p95/p99 ms", "p99 to idle", "of the other, /s"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, seen in found.items():
+        figures = " / ".join(f"{seen[each]:.1f}" for each in ("p50_ms", "p95_ms", "p99_ms"))
+        others = f"{seen['others_per_s']:.0f}" if "others_per_s" in seen else ""
+        table.add_row(name.replace("_", " "), figures, f"{seen['p99_to_idle']:.2f}", others)
     return table
 
 

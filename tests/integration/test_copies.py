@@ -1,6 +1,8 @@
 """A copy of a ledger holds one state of all of it, whichever engine it comes from and whichever it goes to, while others write."""
 
 import asyncio
+import hashlib
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -58,6 +60,11 @@ async def exchange(store, first, count, *, meanwhile=None):
         if meanwhile is not None:
             await meanwhile()
         await asyncio.gather(*writing)
+
+
+def hash_of(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 async def size_of(path):
@@ -127,6 +134,24 @@ async def test_a_database_with_tables_is_not_filled_and_one_that_fails_stays_emp
     with pytest.raises(Unusable, match="data_unusable"):
         await postgresql.fill_database(second_database, tmp_path / "copy.sqlite")
     assert await postgresql.form_at(second_database) is None
+
+
+async def test_what_a_killed_gateway_left_beside_its_file_is_read_and_not_taken_for_that_of_another(tmp_path):
+    store, old = SqliteLedger.open(tmp_path / "bus.sqlite", create=True), tmp_path / "old.sqlite"
+    await exchange(store, 1, 3)
+    for end in ("", "-wal"):  # as the disk is when the process is gone
+        shutil.copy(f"{tmp_path / 'bus.sqlite'}{end}", f"{old}{end}")
+    entries = await store.size()
+    await store.close()
+    beside = tmp_path / "old.sqlite-wal"
+    left = hash_of(beside)
+    assert await size_of(old) == entries
+    assert hash_of(beside) == left
+    old.unlink()
+    with pytest.raises(Unusable) as refused:
+        sqlite.place_file(tmp_path / "bus.sqlite", old)
+    assert refused.value.code == "file_exists"
+    assert not old.exists()
 
 
 async def test_a_file_is_not_copied_over_another(tmp_path):

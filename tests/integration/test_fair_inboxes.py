@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from lgsp.backends.memory import MemoryLedger
+from lgsp.bus.room import CROWDING
 from lgsp.domain.limits import LIMITS
 from lgsp.testing.bus import ack_of, running_bus
 from lgsp.testing.carrier import MemoryCarrier
@@ -67,9 +68,11 @@ async def test_a_share_is_free_again_when_its_requests_are_answered_not_when_the
     assert await lanes_of(bus, [in_hand]) == ["bulk"]
     for statement in ack_of(world, "ndxp", NDXP, *(each.env for each in handed)):
         await bus.settlement.acknowledge(NDXP, statement)
-    answered = world.envelope(number=51)
-    await bus.ingress.submit(answered, peer="test")
-    assert await lanes_of(bus, [answered]) == ["request"]
+    soon, later = world.envelope(number=51), world.envelope(number=52)
+    await bus.ingress.submit(soon, peer="test")
+    bus.clock.advance(CROWDING.total_seconds())
+    await bus.ingress.submit(later, peer="test")
+    assert await lanes_of(bus, [soon, later]) == ["bulk", "request"], "who asked too much is a program for a moment"
 
 
 async def test_nothing_of_a_flood_is_lost_and_each_lane_keeps_its_order(bus, world):
@@ -92,4 +95,4 @@ async def test_the_rows_correct_what_was_counted(bus, world):
     await room.refresh()
     assert {(depth.lane, depth.count) for depth in room.depths} == {("request", SHARE)}
     await bus.courier.pull(NDXP, limit=1, wait=0)
-    assert room.lane(NDXP, world.attributes()["source"], "request", held=0) == "request"
+    assert room.lane(NDXP, world.attributes()["source"], "request", held=0, now=bus.clock.now()) == "request"

@@ -767,6 +767,15 @@ async def test_a_caller_that_sends_too_many_is_told_when_to_come_back(edge, worl
     assert 0 < problem["retry_after"] <= 10
 
 
+async def test_a_call_that_is_repeated_counts_once_towards_the_rate_each_time(edge, world, monkeypatch):
+    monkeypatch.setattr(edge.bus.ingress.rates, "burst", 2)
+    monkeypatch.setattr(edge.bus.ingress.rates, "rate", 0.1)
+    sent = world.envelope()
+    answers = [await edge.post(sent) for _ in range(3)]
+    assert [answer.status for answer in answers] == [202, 202, 429]
+    assert answers[0].body == answers[1].body
+
+
 async def test_the_figures_tell_how_full_each_inbox_is(edge, world):
     await edge.post(world.envelope())
     await edge.bus.room.refresh()

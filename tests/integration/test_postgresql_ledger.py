@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from lgsp.backends.sql import PostgresLedger
+from lgsp.backends.sql.schema import VERSION
 from lgsp.domain import merkle, strictjson
 from lgsp.errors import Refusal, Unusable
 from lgsp.ports.ledger import Done, KeepBodyKey, KeepCheckpoint, Seen, Spend
@@ -330,9 +331,9 @@ async def test_a_database_of_somebody_else_is_left_alone(database):
     ("schema", "compatible", "code"),
     [
         ("1", None, "schema_old"),
-        ("3", "3", "data_newer"),
-        ("3", "2", ""),
-        ("4", "2", "data_newer"),
+        (str(VERSION + 1), str(VERSION + 1), "data_newer"),
+        (str(VERSION + 1), str(VERSION), ""),
+        (str(VERSION + 2), str(VERSION), "data_newer"),
         ("x", None, "data_unusable"),
     ],
 )

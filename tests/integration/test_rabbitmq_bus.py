@@ -30,6 +30,7 @@ def clock(world):
 async def bus(world, clock, rabbitmq):
     parts = parts_of(world, MemoryLedger(), clock=clock, entropy=SeededEntropy(1, clock))
     async with run_on_broker(parts, rabbitmq.url) as running:
+        await drained(running)  # others use the same names, and may have ended with something on its way
         await publish(running, world)
         yield running
         await drained(running)

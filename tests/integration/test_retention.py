@@ -1,5 +1,6 @@
 """A bus forgets its exchanges in time, step by step, and keeps the log, what people have to decide and who was named."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.sql import PostgresLedger, SqliteLedger
 from lgsp.bus import retention
 from lgsp.bus.ingress import EnvelopeRefused
-from lgsp.ports.ledger import Forget
+from lgsp.ports.ledger import Done, Forget
 from lgsp.testing.bus import running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
@@ -84,6 +85,26 @@ async def test_persons_are_found_after_their_exchange_is_forgotten(engine, tmp_p
     assert await opened.exchange_of(operation.exchange.env) is None
     assert sorted(await opened.subjects_of(operation.exchange.env), key=repr) == sorted(operation.subjects, key=repr)
     await opened.close()
+
+
+async def test_two_gateways_may_forget_the_same_at_the_same_time(database):
+    first, second = [await PostgresLedger.open(database, create=True) for _ in range(2)]
+    operations = [accept(number, to=()) for number in range(1, 101)]
+    await first.commit(operations, sign_receipts)
+    envs = tuple(each.exchange.env for each in operations)
+    blocker = await asyncpg.connect(database, timeout=30)
+    async with blocker.transaction():
+        await blocker.execute("LOCK TABLE body")  # both have kept the evidence, or wait for who has
+        forgetting = asyncio.gather(*(each.commit([Forget(envs=envs)], sign_receipts) for each in (first, second)))
+        async with asyncio.timeout(20):
+            while await blocker.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < 2:
+                await asyncio.sleep(0.01)
+    assert await forgetting == [[Done()], [Done()]]
+    assert await blocker.fetchval("SELECT count(*) FROM evidence") == len(envs)
+    assert await blocker.fetchval("SELECT count(*) FROM exchange") == 0
+    await blocker.close()
+    await first.close()
+    await second.close()
 
 
 async def test_in_a_database_what_stays_lies_in_the_table_of_its_year(database):

@@ -180,6 +180,15 @@ async def test_what_has_no_end_goes_out_again_when_the_bus_has_lost_it(box, worl
     assert outbox.newest(box.reader, NOW) is None
 
 
+async def test_the_bus_is_asked_of_its_last_receipt_though_that_envelope_is_over(box, world, sign):
+    sent = await box.write(add(world, 1))
+    receipt = sign([b'{"env":"%b","index":1}' % sent.env.encode()])[0].text()
+    await box.write(lambda writing: outbox.receipted(writing, [(1, receipt)]))
+    until = letter(world, 1).until
+    assert outbox.newest(box.reader, until + timedelta(days=28)) == sent.env
+    assert outbox.newest(box.reader, until + timedelta(days=30)) is None  # the bus may have forgotten it in good order
+
+
 async def test_what_has_expired_is_told_of_instead_of_repeated(box, world, sign):
     sent = await box.write(add(world, 1, key="k"))
     receipt = sign([b'{"env":"x","index":1}'])[0].text()

@@ -10,7 +10,9 @@ from itertools import chain
 import pytest
 
 from lgsp.bus import sequencer as sequencer_module
-from lgsp.bus.sequencer import BULK_MAX, GROUP_MAX, Sequencer
+from lgsp.bus.engines import Engines
+from lgsp.bus.figures import Figures
+from lgsp.bus.sequencer import BULK_MAX, BULK_SHARE, GROUP_MAX, Sequencer
 from lgsp.domain.entries import draft
 from lgsp.ports.ledger import Done, Note, Operation
 from lgsp.testing.clock import ManualClock
@@ -38,7 +40,15 @@ def ledger() -> RecordingLedger:
 
 @asynccontextmanager
 async def running(ledger: RecordingLedger):
-    sequencer = Sequencer(ledger=ledger, signer=None, gateway="", log="", clock=ManualClock())
+    sequencer = Sequencer(
+        ledger=ledger,
+        signer=None,
+        gateway="",
+        log="",
+        clock=ManualClock(),
+        engines=Engines(ledger=ledger),
+        figures=Figures(),
+    )
     async with asyncio.timeout(MOST):
         task = asyncio.create_task(sequencer.run())
         try:
@@ -87,6 +97,15 @@ async def test_bulk_that_waits_lets_the_next_step_of_a_lookup_go_first(ledger, m
     assert ledger.groups == [[before], [asked], [moved], [answered], [bulk]]
 
 
+async def test_of_much_bulk_more_goes_at_once_so_that_it_does_not_grow_for_ever_while_people_ask(ledger):
+    asked, *bulk = notes(ManualClock(), 2 * BULK_SHARE * BULK_MAX + 1)
+    async with running(ledger) as sequencer:
+        await sequencer.submit(asked, order="urgent")
+        await asyncio.gather(*(sequencer.submit(each, order="bulk") for each in bulk))
+    assert [len(group) for group in ledger.groups][:2] == [1, 2 * BULK_MAX]
+    assert list(chain(*ledger.groups)) == [asked, *bulk]
+
+
 async def test_bulk_is_never_held_up_for_good_by_those_who_ask_all_the_time(ledger):
     clock = ManualClock()
     bulk = notes(clock, 3 * BULK_MAX)
@@ -95,3 +114,14 @@ async def test_bulk_is_never_held_up_for_good_by_those_who_ask_all_the_time(ledg
         while not waiting.done():
             await sequencer.submit(*notes(clock, 1), order="urgent")
         assert await waiting == [[Done()]] * len(bulk)
+
+
+async def test_work_of_many_waits_for_a_lookup_that_is_under_way_and_no_longer_than_bulk_would(ledger, monkeypatch):
+    monkeypatch.setattr(sequencer_module, "REST", 1.0)
+    clock = asyncio.get_running_loop().time
+    async with running(ledger) as sequencer:
+        await sequencer.calm()
+        began = clock()
+        await sequencer.submit(*notes(ManualClock(), 1), order="urgent")
+        await sequencer.calm()
+        assert clock() - began >= sequencer_module.BULK_EVERY / 2

@@ -76,8 +76,14 @@ def _settle_files(backup: Path, root: DataFolder, checked: Checked, undoing: Exi
     """Bring settings, trust file and keys where none stand, and return the settings; refuse those that do not fit the backup."""
 
     def bring(place: str, target: Path) -> None:
-        folder.copy_private(backup / place, target)
+        beside = target.with_name(f".{target.name}.restore")
+        beside.unlink(missing_ok=True)  # of a command that was stopped
+        undoing.callback(beside.unlink, missing_ok=True)
+        folder.copy_private(backup / place, beside)
+        folder.sync(beside)
+        beside.rename(target)
         undoing.callback(target.unlink)
+        folder.sync(target.parent)
 
     if not root.settings.exists():
         if not checked.manifest.keys:

@@ -26,12 +26,12 @@ from lgsp.datafolder import DataFolder, read_trust
 from lgsp.domain import keys, names, strictjson
 from lgsp.domain.keys import PrivateKey
 from lgsp.machine import SystemClock
-from tests.bench.made_up import ASKED, DOCUMENT, IN_BULK, ONE_WAY, SCHEMA
+from tests.bench.made_up import DOCUMENT, LANE_OF, REQUESTS, SCHEMA
 
 BUS: Final = "urn:lgsp:bus:91"
 FIRST: Final = "a"
 AGENCY: Final = "H01.99"
-TYPES: Final = (ONE_WAY, IN_BULK, ASKED)
+TYPES: Final = tuple(LANE_OF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +124,8 @@ def _records(folder: DataFolder, senders: list[str], receivers: list[str]) -> It
     yield {"kind": "agency", "id": names.agency_urn(AGENCY)}
     yield {"kind": "schema", "id": SCHEMA}
     for type_ in TYPES:
-        replies = {"reply_schemas": [SCHEMA], "reply_within": 3600} if type_ == ASKED else {}
-        lane = "event" if type_ == IN_BULK else "request"
-        yield {"kind": "service", "id": type_, "name": "Notes", "schemas": [SCHEMA], "lane": lane, **replies}
+        replies = {"reply_schemas": [SCHEMA], "reply_within": 3600} if type_ in REQUESTS else {}
+        yield {"kind": "service", "id": type_, "name": "Notes", "schemas": [SCHEMA], "lane": LANE_OF[type_], **replies}
     for short in (*senders, *receivers):
         consumes = list(TYPES) if short in receivers else []
         urn = names.system_urn(short)

@@ -10,7 +10,7 @@ from typing import Any
 from lgsp.sdk import Client, Message, SystemSettings
 from tests.bench import program
 from tests.bench.bus.sender import counted
-from tests.bench.made_up import ASKED
+from tests.bench.made_up import REQUESTS
 
 
 async def main(plan: dict[str, Any], orders: program.Orders) -> None:
@@ -32,7 +32,7 @@ async def _receive(client: Client, tasks: asyncio.TaskGroup) -> None:
 
 async def _deal_with(message: Message) -> None:
     async with message.effect() as effect:
-        if message.type == ASKED:
+        if message.type in REQUESTS:
             effect.reply(message.body)
 
 

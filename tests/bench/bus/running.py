@@ -31,13 +31,19 @@ class RunningBus:
     """A gateway, its senders and its receivers, ready to be loaded."""
 
     sender: Program
+    beside: tuple[Program, ...]
+    """Senders in programs of their own, where that is asked for."""
     receiver: Program
     receivers: tuple[str, ...]
     watched: dict[str, list[int]]
 
     async def load(self, **order: Any) -> dict[str, Any]:
         """Have an order carried out and return what the sender saw."""
-        return await self.sender.ask(receivers=self.receivers, watched=self.watched, **order)
+        return await self.have(self.sender, **order)
+
+    async def have(self, sender: Program, **order: Any) -> dict[str, Any]:
+        """Have an order carried out by one of the sending programs and return what it saw."""
+        return await sender.ask(receivers=self.receivers, watched=self.watched, **order)
 
     async def counts(self) -> dict[str, dict[str, int]]:
         """Return what stands in the boxes of both sides."""
@@ -51,10 +57,14 @@ async def running(
     senders: int,
     receivers: int = 1,
     gateways: int = 1,
+    apart: bool = False,
     environment: Mapping[str, str] | None = None,
     beside: Mapping[str, list[int]] | None = None,
 ) -> AsyncIterator[RunningBus]:
-    """Run a bus in `folder`; `environment` is what its gateway is told (broker, database), `beside` which servers count as its processes."""
+    """Run a bus in `folder`; `environment` is what its gateway is told (broker, database), `beside` which servers count as its processes.
+
+    With `apart` each sender is a program of its own.
+    """
     environment = environment or {}
     transport = Carrier.RABBITMQ if "LGSP_TRANSPORT__URL" in environment else Carrier.EMBEDDED
     ports = [free_port() for _ in range(gateways)]
@@ -65,10 +75,14 @@ async def running(
     async with AsyncExitStack() as stack:
         pids = [await stack.enter_async_context(_gateway(each, environment)) for each in made.gateways]
         receiver = await stack.enter_async_context(program.started("bus.receiver", _plan(made.receivers)))
-        sender = await stack.enter_async_context(program.started("bus.sender", _plan(made.senders)))
+        shares = [(each,) for each in made.senders] if apart else [made.senders]
+        sender, *others = [
+            await stack.enter_async_context(program.started("bus.sender", _plan(share))) for share in shares
+        ]
         watched = {"gateway": pids, "sender": [sender.pid], "receiver": [receiver.pid]}
         yield RunningBus(
             sender=sender,
+            beside=tuple(others),
             receiver=receiver,
             receivers=tuple(SystemSettings.load(path).system for path in made.receivers),
             watched=watched | dict(beside or {}),

@@ -175,9 +175,13 @@ _ENVS: Final = _array("envs", body.c.env.type)
 _STILL_OPEN: Final = sa.select(delivery.c.env).where(delivery.c.env == sa.any_(_ENVS), selects.OPEN)
 DROP_BODIES: Final = _sql(sa.delete(body).where(body.c.env == sa.any_(_ENVS), body.c.env.not_in(_STILL_OPEN)))
 KEEP_EVIDENCE: Final = _sql(
-    postgresql.insert(evidence).from_select(
-        ["env", "term", "compact", "acks"], selects.SETTLED_EVIDENCE.where(exchange.c.env == sa.any_(_ENVS))
+    postgresql.insert(evidence)
+    .from_select(
+        ["env", "term", "compact", "acks"],
+        # In one order for everybody, as another gateway may be forgetting the same: it waits, and finds it done.
+        selects.SETTLED_EVIDENCE.where(exchange.c.env == sa.any_(_ENVS)).order_by(exchange.c.env),
     )
+    .on_conflict_do_nothing()
 )
 _ARE_EVIDENCE: Final = sa.select(evidence.c.env).where(evidence.c.env == sa.any_(_ENVS))
 FORGET: Final = [

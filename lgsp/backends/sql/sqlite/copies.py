@@ -36,6 +36,8 @@ def place_file(copy: Path, target: Path) -> None:
     """Move a copy to where a ledger is to be, on the same disk; refuse (`file_exists`) to take the place of anything."""
     if target.exists():
         raise Unusable("file_exists", f"{target}")
+    if files.has_writes_beside(target):
+        raise Unusable("file_exists", f"{target}-wal: it is of the ledger that was there; move it along with that file")
     sync(copy)
     copy.rename(target)
     sync(target.parent)

@@ -76,9 +76,20 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def connect_to_copy(path: Path) -> sqlite3.Connection:
-    """Return a connection to a file that nobody writes: it is only read, and nothing is put beside it."""
+    """Return a connection to a file that nobody writes: it is only read, and nothing is put beside it.
+
+    What a program that was killed has left beside it is read with it, and then SQLite puts its own index of that there.
+    """
+    if has_writes_beside(path):
+        return _connect(path, "ro")
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+
+def has_writes_beside(path: Path) -> bool:
+    """Tell whether committed writes lie beside a file, in its `-wal`; they are taken for those of any file of that name."""
+    beside = path.with_name(f"{path.name}-wal")
+    return beside.is_file() and beside.stat().st_size > 0
 
 
 def make_private(path: Path) -> None:

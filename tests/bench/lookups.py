@@ -1,0 +1,62 @@
+"""What a person who looks something up notices of others: the same look-ups on an idle bus, beside a synchronisation, and beside two floods.
+
+All programs share the machine with the gateway, as they do not in a province; so this is the hard case, for what the others compute counts too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+from tests.bench.bus import running as bus_running
+from tests.bench.bus.running import RunningBus
+from tests.bench.made_up import IN_BULK, LOOKED_UP
+
+NAME: Final = "lookups"
+RATE: Final = 12
+"""Look-ups a second: an office full of people."""
+WARM: Final = 2.0
+OTHERS: Final[dict[str, dict[str, Any]]] = {
+    "beside_bulk": {"type": IN_BULK, "in_flight": 32},
+    "beside_flood": {"type": LOOKED_UP, "in_flight": 256},
+    "beside_refused_flood": {"type": LOOKED_UP, "in_flight": 256, "refused": True},
+}
+"""A synchronisation; a client that asks as fast as it can, with a grant; one whose envelopes are all refused by their schema."""
+
+
+async def measure(folder: Path, seconds: float, rounds: int) -> dict[str, Any]:
+    """Return percentiles of look-ups in ms: idle, and beside each of the others with their rate and the factor of the 99th percentile."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    async with bus_running.running(folder, senders=2, apart=True) as running:
+        for _ in range(rounds):
+            found.setdefault("idle", []).append(await _asked(running, seconds))
+            for name, order in OTHERS.items():
+                found.setdefault(name, []).append(await _beside(running, order, seconds))
+    idle = _median(found["idle"])
+    return {
+        name: (median := _median(seen)) | {"p99_to_idle": median["p99_ms"] / idle["p99_ms"]}
+        for name, seen in found.items()
+    }
+
+
+async def _asked(running: RunningBus, seconds: float) -> dict[str, Any]:
+    return await running.load(type=LOOKED_UP, size=1_000, load="pace", rate=RATE, warm=WARM, seconds=seconds)
+
+
+async def _beside(running: RunningBus, order: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Look up while another program does as it was ordered; it begins before and ends after."""
+    [other] = running.beside
+    common = {"size": 1_000, "load": "saturate", "warm": WARM / 2, "seconds": seconds + WARM}
+    busy = asyncio.create_task(running.have(other, **order, **common))
+    try:
+        asked = await _asked(running, seconds)
+    finally:
+        seen = await busy
+    return asked | {"others_per_s": seen["exchanges"] / seen["seconds"]}
+
+
+def _median(seen: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the middle of several rounds, figure by figure."""
+    figures = ("p50_ms", "p95_ms", "p99_ms", "others_per_s")
+    return {name: sorted(each[name] for each in seen)[len(seen) // 2] for name in figures if name in seen[0]}
