@@ -6,15 +6,15 @@ an envelope is its type, lane, code and env hash: never a name, a number or a bo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Final, Literal, Self
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 Step = Literal["send", "accept", "refuse", "deliver", "handle"]
@@ -55,11 +55,15 @@ class Traces:
         """
         if self.tracer is None:
             return NOTHING
-        return self.tracer.start_as_current_span(
-            f"lgsp.{step}",
-            context=_context(parent),
-            kind=KINDS[step],
-            attributes={f"lgsp.{name}": value for name, value in attributes.items() if value},
+        return _recorded(
+            self.tracer.start_as_current_span(
+                f"lgsp.{step}",
+                context=_context(parent),
+                kind=KINDS[step],
+                attributes={f"lgsp.{name}": value for name, value in attributes.items() if value},
+                record_exception=False,
+                set_status_on_exception=False,
+            )
         )
 
     def current(self) -> str:
@@ -69,6 +73,17 @@ class Traces:
         carrier: dict[str, str] = {}
         FORM.inject(carrier)
         return carrier.get(HEADER, "")
+
+
+@contextmanager
+def _recorded(opened: AbstractContextManager[trace.Span]) -> Iterator[None]:
+    """Hold a span open; of what goes wrong in it only the kind is told, for the words may be of a department's program and name a person."""
+    with opened as span:
+        try:
+            yield
+        except Exception as error:
+            span.set_status(StatusCode.ERROR, type(error).__name__)
+            raise
 
 
 def _context(parent: str) -> Context | None:

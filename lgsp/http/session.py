@@ -212,7 +212,7 @@ class Session:
             await self._attachment.detach(orderly=orderly)
         except Refusal:
             # The ledger is away. The leases end by themselves and the sweep takes the deliveries back.
-            get_logger().exception("task.failed", task="stream detach")
+            get_logger().warning("task.failed", task="stream detach")
 
     def _look_at(self, directory: Directory) -> None:
         """End when the system or its key is not in force any more."""

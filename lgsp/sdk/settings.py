@@ -116,7 +116,7 @@ def _overridden(table: dict[str, Any], environment: Mapping[str, str]) -> dict[s
     named = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
     found = dict(table)
     if "LGSP_URL" in environment:
-        found["url"], *found["other_urls"] = environment["LGSP_URL"].split(",")
+        found["url"], *found["other_urls"] = (each.strip() for each in environment["LGSP_URL"].split(","))
     if named and isinstance(found.get("settings", {}), dict):
         found["settings"] = {**found.get("settings", {}), **named}
     return found

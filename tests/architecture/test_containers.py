@@ -21,6 +21,7 @@ import typer
 import yaml
 
 from adapters.ndxp.mock import __main__ as mock
+from lgsp.cli import founding
 from lgsp.cli.adapter_commands import find_manifest, shipped_names
 from lgsp.cli.root import build
 from lgsp.config import DEFAULT_PORT, NESTED, PREFIX, SECTIONS
@@ -33,13 +34,23 @@ ROOT = Path(__file__).parents[2]
 FILES = (
     "docker/Dockerfile",
     "docker/compose.yaml",
+    "docker/accounts",
     "docker/found",
     "docker/certify",
     "docker/keys.toml",
+    "docker/proxy/haproxy.cfg",
+    "docker/prometheus/prometheus.yaml",
     ".dockerignore",
 )
 UsageError = typer.BadParameter.__mro__[1]
-OURS = {"founding", "gateway", "rabbitmq", "vnfishbase", "police", "one-stop", "ioc", "ndxp", "ndxp-mock"}
+SYSTEMS = {"vnfishbase", "police", "one-stop", "ioc", "ndxp"}
+GATEWAYS = {"gateway-a", "gateway-b"}
+ONCE = {"accounts", "founding"}
+"""Services that do their work and end."""
+KNOWN = {*ONCE, *GATEWAYS, *SYSTEMS, "postgres", "rabbitmq", "proxy", "prometheus", "ndxp-mock"}
+DATA = "LGSP_DATA"
+LONGEST_WAIT = 60
+"""Seconds for which a call may wait for its reply."""
 JOIN = re.compile(r"^join (\S+) (\S+) (\S+)$", re.MULTILINE)
 LINE = re.compile(r"(?:^|\|\|\n)\s*(lgsp .*?)(?: > /dev/null)?$", re.MULTILINE)
 SECONDS = re.compile(r"^(\d+)s$")
@@ -108,7 +119,7 @@ class Installation:
                     yield source, target + PurePosixPath(source).name if target.endswith("/") else target
 
     def folders(self) -> set[str]:
-        made = re.findall(r"install -d -o 10001 -g 10001 -m 07[05]0 ([^&]+)", self.last("RUN"))
+        made = re.findall(r"install -d -o 10001 -g 10001 -m 07[05][05] ([^&]+)", self.last("RUN"))
         return {folder for line in made for folder in line.split()}
 
     def systems(self) -> dict[str, str]:
@@ -137,10 +148,9 @@ def wrong_commands(found: Installation) -> Iterator[str]:
             yield from (f"{who}: {shlex.join(argv)}: {said}" for said in parse_lgsp(lgsp, argv[1:]))
         elif argv[:3] == ["python", "-m", "adapters.ndxp.mock"]:
             yield from (f"{who}: the mock takes no {word}" for word in mock._parser().parse_known_args(argv[3:])[1])
-        elif argv == ["found"]:
-            yield from (
-                () if ("docker/found", "/opt/lgsp/bin/found") in set(found.copied()) else ("found is not in the image",)
-            )
+        elif argv in (["found"], ["accounts"]):
+            script = (f"docker/{argv[0]}", f"/opt/lgsp/bin/{argv[0]}")
+            yield from () if script in set(found.copied()) else (f"{argv[0]} is not in the image",)
         elif argv[:2] != ["test", "-s"]:
             yield f"{who}: nobody knows {shlex.join(argv)}"
 
@@ -165,19 +175,23 @@ def wrong_variables(found: Installation) -> Iterator[str]:
         given = set(service.get("environment", {}))
         match found.argv(name):
             case ["lgsp", "serve", *_]:
-                known = settings
+                known = settings | {DATA}
             case ["lgsp", "adapter", "run", adapter, *_] if adapter in named_adapters():
                 known = manifest_variables(adapter)
             case ["python", *_]:
                 known = {mock.KEY, mock.SECRET}
             case ["found"]:
                 known = options
+            case ["accounts"]:
+                known = set()
             case other:
                 known = set()
                 yield f"{name}: {other} takes no variables"
         yield from (f"{name}: nobody reads {variable}" for variable in sorted(given - known))
     stated = set(re.findall(r"LGSP_\w+", found.last("ENV")))
     yield from (f"Dockerfile: no command reads {variable}" for variable in sorted(stated - options))
+    used = set(re.findall(r"LGSP_\w+", found.texts["docker/found"]))
+    yield from (f"found: no command reads {variable}" for variable in sorted(used - settings - options))
 
 
 def every_command(group) -> Iterator:
@@ -217,16 +231,20 @@ def wrong_settings(found: Installation) -> Iterator[str]:
 
 
 def wrong_ports(found: Installation) -> Iterator[str]:
-    gateway, bridge = found.services["gateway"], found.services["ndxp"]
+    bridge, proxy = found.services["ndxp"], found.texts["docker/proxy/haproxy.cfg"]
     port = str(DEFAULT_PORT)
     said = {
-        "the gateway's setting": gateway["environment"]["LGSP_HTTP__PORT"],
-        "the published port": gateway["ports"][0].rpartition(":")[2],
+        "the published port": found.services["proxy"]["ports"][0].rpartition(":")[2],
+        "what the proxy listens on": re.search(r"^ *bind :(\d+)$", proxy, re.MULTILINE)[1],
         "EXPOSE": found.last("EXPOSE"),
         "the image's health check": str(urlsplit(found.image_health[2]).port),
-        "the gateway's health check": str(urlsplit(found.probe("gateway")[2]).port),
         "what systems are told": re.search(r"--url https://gateway:(\d+)", found.texts["docker/found"])[1],
     }
+    for name in sorted(GATEWAYS):
+        said |= {
+            f"the setting of {name}": found.services[name]["environment"]["LGSP_HTTP__PORT"],
+            f"the health check of {name}": str(urlsplit(found.probe(name)[2]).port),
+        }
     yield from (f"{where} is {value}, not {port}" for where, value in said.items() if value != port)
     address = urlsplit(bridge["environment"]["NDXP_ADDRESS"])
     listens = mock._parser().parse_args(found.argv("ndxp-mock")[3:])
@@ -236,27 +254,101 @@ def wrong_ports(found: Installation) -> Iterator[str]:
         yield "the mock's health check looks at another file"
 
 
-def wrong_broker(found: Installation) -> Iterator[str]:
-    """Yield where RabbitMQ and the gateway would miss each other."""
-    service, script = found.services["rabbitmq"], found.texts["docker/found"]
-    listens = re.search(r"^listeners\.tcp\.default = (\d+)$", script, re.MULTILINE)[1]
-    called = re.search(r"amqp://(\w+):%s@(\w+):(\d+)/", script)
-    user = re.search(r"^default_user = (\w+)$", script, re.MULTILINE)[1]
-    if called.groups() != (user, "rabbitmq", listens):
-        yield f"the gateway calls {called[0]}"
-    section = re.search(r"\\n\[(\w+)\]((?:\\n\w+ = [^\\]+)+)", script)
-    names_ = set(re.findall(r"\\n(\w+) = ", section[0]))
-    if section[1] not in SECTIONS or not names_ <= set(SECTIONS[section[1]].model_fields):
-        yield f"the settings have no {section[1]} with {sorted(names_)}"
-    written = re.search(r"^mv \S+ (/broker/\S+)$", script.replace("  mv", "mv"), re.MULTILINE)[1]
-    if service["environment"]["RABBITMQ_CONFIG_FILE"] != written:
-        yield "RabbitMQ reads another file"
-    if service.get("hostname") != "rabbitmq" or "broker" not in found.services["gateway"]["networks"]:
-        yield "RabbitMQ has no name that lasts, or the gateway is not on its network"
-    if "broker:/broker:ro" not in service["volumes"]:
-        yield "RabbitMQ could write its own account"
-    if not {"10001"} <= set(service.get("group_add", [])):
-        yield "RabbitMQ cannot read its account"
+def wrong_proxy(found: Installation) -> Iterator[str]:
+    """Yield where systems would not reach the gateways by the proxy, or not all of them."""
+    text, service = found.texts["docker/proxy/haproxy.cfg"], found.services["proxy"]
+    servers = set(re.findall(r"^ *server \S+ (\S+)$", text, re.MULTILINE))
+    if servers != {f"{name}:{DEFAULT_PORT}" for name in GATEWAYS}:
+        yield f"the proxy knows {sorted(servers)}"
+    told = urlsplit(re.search(r"--url (\S+)", found.texts["docker/found"])[1]).hostname
+    if service["networks"]["bus"].get("aliases") != [told]:
+        yield f"nobody is called {told}"
+    if "meth GET uri /readyz" not in text or "expect status 200" not in text:
+        yield "the proxy does not ask whether a gateway is ready"
+    patience = [int(seconds) for seconds in re.findall(r"^ *timeout (?:client|server) (\d+)s$", text, re.MULTILINE)]
+    if len(patience) != 2 or min(patience) <= LONGEST_WAIT:
+        yield "the proxy cuts calls that wait"
+    yield from unseen_files(found, "proxy", re.findall(r"ca-file (\S+)", text))
+    yield from uncertified(found, [told, *GATEWAYS, "localhost"])
+
+
+def wrong_watch(found: Installation) -> Iterator[str]:
+    """Yield what Prometheus would not see."""
+    config = yaml.safe_load(found.texts["docker/prometheus/prometheus.yaml"])
+    [job] = config["scrape_configs"]
+    targets = {target for each in job["static_configs"] for target in each["targets"]}
+    if targets != {f"{name}:{DEFAULT_PORT}" for name in GATEWAYS} or job["scheme"] != "https":
+        yield f"Prometheus asks {sorted(targets)}"
+    yield from unseen_files(found, "prometheus", [job["tls_config"]["ca_file"]])
+    given = {PurePosixPath(each["target"]) for each in found.services["prometheus"]["configs"]}
+    [read] = [PurePosixPath(word.partition("=")[2]) for word in found.argv("prometheus") if "config.file" in word]
+    yield from (
+        f"Prometheus has no {path}" for path in {read, *(read.parent / each for each in config["rule_files"])} - given
+    )
+    if not any(word == "--storage.tsdb.path=/prometheus" for word in found.argv("prometheus")):
+        yield "Prometheus keeps nothing"
+
+
+def unseen_files(found: Installation, name: str, paths: list[str]) -> Iterator[str]:
+    for path in paths:
+        if not any(PurePosixPath(path).is_relative_to(mount) for mount in found.mounts(name)):
+            yield f"{name}: {path} lies on no volume of its own"
+        if f" {path}\n" not in found.texts["docker/certify"]:
+            yield f"{name}: nobody writes {path}"
+
+
+def uncertified(found: Installation, called: list[str]) -> Iterator[str]:
+    """Yield names that the gateways' certificate does not have."""
+    named = re.search(r'^set -- "\$@" (.+)$', found.texts["docker/certify"], re.MULTILINE)[1].split()
+    yield from (f"the certificate does not name {name}" for name in called if name not in named)
+
+
+def wrong_configs(found: Installation) -> Iterator[str]:
+    """Yield files that are handed to services and are not there, or not read."""
+    for name, service in found.services.items():
+        for each in service.get("configs", []):
+            file = found.compose["configs"].get(each["source"], {}).get("file", "")
+            if not file or not (ROOT / "docker" / file).is_file():
+                yield f"{name}: there is no file {file or each['source']}"
+            if PurePosixPath(each["target"]).name != PurePosixPath(file).name:
+                yield f"{name}: {file} is handed over as {each['target']}"
+        words = " ".join(service.get("command", []))
+        yield from (
+            f"{name}: {path} is not handed over"
+            for path in re.findall(r"/(?:usr/local/)?etc/\S+", words)
+            if path not in {each["target"] for each in service.get("configs", [])}
+        )
+
+
+def wrong_engines(found: Installation) -> Iterator[str]:
+    """Yield where database, broker and gateways would miss each other."""
+    scripts = found.texts["docker/accounts"], found.texts["docker/found"]
+    broker, database = found.services["rabbitmq"], found.services["postgres"]
+    listens = re.search(r"^listeners\.tcp\.default = (\d+)$", scripts[0], re.MULTILINE)[1]
+    user = re.search(r"^default_user = (\w+)$", scripts[0], re.MULTILINE)[1]
+    if f'"amqp://{user}:$(' not in scripts[1] or f")@rabbitmq:{listens}/" not in scripts[1]:
+        yield "the gateways call another broker"
+    made = database["environment"]
+    called = f'"postgresql://{made["POSTGRES_USER"]}:$(cat {made["POSTGRES_PASSWORD_FILE"]})@postgres:5432/{made["POSTGRES_DB"]}"'
+    if called not in scripts[1]:
+        yield "the gateways call another database"
+    for service, read in (
+        (broker, broker["environment"]["RABBITMQ_CONFIG_FILE"]),
+        (database, made["POSTGRES_PASSWORD_FILE"]),
+    ):
+        name, folder = service["image"].partition(":")[0], str(PurePosixPath(read).parent)
+        if not re.search(rf"keep {read}(?: <<END)?$", scripts[0], re.MULTILINE):
+            yield f"{name} reads another file"
+        if f"{folder[1:]}:{folder}:ro" not in service["volumes"]:
+            yield f"{name} could write its own account"
+        if not {"10001"} <= set(service.get("group_add", [])):
+            yield f"{name} cannot read its account"
+    if broker.get("hostname") != "rabbitmq":
+        yield "RabbitMQ has no name that lasts"
+    for name in {*GATEWAYS, "founding"}:
+        needed = {"database"} if name == "founding" else {"broker", "database", "gateways"}
+        if set(found.services[name]["networks"]) != needed:
+            yield f"{name} is on other networks than {sorted(needed)}"
 
 
 def wrong_volumes(found: Installation) -> Iterator[str]:
@@ -266,6 +358,9 @@ def wrong_volumes(found: Installation) -> Iterator[str]:
     for name, _ in found.ours():
         mounts = found.mounts(name)
         yield from (f"{name}: {target} is no folder of the image" for target in mounts if target not in found.folders())
+        data = found.services[name].get("environment", {}).get(DATA)
+        if data is not None and not any(PurePosixPath(data).is_relative_to(place) for place in found.mounts(name)):
+            yield f"{name}: {data} lies on no volume of its own"
         temporary = [mount.partition(":")[0] for mount in found.services[name]["tmpfs"]]
         for word in (*found.argv(name), *found.probe(name)):
             if word.startswith("/") and not any(
@@ -279,11 +374,16 @@ def wrong_volumes(found: Installation) -> Iterator[str]:
 def wrong_sharing(found: Installation) -> Iterator[str]:
     """Yield who sees what is another's."""
     special = {
-        "gateway": {"/data": "gateway"},
+        "accounts": {"/broker": "broker", "/database": "database"},
+        "gateway-a": {"/data": "gateway-a"},
+        "gateway-b": {"/gateways": "gateway-b"},
+        "postgres": {"/database": "database", "/var/lib/postgresql/data": "postgres"},
         "rabbitmq": {"/broker": "broker", "/var/lib/rabbitmq": "rabbitmq"},
+        "proxy": {"/pinned": "pinned"},
+        "prometheus": {"/pinned": "pinned", "/prometheus": "prometheus"},
         "ndxp-mock": {},
     }
-    for name in OURS - {"founding"}:
+    for name in KNOWN - {"founding"}:
         if found.mounts(name) != special.get(name, {f"/systems/{name}": name}):
             yield f"{name} mounts {found.mounts(name)}"
     for name, service in found.services.items():
@@ -328,7 +428,7 @@ def wrong_guards(found: Installation) -> Iterator[str]:
             "it has no limits": {"pids_limit", "mem_limit", "logging"} <= set(service),
             "it has no health check": bool(service.get("healthcheck")),
             "it is on the host's network": service.get("network_mode", "none") == "none",
-            "it does not start again": service["restart"] == ("no" if name == "founding" else "unless-stopped"),
+            "it does not start again": service["restart"] == ("no" if name in ONCE else "unless-stopped"),
         }
         yield from (f"{name}: {what}" for what, holds in guards.items() if not holds)
         yield from (
@@ -344,7 +444,7 @@ def wrong_guards(found: Installation) -> Iterator[str]:
     yield from (
         f"{name} is on edge"
         for name, service in found.services.items()
-        if name != "gateway" and "edge" in service.get("networks", [])
+        if name != "proxy" and "edge" in service.get("networks", [])
     )
 
 
@@ -418,8 +518,8 @@ def is_sent(path: str, ignored: str) -> bool:
 
 
 CHECKS = (
-    wrong_broker, wrong_commands, wrong_variables, wrong_settings, wrong_ports, wrong_volumes, wrong_sharing, wrong_systems, wrong_guards, wrong_order,
-    wrong_image, wrong_sources,
+    wrong_engines, wrong_commands, wrong_variables, wrong_settings, wrong_ports, wrong_proxy, wrong_watch, wrong_configs, wrong_volumes, wrong_sharing,
+    wrong_systems, wrong_guards, wrong_order, wrong_image, wrong_sources,
 )  # fmt: skip
 
 
@@ -429,12 +529,12 @@ def test_docker_agrees_with_the_program(here, check):
 
 
 def test_every_service_is_known_here(here):
-    assert set(here.services) == OURS
+    assert set(here.services) == KNOWN
     assert len(list(here.commands())) >= 15
 
 
 def test_the_scripts_can_be_run(root):
-    for script in (root / "docker/found", root / "docker/certify"):
+    for script in (root / "docker/accounts", root / "docker/found", root / "docker/certify"):
         assert script.stat().st_mode & 0o111
         subprocess.run(["sh", "-n", script], check=True, timeout=10)
 
@@ -447,6 +547,14 @@ def compose_schema(path) -> subprocess.CompletedProcess[str]:
 def test_the_compose_file_keeps_to_the_schema_of_compose(root):
     ended = compose_schema(root / "docker/compose.yaml")
     assert ended.returncode == 0, ended.stdout
+
+
+def test_what_found_fills_in_are_lines_that_init_writes(here):
+    filled = re.findall(r"^ *'(kind = \S+)'\)", here.texts["docker/found"], re.MULTILINE)
+    assert filled == ['kind = "postgresql"', 'kind = "rabbitmq"']
+    assert [filled[0] in founding.IN_A_DATABASE.splitlines(), filled[1] in founding.ON_A_BROKER.splitlines()] == [
+        True
+    ] * 2
 
 
 def test_a_compose_file_that_does_not_is_found(here, tmp_path):
@@ -468,19 +576,19 @@ def test_a_compose_file_that_does_not_is_found(here, tmp_path):
         ("docker/compose.yaml", "LGSP_SETTING_SEED", "LGSP_SETTING_SED", "nobody reads LGSP_SETTING_SED"),
         ("docker/compose.yaml", 'COUNT: "10026"', "COUNT: many", "is no integer"),
         ("docker/compose.yaml", "NDXP_ADDRESS: ", "NDXP_ADRESS: ", "nobody reads NDXP_ADRESS"),
-        ("docker/compose.yaml", 'HTTP__PORT: "8791"', 'HTTP__PORT: "8800"', "the gateway's setting is 8800"),
+        ("docker/compose.yaml", 'HTTP__PORT: "8791"', 'HTTP__PORT: "8800"', "the setting of gateway-b is 8800"),
         ("docker/compose.yaml", ":8791:8791", ":8791:8790", "the published port is 8790"),
         ("docker/compose.yaml", "127.0.0.1:8791:8791", "0.0.0.0:8791:8791", "open to the network"),
         ("docker/compose.yaml", "http://ndxp-mock:8792", "http://ndxp-mock:8793", "does not find the mock"),
         ("docker/compose.yaml", 'volumes: ["police:/systems/police"]', 'volumes: ["police:/system/police"]', "no folder of the image"),
-        ("docker/compose.yaml", 'volumes: ["police:/systems/police"]', 'volumes: ["gateway:/systems/police"]', "police mounts"),
-        ("docker/compose.yaml", 'volumes: ["gateway:/data"]', 'volumes: ["./data:/data"]', "a folder of the host"),
+        ("docker/compose.yaml", 'volumes: ["police:/systems/police"]', 'volumes: ["gateway-a:/systems/police"]', "police mounts"),
+        ("docker/compose.yaml", 'volumes: ["gateway-a:/data"]', 'volumes: ["./data:/data"]', "a folder of the host"),
         ("docker/compose.yaml", "  authority: {}\n", "", "differ: ['authority']"),
         ("docker/compose.yaml", "H01.21-police/system.toml]\n    environment", "H01.21/system.toml]\n    environment", "does not serve"),
         ("docker/compose.yaml", "  read_only: true\n", "", "can be written"),
         ("docker/compose.yaml", "  cap_drop: [ALL]\n", "", "keeps capabilities"),
         ("docker/compose.yaml", "bus: {internal: true}", "bus: {}", "network bus is not internal"),
-        ("docker/compose.yaml", "gateway: {condition: service_healthy}", "gatewey: {condition: service_healthy}", "which is none"),
+        ("docker/compose.yaml", "gateway-a: {condition: service_healthy}", "gateway-c: {condition: service_healthy}", "which is none"),
         ("docker/compose.yaml", "stop_grace_period: 45s", "stop_grace_period: 5s", "killed before"),
         ("docker/compose.yaml", "condition: service_completed_successfully", "condition: service_healthy", "which nobody looks at"),
         ("docker/Dockerfile", "USER 10001:10001", "USER root", "no plain number"),
@@ -494,10 +602,27 @@ def test_a_compose_file_that_does_not_is_found(here, tmp_path):
         ("docker/found", "lgsp init --data", "lgsp init --date", "--date"),
         ("docker/found", "gateway:8791", "gateway:8790", "what systems are told is 8790"),
         ("docker/found", "join police H01.21/police", "join police H01.21/polis", "keys.toml names other keys"),
-        ("docker/found", "default_user = lgsp", "default_user = bus", "the gateway calls"),
-        ("docker/found", "@rabbitmq:5672", "@rabbitmq:5673", "the gateway calls"),
-        ("docker/found", 'kind = "rabbitmq"', 'sort = "rabbitmq"', "the settings have no"),
-        ("docker/found", "[transport]\\nkind", "[transports]\\nkind", "the settings have no"),
+        ("docker/accounts", "default_user = lgsp", "default_user = bus", "call another broker"),
+        ("docker/accounts", "keep /database/password", "keep /database/secret", "postgres reads another file"),
+        ("docker/found", "@rabbitmq:5672", "@rabbitmq:5673", "call another broker"),
+        ("docker/found", "@postgres:5432", "@postgresql:5432", "call another database"),
+        ("docker/found", "LGSP_TRANSPORT__KIND", "LGSP_TRANSPORT_KIND", "no command reads LGSP_TRANSPORT_KIND"),
+        ("docker/found", "gateway new b", "gateway neu b", "neu"),
+        ("docker/certify", "gateway-a gateway-b localhost", "gateway-a localhost", "does not name gateway-b"),
+        ("docker/certify", "cp /authority/ca.pem /pinned/ca.pem", "cp /authority/ca.pem /pinned/a.pem", "nobody writes"),
+        ("docker/proxy/haproxy.cfg", "    server gateway-b gateway-b:8791\n", "", "the proxy knows"),
+        ("docker/proxy/haproxy.cfg", "bind :8791", "bind :8790", "what the proxy listens on is 8790"),
+        ("docker/proxy/haproxy.cfg", "uri /readyz", "uri /healthz", "does not ask"),
+        ("docker/proxy/haproxy.cfg", "timeout server 90s", "timeout server 50s", "cuts calls that wait"),
+        ("docker/proxy/haproxy.cfg", "/pinned/ca.pem", "/data/tls/ca.pem", "no volume of its own"),
+        ("docker/prometheus/prometheus.yaml", ', "gateway-b:8791"', "", "Prometheus asks"),
+        ("docker/prometheus/prometheus.yaml", "rules.yaml", "rule.yaml", "Prometheus has no"),
+        ("docker/compose.yaml", "aliases: [gateway]", "aliases: [bus]", "nobody is called gateway"),
+        ("docker/compose.yaml", "file: proxy/haproxy.cfg", "file: proxy/proxy.cfg", "there is no file"),
+        ("docker/compose.yaml", "target: /usr/local/etc/haproxy/haproxy.cfg", "target: /etc/haproxy.cfg", "is not handed over"),
+        ("docker/compose.yaml", "LGSP_DATA: /gateways/b", "LGSP_DATA: /gateway/b", "/gateway/b lies on no volume"),
+        ("docker/compose.yaml", "networks: [gateways, database, broker]", "networks: [gateways, database]", "other networks"),
+        ("docker/compose.yaml", "POSTGRES_PASSWORD_FILE: /database/", "POSTGRES_PASSWORD_FILE: /data/", "call another database"),
         ("docker/compose.yaml", "RABBITMQ_CONFIG_FILE: /broker/", "RABBITMQ_CONFIG_FILE: /data/", "reads another file"),
         ("docker/compose.yaml", 'user: "999:999"', 'user: "0:0"', "it runs as root"),
         ("docker/compose.yaml", "    hostname: rabbitmq\n", "", "no name that lasts"),

@@ -128,7 +128,7 @@ def test_every_docker_command_names_a_service_and_what_it_takes(project_files):
 
 @pytest.mark.parametrize(
     "command",
-    ["exec gatewey lgsp doctor", "exec gateway lgsp doktor", "run --rm --entrypoint lgsp founding directory shew"],
+    ["exec gatewey-a lgsp doctor", "exec gateway-a lgsp doktor", "run --rm --entrypoint lgsp founding directory shew"],
 )
 def test_a_docker_command_that_would_fail_is_found(project_files, command):
     assert wrong_with(command, yaml.safe_load(project_files["docker/compose.yaml"])["services"])

@@ -60,14 +60,19 @@ def deal(
 def _drawn(
     chance: random.Random, count: int, victims: list[str], links: list[str], disks: list[str]
 ) -> Iterator[tuple[Kind, str]]:
-    """Yield kinds and whom they strike: rounds of all kills, of as many pauses, and of the others in a random choice."""
+    """Yield kinds and whom they strike: rounds of all kills, of as many pauses, and of the others in a random choice.
+
+    Of a round that is cut short the kills are left: however few the faults, everybody who can be killed is, if there is room for that.
+    """
     others = [(trouble, link) for link in links for trouble in TROUBLES] + [("full", disk) for disk in disks]
     chance.shuffle(others)
     dealt = 0
     while dealt < count:
         share = [others.pop(0) for _ in range(min(len(victims), len(others)))]
         others += share  # the rest first, next time
-        hand = [(kind, whom) for whom in victims for kind in ("kill", "pause")] + share
+        beside = [("pause", whom) for whom in victims] + share
+        chance.shuffle(beside)
+        hand = [*(("kill", whom) for whom in victims), *beside][: count - dealt]
         chance.shuffle(hand)
-        yield from hand[: count - dealt]
+        yield from hand
         dealt += len(hand)

@@ -30,6 +30,12 @@ def test_everybody_is_killed_and_paused_once_in_each_round(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
+def test_everybody_is_killed_once_in_a_round_that_is_cut_short_too(seed):
+    faults = dealt(seed, len(PARTS["victims"]) + 1)
+    assert {fault.whom for fault in faults if fault.kind == "kill"} == set(PARTS["victims"])
+
+
+@pytest.mark.parametrize("seed", range(5))
 def test_no_trouble_and_no_full_disk_comes_twice_before_the_others_had_their_turn(seed):
     others = [(fault.kind, fault.whom) for fault in dealt(seed, 4 * ROUND) if fault.kind not in {"kill", "pause"}]
     every = {(trouble, link) for trouble in TROUBLES for link in PARTS["links"]} | {("full", "gateway")}

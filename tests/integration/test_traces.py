@@ -97,6 +97,14 @@ async def test_without_opentelemetry_nothing_is_stated(bus):
     assert reply.manifest.text("traceparent") == ""
 
 
+def test_of_what_goes_wrong_in_a_span_only_the_kind_is_told(exporter):
+    with pytest.raises(LookupError), Traces.found().span("handle", parent=PARENT, type=VERIFY):
+        raise LookupError("no citizen 099123456789")
+    [span] = exporter.get_finished_spans()
+    assert (span.status.status_code, span.status.description) == (trace.StatusCode.ERROR, "LookupError")
+    assert "099" not in span.to_json()
+
+
 def test_a_span_that_nobody_records_costs_next_to_nothing():
     traces = Traces.found()
     assert not traces.are_on

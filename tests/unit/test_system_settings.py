@@ -49,7 +49,7 @@ def test_the_environment_comes_before_the_file(load):
 def test_further_gateways_are_tried_in_their_order(load):
     further = 'other_urls = ["https://b.example.vn/", "https://c.example.vn"]\n'
     assert load(further + text()).urls == ("http://127.0.0.1:8080", "https://b.example.vn", "https://c.example.vn")
-    environment = {"LGSP_URL": "https://d.example.vn,https://e.example.vn/"}
+    environment = {"LGSP_URL": "https://d.example.vn, https://e.example.vn/"}
     assert load(further + text(), environment).urls == ("https://d.example.vn", "https://e.example.vn")
     with pytest.raises(Unusable, match=r"other_urls\.1: is not an address"):
         load(text(), {"LGSP_URL": "https://d.example.vn,https://e.example.vn,"})

@@ -69,8 +69,7 @@ class PostgresLedger:
 
     async def close(self) -> None:
         """Finish what is under way and disconnect; later calls are refused as `unavailable`."""
-        await close_pool(self._writer)
-        await close_pool(self._readers)
+        await asyncio.gather(close_pool(self._writer), close_pool(self._readers))
 
     async def commit(self, operations: Sequence[Operation], sign: SignReceipts) -> Sequence[Result]:
         """Apply the operations in order in one transaction; what `sign` raises leaves nothing behind.

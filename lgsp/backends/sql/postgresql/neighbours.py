@@ -165,7 +165,7 @@ class PostgresNeighbours:
         if abs(self._offset) <= CLOCK_OFF:
             return "ok"
         side = "ahead of" if self._offset > timedelta(0) else "behind"
-        return f"{abs(self._offset).total_seconds():.1f} s {side} the database"
+        return f"{abs(self._offset).total_seconds():.0f} s {side} the database"
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
