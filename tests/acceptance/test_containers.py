@@ -327,6 +327,7 @@ def only_the_pinned_authority_is_believed(machine):
     machine.until(lambda: gateways_up(machine) == 2, "prometheus")
 
 
+@pytest.mark.long
 def test_the_founding_may_be_stopped_after_any_command_and_is_finished_by_the_next(machine):
     shim = machine.root / "bin" / "lgsp"
     seen = machine.root / "seen"

@@ -122,8 +122,8 @@ async def check(story, log, truth, run_apart):
 async def test_a_program_that_is_killed_and_started_again_changes_nothing(
     victim, tmp_path, dark, kill_seed, true_outcomes, entries_of, run_apart
 ):
-    count = 1_500
-    story = await synchronise(tmp_path, dark, victim, count=count, kills=3, seed=kill_seed)
+    count = 500
+    story = await synchronise(tmp_path, dark, victim, count=count, kills=2, seed=kill_seed)
     await check(story, await entries_of(story.plan.data), true_outcomes(SEED, count), run_apart)
 
 
