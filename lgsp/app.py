@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from lgsp import keyfiles
 from lgsp.backends.embedded import EmbeddedTransport
 from lgsp.backends.memory import Neighbourhood
 from lgsp.backends.rabbitmq import RabbitTransport
 from lgsp.backends.sql import Form, PostgresLedger, PostgresNeighbours, SqliteLedger, postgresql, sqlite
+from lgsp.backends.sql.postgresql.neighbours import PATIENCE
 from lgsp.bus.announcer import Announcer
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
@@ -127,18 +128,12 @@ async def upgrade_ledger(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _among_neighbours(settings: Settings, clock: Clock, worker: int) -> AsyncIterator[dict[str, Any]]:
-    """Give the parts by which a gateway lives beside others; a ledger in a file is its own alone, by its data folder's lock."""
-    if settings.storage.kind == "sqlite":
-        yield {}
-        return
-    name = f"{settings.bus.gateway}#{worker}" if worker else settings.bus.gateway
-    neighbours = PostgresNeighbours(settings.storage.address, gateway=name, clock=clock)
+async def beside_others(parts: Parts, dsn: str, *, name: str, patience: float = PATIENCE) -> AsyncIterator[Parts]:
+    """Take the place of a name among the gateways on a database for the block, and give the parts that say so; refuse as `gateway_running`."""
+    neighbours = PostgresNeighbours(dsn, gateway=name, clock=parts.clock, patience=patience)
     async with neighbours.running():
-        yield {
-            "neighbours": neighbours,
-            "probes": {"neighbours": neighbours.state, "clock": neighbours.clock_state},
-        }
+        probes = {**parts.probes, "neighbours": neighbours.state, "clock": neighbours.clock_state}
+        yield replace(parts, neighbours=neighbours, probes=probes)
 
 
 @asynccontextmanager
@@ -151,8 +146,7 @@ async def open_bus(settings: Settings, *, create: bool = False, worker: int = 0)
     log_key = keyfiles.read_private(settings.keys.log)
     body_wrap = keyfiles.read_secret(settings.keys.body)
     subject_key = keyfiles.read_secret(settings.keys.subject)
-    clock = SystemClock()
-    async with open_ledger(settings, create=create) as store, _among_neighbours(settings, clock, worker) as among:
+    async with open_ledger(settings, create=create) as store:
         parts = Parts(
             bus=settings.bus.urn,
             gateway=settings.bus.gateway,
@@ -164,18 +158,26 @@ async def open_bus(settings: Settings, *, create: bool = False, worker: int = 0)
             subject_key=subject_key,
             store=store,
             transport=EmbeddedTransport(store),
-            clock=clock,
+            clock=SystemClock(),
             entropy=SystemEntropy(),
-            **among,
             limits=replace(LIMITS, inbox_bytes=settings.transport.inbox_bytes),
         )
-        running = (
-            run_bus(parts)
-            if settings.transport.kind == "embedded"
-            else run_on_broker(parts, settings.transport.address)
-        )
-        async with running as bus:
-            yield bus
+        async with _placed(parts, settings, worker) as parts:
+            running = (
+                run_bus(parts)
+                if settings.transport.kind == "embedded"
+                else run_on_broker(parts, settings.transport.address)
+            )
+            async with running as bus:
+                yield bus
+
+
+def _placed(parts: Parts, settings: Settings, worker: int) -> AbstractAsyncContextManager[Parts]:
+    """Return the parts in their place beside other gateways; a ledger in a file is one gateway's alone, by its data folder's lock."""
+    if settings.storage.kind == "sqlite":
+        return nullcontext(parts)
+    name = f"{parts.gateway}#{worker}" if worker else parts.gateway
+    return beside_others(parts, settings.storage.address, name=name)
 
 
 @asynccontextmanager

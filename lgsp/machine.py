@@ -1,11 +1,13 @@
-"""The machine's own clock and randomness, which `ports.clock` asks for outside of tests, and its memory."""
+"""The machine's own clock and randomness, which `ports.clock` asks for outside of tests, its disk and its memory."""
 
 from __future__ import annotations
 
 import gc
+import os
 import secrets
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 VERSION_7: Final = 0x7 << 76
@@ -37,6 +39,15 @@ class SystemEntropy:
         chance = secrets.randbits(74)
         high = (chance >> 62) & RANDOM_A
         return str(uuid.UUID(int=(milliseconds << 80) | VERSION_7 | (high << 64) | VARIANT | (chance & RANDOM_B)))
+
+
+def sync(path: Path) -> None:
+    """Have a file's bytes, or a folder's names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def spare_collector() -> None:

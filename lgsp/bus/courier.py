@@ -15,12 +15,12 @@ from typing import Any, Final
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.figures import Figures
 from lgsp.bus.inbox import Attached, Handover, Inbox, Receiver
-from lgsp.bus.moves import Moves, Step
+from lgsp.bus.moves import Moves, Step, took
 from lgsp.bus.progress import Progress
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.registry import Registry
 from lgsp.bus.room import Room
-from lgsp.domain import envelope, jws, sealing
+from lgsp.domain import envelope, sealing
 from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import UNHELD, Delivery
 from lgsp.domain.limits import LIMITS, Limits
@@ -229,7 +229,7 @@ class Courier:
         """Count a hand-over, and state it in the trace of the envelope."""
         self.figures.handed_over(leased)
         if self.traces.are_on:
-            manifest = envelope.parse_manifest(jws.parse(wire.compact, typ=envelope.TYP).payload)
+            manifest = envelope.manifest_of(wire.compact)
             parent = manifest.text("traceparent")
             with self.traces.span("deliver", parent=parent, type=manifest.type, lane=leased.lane, env=leased.env):
                 pass
@@ -278,7 +278,7 @@ class Courier:
         done = await self.progress.commit(steps)
         for delivery in held:
             self.landed(delivery, alive=False)
-        await self.publisher.place([step.after for step, is_done in zip(steps, done, strict=True) if is_done])
+        await self.publisher.place(took(steps, done))
 
     async def lease_ended(self, held: Delivery) -> None:
         """Decide on a delivery whose lease is over: settled if it was final, tried again otherwise, counted if it was alone."""

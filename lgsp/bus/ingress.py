@@ -128,11 +128,12 @@ class Ingress:
                 used=self.quotas.used,
             )
         crowded = set() if isinstance(judged, Refused) else self.placing.crowded(judged)
-        if isinstance(judged, Refused) or self.placing.is_refused(judged, crowded):
+        if not isinstance(judged, Refused) and self.placing.is_refused(judged, crowded):
+            judged = _refuse(read, Refusal("inbox_full"))
+        if isinstance(judged, Refused):
             if hopeful and (seen := (await self._look_up(read))[0]) is not None:
                 return await self._again(read, seen, peer)
-            no_room = _refuse(read, Refusal("inbox_full"))
-            raise await self._refused(judged if isinstance(judged, Refused) else no_room, peer)
+            raise await self._refused(judged, peer)
         # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
         leave()
         manifest = read.manifest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -30,6 +31,11 @@ class Step:
 
     move: Move
     after: Delivery
+
+
+def took(steps: Sequence[Step], done: Sequence[bool]) -> list[Delivery]:
+    """Return the deliveries after those steps that took effect."""
+    return [step.after for step, is_done in zip(steps, done, strict=True) if is_done]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from lgsp.bus.announcer import Announcer
 from lgsp.bus.figures import Figures
-from lgsp.bus.moves import Step
+from lgsp.bus.moves import Step, took
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Order, Sequencer
 from lgsp.domain.exchange import OUTCOMES, SETTLED, Delivery, Exchange, State
@@ -39,11 +39,11 @@ class Progress:
             return []
         results = await self.sequencer.submit(*(step.move for step in steps), order=_order(steps))
         done = [isinstance(result, Done) for result in results]
-        for step, is_done in zip(steps, done, strict=True):
-            if is_done:
-                self.figures.moves[step.after.state] += 1
-                self._note(step.after)
-        self.announcer.moved(step.after for step, is_done in zip(steps, done, strict=True) if is_done)
+        moved = took(steps, done)
+        for delivery in moved:
+            self.figures.moves[delivery.state] += 1
+            self._note(delivery)
+        self.announcer.moved(moved)
         return done
 
     def _note(self, delivery: Delivery) -> None:

@@ -85,10 +85,8 @@ class Sequencer:
     async def calm(self) -> None:
         """Wait until no look-up is under way, as bulk does: for work of many at once that is not committed yet, or never will be."""
         clock = asyncio.get_running_loop().time
-        until = min(self._asked_at + REST, self._calm_at + BULK_EVERY)
-        while (rest := until - clock()) > 0:
+        while (rest := self._rest_left(self._calm_at, clock())) > 0:  # noqa: ASYNC110 - nothing rings when nothing happens
             await asyncio.sleep(rest)
-            until = min(self._asked_at + REST, self._calm_at + BULK_EVERY)
         self._calm_at = clock()
 
     async def run(self) -> None:
@@ -115,21 +113,22 @@ class Sequencer:
     async def _rest(self) -> None:
         """While bulk alone waits, leave the machine to the look-up that is under way."""
         clock = asyncio.get_running_loop().time
-        while not self._first and (rest := self._rest_of_bulk(clock())) > 0:
+        while not self._first and (rest := self._rest_left(self._bulk_at, clock())) > 0:
             self._bell.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(rest):
                     await self._bell.wait()
 
-    def _rest_of_bulk(self, now: float) -> float:
-        return min(self._asked_at + REST, self._bulk_at + BULK_EVERY) - now
+    def _rest_left(self, last: float, now: float) -> float:
+        """Return for how many seconds a look-up still goes first, though no longer than `BULK_EVERY` after what waits went the last time."""
+        return min(self._asked_at + REST, last + BULK_EVERY) - now
 
     def _next_group(self) -> list[_Waiting]:
         now = asyncio.get_running_loop().time()
         group = _drawn(self._first, GROUP_MAX)
         if any(waiting.is_urgent for waiting in group):
             self._asked_at = now
-        if self._bulk and self._rest_of_bulk(now) <= 0:
+        if self._bulk and self._rest_left(self._bulk_at, now) <= 0:
             self._bulk_at = now
             few = min(max(BULK_MAX, len(self._bulk) // BULK_SHARE), GROUP_MAX)
             group += _drawn(self._bulk, few if now - self._asked_at < ASKED_LATELY else GROUP_MAX)

@@ -14,7 +14,7 @@ from typing import Final
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
-from lgsp.bus.moves import Moves, Step
+from lgsp.bus.moves import Moves, Step, took
 from lgsp.bus.progress import Progress
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.quotas import Quotas
@@ -129,12 +129,12 @@ class Sweep:
 
     async def _commit(self, steps: list[Step]) -> None:
         done = await self.progress.commit(steps)
-        took = [step.after for step, is_done in zip(steps, done, strict=True) if is_done]
-        going = [delivery for delivery in took if delivery.state != "expired"]
+        moved = took(steps, done)
+        going = [delivery for delivery in moved if delivery.state != "expired"]
         placed = await self.publisher.place(going)
-        if took:
+        if moved:
             get_logger().info(
-                "sweep.moved", expired=len(took) - len(going), requeued=len(going), published=placed.count("queued")
+                "sweep.moved", expired=len(moved) - len(going), requeued=len(going), published=placed.count("queued")
             )
 
     async def _look_at_room(self, now: datetime) -> None:

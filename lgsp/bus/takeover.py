@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from lgsp.bus.moves import Moves, Step
+from lgsp.bus.moves import Moves, Step, took
 from lgsp.bus.progress import Progress
 from lgsp.domain.exchange import UNHELD, Delivery
 from lgsp.logs import get_logger
@@ -52,11 +52,11 @@ class Takeover:
         while held := await self.inboxes.in_state("leased", AT_ONCE, but=sorted(living)):
             steps = [self._back(delivery, now) for delivery in held]
             done = await self.progress.commit(steps)
-            took = [step.after for step, is_done in zip(steps, done, strict=True) if is_done]
-            if not took:
+            back = took(steps, done)
+            if not back:
                 break
-            get_logger().warning("leases.taken_back", count=len(took))
-            found += [delivery for delivery in took if delivery.state in UNHELD]
+            get_logger().warning("leases.taken_back", count=len(back))
+            found += [delivery for delivery in back if delivery.state in UNHELD]
         return found
 
     def _back(self, held: Delivery, now: datetime) -> Step:

@@ -6,7 +6,6 @@ again a key that was revoked is valid and a grant that has ended holds.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +18,7 @@ from lgsp.cli.registrar import Sealed
 from lgsp.domain import strictjson
 from lgsp.domain.directory import Directory, open_directory
 from lgsp.errors import Unusable
-from lgsp.sdk import directories
+from lgsp.sdk import box_schema, directories
 
 COMMAND = "lgsp directory bring"
 
@@ -38,9 +37,7 @@ async def bring(reach: Reach, box: Path, schemas: list[Path], reason: str) -> li
 
 def _following(box: Path, present: Directory, reach: Reach) -> Iterator[Directory]:
     """Yield what the box holds of the versions after the present one, up to the first that it lacks."""
-    if not box.is_file():
-        raise Unusable("data_missing", f"{box}")
-    with closing(sqlite3.connect(f"{box.absolute().as_uri()}?mode=ro", uri=True)) as reader:
+    with closing(box_schema.open_to_look(box)) as reader:
         version = present.version + 1
         while (stored := directories.stored_at(reader, version)) is not None:
             yield open_directory(stored.statement, stored.records, reach.pin(), bus=reach.bus())

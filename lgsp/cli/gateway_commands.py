@@ -137,21 +137,20 @@ def _make(out: Path, settings: Settings, urn: str, port: int) -> None:
     shutil.rmtree(new, ignore_errors=True)
     for folder in (new, new / "keys", new / "systems"):
         folder.mkdir(mode=FOLDER_MODE, parents=True)
-    _write_keys(new, settings, urn)
     founding = _founding(settings, urn, port)
+    _write_keys(new, settings, founding)
     write_secretly(new / config.FILE, settings_text(founding, settings.keys.registrar_key()).encode())
     write_text(new / "trust.json", DataFolder(root=settings.data).trust.read_text(encoding="utf-8"))
     new.rename(out)
 
 
-def _write_keys(new: Path, settings: Settings, urn: str) -> None:
+def _write_keys(new: Path, settings: Settings, founding: Founding) -> None:
     key = make_key(read_policy(), "gateway", None)
-    founding = _founding(settings, urn, 0)
     keyfiles.write_private(new / founding.gateway_key, key)
     keyfiles.write_private(new / "keys/log.pem", keyfiles.read_private(settings.keys.log))
     keyfiles.write_secret(new / "keys/body.key", keyfiles.read_secret(settings.keys.body))
     keyfiles.write_secret(new / "keys/subject.key", keyfiles.read_secret(settings.keys.subject))
-    proof = prove(key, owner=urn, bus=settings.bus.urn, at=SystemClock().now(), jti=SystemEntropy().uuid7())
+    proof = prove(key, owner=founding.gateway, bus=founding.bus, at=SystemClock().now(), jti=SystemEntropy().uuid7())
     write_text(new / PUBLIC, json.dumps({**key.public.jwk, PROOF: proof}) + "\n")
 
 

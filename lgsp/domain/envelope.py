@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, Final
 
 from lgsp.domain import base64url, jws, names, strictjson
@@ -49,20 +48,12 @@ TEXT_RULES: Final[dict[str, re.Pattern[str]]] = {
     "traceparent": re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"),
     "dataclassification": re.compile(r"public|internal|restricted|secret"),
 }
-REPEATED: Final = frozenset(
-    {
-        "specversion",
-        "source",
-        "type",
-        "dataschema",
-        "purpose",
-        "legalbasis",
-        "procedure",
-        "authid",
-        "orgcat",
-        "dataclassification",
-    }
-)
+REPEATED: Final = {
+    name: names.remembered(TEXT_RULES[name].fullmatch)
+    for name in (
+        "specversion", "source", "type", "dataschema", "purpose", "legalbasis", "procedure", "authid", "orgcat", "dataclassification",
+    )
+}  # fmt: skip
 """Attributes whose few values come again and again."""
 REQUIRED: Final = (
     "specversion", "id", "source", "type", "time", "recordedtime", "expirytime", "audience", "dataschema", "datahash", "datasize",
@@ -137,6 +128,11 @@ def parse_structured(data: bytes) -> Wire:
     return from_structured(value)
 
 
+def manifest_of(compact: bytes) -> Manifest:
+    """Return what an envelope states, nothing of it proven; refuse as taking a JWS apart and as `parse_manifest` do."""
+    return parse_manifest(jws.parse(compact, typ=TYP).payload)
+
+
 def parse_manifest(payload: bytes) -> Manifest:
     """Return the manifest in a verified payload; refuse as `json`, `manifest` (with the attribute as pointer) or `unsupported`."""
     try:
@@ -169,19 +165,14 @@ def _check_attributes(attributes: dict[str, Any]) -> None:
 def _check_attribute(name: str, value: object) -> None:
     rule = TEXT_RULES.get(name)
     if rule is not None:
-        is_of_form = _has_form if name in REPEATED else _has_form.__wrapped__
-        if not isinstance(value, str) or not is_of_form(rule, value):
+        fullmatch = REPEATED.get(name, rule.fullmatch)
+        if not isinstance(value, str) or fullmatch(value) is None:
             raise Refusal("manifest", "the attribute is not of its form", pointer=f"/{name}")
         if name in {"partitionkey", "casefile", "authid"} and NUMBER_OF_A_PERSON.fullmatch(value):
             raise Refusal("manifest", "the attribute looks like a person's number", pointer=f"/{name}")
         return
     check = SPECIAL_RULES.get(name, _check_extension)
     check(name, value)
-
-
-@lru_cache(maxsize=4096)
-def _has_form(rule: re.Pattern[str], value: str) -> bool:
-    return rule.fullmatch(value) is not None
 
 
 def _check_time(name: str, value: object) -> None:

@@ -6,9 +6,30 @@ Agency codes follow Decision 20/2020/QĐ-TTg (level 1 on the left); the legacy l
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Final, TypeVar
 
 from lgsp.errors import Refusal
+
+REMEMBERED: Final = 4_096
+"""Answers about texts that are remembered; the one asked for longest ago is forgotten first."""
+REMEMBERED_LENGTH: Final = 256
+"""Characters of a text beyond which nothing is remembered of it: it is no name, and whoever signs can send any number of long ones."""
+
+T = TypeVar("T")
+
+
+def remembered(asked: Callable[[str], T]) -> Callable[[str], T]:
+    """Remember what a pure function of a text answers."""
+    cached = lru_cache(maxsize=REMEMBERED)(asked)
+
+    @wraps(asked)
+    def answer(text: str) -> T:
+        return cached(text) if len(text) <= REMEMBERED_LENGTH else asked(text)
+
+    return answer
+
 
 # Digits are written [0-9]: \d also takes those of other scripts, and two spellings of one name are two names.
 AGENCY_CODE = r"[A-Z][0-9]{2}(?:\.[0-9]{1,3}){0,4}"
@@ -82,14 +103,14 @@ def officer_urn(text: str) -> str:
     return f"urn:lgsp:agency:{short[1]}:officer:{short[2]}"
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def short_system(urn: str) -> str:
     """Return the short form `H01.12/vnfishbase` of a system's URN, or the URN itself when it names something else."""
     found = SYSTEM_FORM.fullmatch(urn)
     return f"{found[1]}/{found[2]}" if found else urn
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def agency_of(urn: str) -> str:
     """Return the URN of the agency that a system, officer or agency URN belongs to, or "" for anything else."""
     for form in (SYSTEM_FORM, OFFICER_FORM, AGENCY_FORM):
@@ -104,13 +125,13 @@ def topic_urn(message_type: str) -> str:
     return f"urn:lgsp:topic:{message_type}"
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def is_topic(urn: str) -> bool:
     """Tell whether the URN names a topic."""
     return TOPIC_FORM.fullmatch(urn) is not None
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def is_system(urn: str) -> bool:
     """Tell whether the URN names a system."""
     return SYSTEM_FORM.fullmatch(urn) is not None
@@ -121,27 +142,27 @@ def is_agency(urn: str) -> bool:
     return AGENCY_FORM.fullmatch(urn) is not None
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def is_audience(urn: str) -> bool:
     """Tell whether the URN may be the audience of an envelope: a system, an agency or a topic."""
     return any(form.fullmatch(urn) for form in (SYSTEM_FORM, AGENCY_FORM, TOPIC_FORM))
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def is_reply_type(message_type: str) -> bool:
     """Tell whether the type is that of a reply (`….reply.v1`)."""
     stem, _, version = message_type.rpartition(".v")
     return stem.endswith(".reply") and version.isdecimal()
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def reply_type(message_type: str) -> str:
     """Return the type of the reply to a request of this type."""
     stem, _, version = message_type.rpartition(".v")
     return f"{stem}.reply.v{version}"
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def request_type(message_type: str) -> str:
     """Return the type of the request that a reply of this type answers; any other type is its own."""
     if not is_reply_type(message_type):

@@ -14,7 +14,20 @@ from lgsp import walkeeper
 from lgsp.errors import Unusable
 
 VERSION: Final = 2
-TABLES: Final = """
+OF_LOST_RECEIPTS: Final = """\
+CREATE TABLE lgsp_newest (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  position INTEGER NOT NULL,
+  env TEXT NOT NULL
+) STRICT;
+CREATE TABLE lgsp_superseded (
+  id TEXT NOT NULL,
+  env TEXT NOT NULL,
+  receipt TEXT NOT NULL
+) STRICT;
+"""
+"""`lgsp_newest`: the receipt with the highest index; `lgsp_superseded`: those of a log that was rolled back."""
+TABLES: Final = f"""
 CREATE TABLE lgsp_outbox (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
@@ -63,33 +76,13 @@ CREATE TABLE lgsp_directories (
   statement BLOB NOT NULL,
   records TEXT NOT NULL
 ) STRICT;
-CREATE TABLE lgsp_newest (
-  one INTEGER PRIMARY KEY CHECK (one = 1),
-  position INTEGER NOT NULL,
-  env TEXT NOT NULL
-) STRICT;
-CREATE TABLE lgsp_superseded (
-  id TEXT NOT NULL,
-  env TEXT NOT NULL,
-  receipt TEXT NOT NULL
-) STRICT;
-"""
-"""`keeps`: until when the body is; `lgsp_newest`: the receipt with the highest index; `lgsp_superseded`: those of a log that was rolled back."""
+{OF_LOST_RECEIPTS}"""
+"""`keeps`: until when the body is."""
 STEPS: Final = {
-    1: """
+    1: f"""
 ALTER TABLE lgsp_outbox ADD COLUMN
   keeps TEXT NOT NULL DEFAULT 'outcome' CHECK (keeps IN ('outcome', 'reply', 'expiry'));
-CREATE TABLE lgsp_newest (
-  one INTEGER PRIMARY KEY CHECK (one = 1),
-  position INTEGER NOT NULL,
-  env TEXT NOT NULL
-) STRICT;
-CREATE TABLE lgsp_superseded (
-  id TEXT NOT NULL,
-  env TEXT NOT NULL,
-  receipt TEXT NOT NULL
-) STRICT;
-""",
+{OF_LOST_RECEIPTS}""",
 }
 """What makes of each version the next."""
 
@@ -118,6 +111,13 @@ def open_reader(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     connection.execute("PRAGMA busy_timeout = 5000")
     return connection
+
+
+def open_to_look(path: Path) -> sqlite3.Connection:
+    """Return a connection that can only read to the box of a system that may be running; refuse (`data_missing`) where there is none."""
+    if not path.is_file():
+        raise Unusable("data_missing", f"{path}")
+    return open_reader(path)
 
 
 def _create_private(path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from lgsp.domain import envelope, jws, statements, strictjson
+from lgsp.domain import envelope, statements, strictjson
 from lgsp.domain.envelope import Wire
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
@@ -248,7 +248,7 @@ class Receiver:
         """Return a reply that was settled earlier; it was verified then."""
         asked = outbox.by_id(self._box.reader, request)
         return Message(
-            manifest=envelope.parse_manifest(jws.parse(wire.compact, typ=envelope.TYP).payload),
+            manifest=envelope.manifest_of(wire.compact),
             body=strictjson.parse(wire.body),
             env=wire.hash,
             attempt=1,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from lgsp.domain import envelope, jws
+from lgsp.domain.envelope import manifest_of
 from lgsp.sdk import outbox
 from lgsp.sdk.box import Writing
 from lgsp.sdk.outbox import Outcome
@@ -36,7 +36,7 @@ def repeat(writing: Writing, now: datetime) -> Repeated:
     for (seq,) in unended.fetchall():
         row = writing.connection.execute("SELECT id, env, key, type, compact FROM lgsp_outbox WHERE seq = ?", (seq,))
         identifier, env, key, type_, compact = row.fetchone()
-        if _expires(compact) > now:
+        if manifest_of(compact).expires > now:
             again += 1
             _queue_anew(writing, seq)
         else:
@@ -47,10 +47,6 @@ def repeat(writing: Writing, now: datetime) -> Repeated:
                 Outcome(id=identifier, key=key, type=type_, env=env, to="", state="expired", code=LOST),
             )
     return Repeated(again=again, over=over)
-
-
-def _expires(compact: bytes) -> datetime:
-    return envelope.parse_manifest(jws.parse(compact, typ=envelope.TYP).payload).expires
 
 
 def _queue_anew(writing: Writing, seq: int) -> None:

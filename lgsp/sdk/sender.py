@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
-from lgsp.domain import jws, names
-from lgsp.domain.envelope import TYP, parse_manifest, parse_time
+from lgsp.domain import names
+from lgsp.domain.envelope import manifest_of, parse_time
 from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
@@ -205,7 +205,7 @@ class Sender:
 
     def _was_asked(self, reply: Outgoing) -> bool:
         """Tell whether the bus itself delivered the request that a reply answers: then it has lost it, and the asker will repeat it."""
-        cause = parse_manifest(jws.parse(reply.compact, typ=TYP).payload).text("causationid")
+        cause = manifest_of(reply.compact).text("causationid")
         return marks.has(self._box.reader, reply.audience, cause)
 
     def _repeat(self, outgoing: Outgoing, code: str, *, longest: float = AGAIN_LONGEST) -> None:

@@ -207,10 +207,17 @@ async def running_edge(
     settings: HttpLimits = HTTP_LIMITS,
 ) -> AsyncIterator[Edge]:
     """Run a bus over the store behind its edge on a free port of loopback."""
-    async with running_bus(world, store, clock=clock, entropy=entropy, limits=limits, retry=retry) as bus:
-        running = await serve(bus, host="127.0.0.1", port=0, settings=settings)
-        try:
-            async with aiohttp.ClientSession() as client:
-                yield Edge(world=world, bus=bus, running=running, client=client)
-        finally:
-            await running.close()
+    running = running_bus(world, store, clock=clock, entropy=entropy, limits=limits, retry=retry)
+    async with running as bus, behind_edge(world, bus, settings=settings) as edge:
+        yield edge
+
+
+@asynccontextmanager
+async def behind_edge(world: World, bus: Bus, *, settings: HttpLimits = HTTP_LIMITS) -> AsyncIterator[Edge]:
+    """Put an edge on a free port of loopback before a bus that runs."""
+    running = await serve(bus, host="127.0.0.1", port=0, settings=settings)
+    try:
+        async with aiohttp.ClientSession() as client:
+            yield Edge(world=world, bus=bus, running=running, client=client)
+    finally:
+        await running.close()

@@ -7,15 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
-import aiohttp
-
-from lgsp.app import run_bus, run_on_broker
-from lgsp.backends.sql import PostgresLedger, PostgresNeighbours
-from lgsp.http.server import serve
+from lgsp.app import beside_others, run_bus, run_on_broker
+from lgsp.backends.sql import PostgresLedger
 from lgsp.machine import SystemEntropy
 from lgsp.ports.clock import Clock
 from lgsp.testing.bus import parts_of, publish
-from lgsp.testing.edge import Edge
+from lgsp.testing.edge import Edge, behind_edge
 from lgsp.testing.world import BUS, World, key_record, signer_named
 
 
@@ -37,24 +34,19 @@ async def running_gateway(
 ) -> AsyncIterator[Edge]:
     """Run the gateway of a name on a database, deliveries carried by its rows or by a broker; the first one puts the world's directory in place."""
     store = await PostgresLedger.open(dsn, create=True)
-    neighbours = PostgresNeighbours(dsn, gateway=gateway_urn(name), clock=clock, patience=patience)
+    parts = replace(
+        parts_of(world, store, clock=clock, entropy=SystemEntropy()),
+        gateway=gateway_urn(name),
+        gateway_key=world.signers["gateway"] if name == "a" else signer_named(gateway_urn(name)),
+    )
     try:
-        async with neighbours.running():
-            parts = replace(
-                parts_of(world, store, clock=clock, entropy=SystemEntropy()),
-                gateway=gateway_urn(name),
-                gateway_key=world.signers["gateway"] if name == "a" else signer_named(gateway_urn(name)),
-                neighbours=neighbours,
-                probes={"neighbours": neighbours.state, "clock": neighbours.clock_state},
-            )
-            async with run_on_broker(parts, broker) if broker else run_bus(parts) as bus:
-                if bus.registry.current.version == 0:
-                    await publish(bus, world)
-                running = await serve(bus, host="127.0.0.1", port=0)
-                try:
-                    async with aiohttp.ClientSession() as client:
-                        yield Edge(world=world, bus=bus, running=running, client=client)
-                finally:
-                    await running.close()
+        async with (
+            beside_others(parts, dsn, name=parts.gateway, patience=patience) as placed,
+            run_on_broker(placed, broker) if broker else run_bus(placed) as bus,
+        ):
+            if bus.registry.current.version == 0:
+                await publish(bus, world)
+            async with behind_edge(world, bus) as edge:
+                yield edge
     finally:
         await store.close()

@@ -12,7 +12,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from lgsp.privateserver import free_port
 from lgsp.sdk import SystemSettings
 from tests.bench.bus import province
 from tests.bench.bus.province import Gateway, Province
+from tests.bench.bus.running import told
 from tests.chaos import books
 from tests.chaos.account import Books
 from tests.chaos.disk import WriteLimit, may_mount, own_disk
@@ -133,7 +134,7 @@ async def chaotic_bus(
         disk = None if standing.database or not may_mount() else stack.enter_context(own_disk("gateway"))
         data = (disk.path if disk else folder) / "data"
         ports = [free_port() for _ in range(gateways)]
-        with _told(standing.direct):
+        with told(standing.direct):
             made = await province.make(
                 data,
                 ports=ports,
@@ -171,17 +172,6 @@ def _move_box(settings_file: Path, folder: Path) -> None:
     told = re.sub(r'^box = ".*"$', f'box = "{box}"', settings_file.read_text("utf-8"), count=1, flags=re.MULTILINE)
     assert str(box) in told
     settings_file.write_text(told, "utf-8")
-
-
-@contextmanager
-def _told(environment: Mapping[str, str]):
-    """Let this process have the gateway's settings too while it founds the bus, as a person's shell would."""
-    os.environ.update(environment)
-    try:
-        yield
-    finally:
-        for name in environment:
-            del os.environ[name]
 
 
 def _processes(bus: ChaoticBus, rate: float, environment: Mapping[str, str], ports: list[int]) -> dict[str, Process]:

@@ -19,18 +19,7 @@ from lgsp.backends.memory import MemoryLedger
 from lgsp.sdk import BlockingClient, ClientError, OutcomeUnknown, Refused, Reject, Unreachable
 from lgsp.sdk.background import Background
 from lgsp.testing.systems import running_town, write_settings
-from lgsp.testing.world import BODY, POPULATION, VERIFY, VERIFY_SCHEMA
-
-VERIFICATION = {
-    "audience": POPULATION,
-    "schema": VERIFY_SCHEMA,
-    "body": dict(BODY),
-    "purpose": "dpv:IdentityVerification",
-    "legalbasis": "dpv:LegalObligation",
-    "procedure": "1.004359",
-    "casefile": "H01.12-20261122-0000001",
-    "authid": "7f3a91",
-}
+from lgsp.testing.world import BODY, POPULATION, VERIFICATION, VERIFY
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 
-import aiohttp
 import pytest
 import structlog
 
@@ -13,10 +12,9 @@ from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.sql import PostgresLedger
 from lgsp.bus.engines import Engines
 from lgsp.errors import Refusal
-from lgsp.http.server import serve
 from lgsp.testing.bus import parts_of, publish
 from lgsp.testing.clock import ManualClock
-from lgsp.testing.edge import Edge, running_edge
+from lgsp.testing.edge import behind_edge, running_edge
 from lgsp.testing.entropy import SeededEntropy
 from lgsp.testing.postgresql import private_database
 from lgsp.testing.world import World
@@ -53,12 +51,8 @@ async def edge_on_broker(world, clock, url):
     parts = parts_of(world, MemoryLedger(), clock=clock, entropy=SeededEntropy(time.time_ns(), clock))
     async with run_on_broker(parts, url) as bus:
         await publish(bus, world)
-        running = await serve(bus, host="127.0.0.1", port=0)
-        try:
-            async with aiohttp.ClientSession() as client:
-                yield Edge(world=world, bus=bus, running=running, client=client)
-        finally:
-            await running.close()
+        async with behind_edge(world, bus) as edge:
+            yield edge
 
 
 async def until(edge, status, degraded=None, seconds=40):

@@ -23,20 +23,9 @@ from lgsp.sdk.composition import encoded
 from lgsp.sdk.stream import Pace
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.systems import running_town
-from lgsp.testing.world import BODY, NDXP, POPULATION, VERIFY, VERIFY_SCHEMA, World, signer_named
+from lgsp.testing.world import BODY, NDXP, POPULATION, VERIFICATION, VERIFY, World, signer_named
 
 QUICK = Surroundings(pace=Pace(first=0.01, longest=0.05))
-
-VERIFICATION = {
-    "audience": POPULATION,
-    "schema": VERIFY_SCHEMA,
-    "body": dict(BODY),
-    "purpose": "dpv:IdentityVerification",
-    "legalbasis": "dpv:LegalObligation",
-    "procedure": "1.004359",
-    "casefile": "H01.12-20261122-0000001",
-    "authid": "7f3a91",
-}
 
 
 @pytest.fixture

@@ -13,19 +13,9 @@ from lgsp.machine import SystemClock
 from lgsp.sdk import Client, Surroundings, outbox
 from lgsp.sdk.stream import Pace
 from lgsp.testing.systems import running_town
-from lgsp.testing.world import BODY, POPULATION, VERIFY, VERIFY_SCHEMA, World
+from lgsp.testing.world import VERIFICATION, VERIFY, World
 
 QUICK = Surroundings(pace=Pace(first=0.01, longest=0.05))
-VERIFICATION = {
-    "audience": POPULATION,
-    "schema": VERIFY_SCHEMA,
-    "body": dict(BODY),
-    "purpose": "dpv:IdentityVerification",
-    "legalbasis": "dpv:LegalObligation",
-    "procedure": "1.004359",
-    "casefile": "H01.12-20261122-0000001",
-    "authid": "7f3a91",
-}
 
 
 @pytest.fixture(scope="module")

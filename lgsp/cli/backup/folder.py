@@ -25,6 +25,7 @@ from lgsp.datafolder import FILE_MODE, FOLDER_MODE
 from lgsp.domain import base64url, strictjson
 from lgsp.domain.envelope import format_time, parse_time
 from lgsp.errors import Unusable
+from lgsp.machine import sync
 
 VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -152,15 +153,6 @@ def make_private(path: Path) -> None:
         path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     except OSError as error:
         raise Unusable("data_missing", f"{path}: {os.strerror(error.errno or 0)}") from None
-
-
-def sync(path: Path) -> None:
-    """Have a file's bytes, or a folder's names, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def copy_private(source: Path, target: Path) -> None:

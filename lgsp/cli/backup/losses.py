@@ -10,19 +10,17 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from lgsp.app import Store
+from lgsp.bus.retention import KEPT
 from lgsp.domain import base64url, statements, strictjson
 from lgsp.errors import Unusable
 from lgsp.machine import SystemClock
-from lgsp.sdk import outbox
+from lgsp.sdk import box_schema, outbox
 
 ROWS_AT_ONCE: Final = 500
-KEPT_AFTER: Final = timedelta(days=30)
-"""How long the bus keeps an exchange at least after it has expired (protocol section 4, step 11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ class Loss:
 async def losses(store: Store, box: Path) -> AsyncIterator[Loss]:
     """Yield what a box proves and the log does not, in the order of the box; refuse (`data_unusable`) a file that is none."""
     try:
-        with closing(_reader(box)) as reader:
+        with closing(box_schema.open_to_look(box)) as reader:
             for receipted in outbox.receipts(reader):
                 index, leaf = _stated(receipted.receipt)
                 if await _leaf(store, index) != leaf:
@@ -56,15 +54,9 @@ async def losses(store: Store, box: Path) -> AsyncIterator[Loss]:
 
 def directory_seen(box: Path) -> int:
     """Return the newest version of the directory that a box holds."""
-    with closing(_reader(box)) as reader:
+    with closing(box_schema.open_to_look(box)) as reader:
         (version,) = reader.execute("SELECT coalesce(max(version), 0) FROM lgsp_directories").fetchone()
     return int(version)
-
-
-def _reader(box: Path) -> sqlite3.Connection:
-    if not box.is_file():
-        raise Unusable("data_missing", f"{box}")
-    return sqlite3.connect(f"{box.absolute().as_uri()}?mode=ro", uri=True)
 
 
 def _stated(receipt: str) -> tuple[int, str]:
@@ -79,7 +71,7 @@ async def _leaf(store: Store, index: int) -> str:
 
 def _taken(reader: sqlite3.Connection) -> Iterator[tuple[str, str]]:
     # What expired longer ago the bus has forgotten in good order, its log entries apart.
-    since = (SystemClock().now() - KEPT_AFTER).timestamp()
+    since = (SystemClock().now() - KEPT).timestamp()
     cursor = reader.execute("SELECT id, env FROM lgsp_inbox WHERE state = 'done' AND until > ?", (since,))
     while rows := cursor.fetchmany(ROWS_AT_ONCE):
         yield from rows

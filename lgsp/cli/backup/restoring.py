@@ -21,7 +21,7 @@ from lgsp.config import FILE, Settings
 from lgsp.datafolder import FOLDER_MODE, DataFolder
 from lgsp.domain.entries import check_reason, draft
 from lgsp.errors import Refusal, Unusable
-from lgsp.machine import SystemClock
+from lgsp.machine import SystemClock, sync
 
 WORK = ".restore"
 
@@ -80,10 +80,10 @@ def _settle_files(backup: Path, root: DataFolder, checked: Checked, undoing: Exi
         beside.unlink(missing_ok=True)  # of a command that was stopped
         undoing.callback(beside.unlink, missing_ok=True)
         folder.copy_private(backup / place, beside)
-        folder.sync(beside)
+        sync(beside)
         beside.rename(target)
         undoing.callback(target.unlink)
-        folder.sync(target.parent)
+        sync(target.parent)
 
     if not root.settings.exists():
         if not checked.manifest.keys:

@@ -68,7 +68,7 @@ async def running(
     environment = environment or {}
     transport = Carrier.RABBITMQ if "LGSP_TRANSPORT__URL" in environment else Carrier.EMBEDDED
     ports = [free_port() for _ in range(gateways)]
-    with _told(environment):
+    with told(environment):
         made = await province.make(
             folder / "data", ports=ports, transport=transport, senders=senders, receivers=receivers
         )
@@ -90,7 +90,7 @@ async def running(
 
 
 @contextmanager
-def _told(environment: Mapping[str, str]) -> Iterator[None]:
+def told(environment: Mapping[str, str]) -> Iterator[None]:
     """Let this process have the gateway's settings too while it founds the bus, as a person's shell would."""
     os.environ.update(environment)
     try:

@@ -19,9 +19,10 @@ import sqlalchemy as sa
 from lgsp.backends.sql import tables
 from lgsp.backends.sql.postgresql import making
 from lgsp.backends.sql.postgresql import statements as sql
-from lgsp.backends.sql.sqlite import copies, files
+from lgsp.backends.sql.sqlite import files
 from lgsp.backends.sql.sqlite import statements as sqlite_sql
 from lgsp.errors import Unusable
+from lgsp.machine import sync
 
 ROWS_AT_ONCE: Final = 2_000
 COPY_SECONDS: Final = 24 * 3_600.0
@@ -42,7 +43,7 @@ async def copy_database(dsn: str, target: Path) -> None:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 for table in tables.METADATA.sorted_tables:
                     await _copy_table(connection, table, file)
-    copies.sync(target)
+    sync(target)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ A copy is never opened for writing where it lies. What it is checked against, an
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -18,6 +17,7 @@ from lgsp.backends.sql.sqlite import files, queries
 from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import Delivery, Exchange
 from lgsp.errors import Unusable
+from lgsp.machine import sync
 from lgsp.ports.directory import SignedRecords
 
 
@@ -41,15 +41,6 @@ def place_file(copy: Path, target: Path) -> None:
     sync(copy)
     copy.rename(target)
     sync(target.parent)
-
-
-def sync(path: Path) -> None:
-    """Have the bytes of a file, or the names in a folder, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class SqliteCopy:
