@@ -30,6 +30,7 @@ from lgsp.bus.ingress import Ingress
 from lgsp.bus.moves import Moves
 from lgsp.bus.parking import Parking
 from lgsp.bus.placing import Placing
+from lgsp.bus.planning import Planner
 from lgsp.bus.progress import Progress
 from lgsp.bus.promises import Promises
 from lgsp.bus.publisher import Publisher
@@ -380,6 +381,16 @@ def _settlement(parts: Parts, base: _Base, courier: Courier) -> Settlement:
 
 
 def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies) -> Ingress:
+    placing = Placing(
+        inboxes=parts.store,
+        publisher=base.publisher,
+        progress=base.progress,
+        replies=replies,
+        promises=Promises(courier=courier, moves=base.moves, clock=parts.clock, entropy=parts.entropy),
+        moves=base.moves,
+        room=base.room,
+        clock=parts.clock,
+    )
     return Ingress(
         gateway=parts.gateway,
         registry=base.registry,
@@ -387,25 +398,22 @@ def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies) -> I
         sequencer=base.sequencer,
         engines=base.engines,
         figures=base.figures,
-        placing=Placing(
-            inboxes=parts.store,
-            publisher=base.publisher,
-            progress=base.progress,
-            replies=replies,
-            promises=Promises(courier=courier, moves=base.moves, clock=parts.clock, entropy=parts.entropy),
+        placing=placing,
+        planner=Planner(
+            gateway=parts.gateway,
+            placing=placing,
             moves=base.moves,
-            room=base.room,
+            body_keys=base.body_keys,
+            subject_key=parts.subject_key,
             clock=parts.clock,
+            entropy=parts.entropy,
         ),
         quotas=base.quotas,
         rates=Rates(rate=parts.limits.rate, burst=parts.limits.burst, now=time.monotonic),
         turns=Turns(places=parts.limits.judged_at_once, most=parts.limits.judged_of_one),
         refusals=base.refusals,
         body_keys=base.body_keys,
-        moves=base.moves,
-        subject_key=parts.subject_key,
         clock=parts.clock,
-        entropy=parts.entropy,
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import secrets
-import uuid
+import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ VERSION_7: Final = 0x7 << 76
 VARIANT: Final = 0b10 << 62
 RANDOM_A: Final = (1 << 12) - 1
 RANDOM_B: Final = (1 << 62) - 1
+PIECE: Final = 4096
+"""Random bytes asked for at once."""
 COLLECT_EVERY: Final = 10_000
 """New objects after which the youngest are looked through; the interpreter's own 700 are not one message."""
 
@@ -27,18 +30,37 @@ class SystemClock:
 
 
 class SystemEntropy:
-    """The operating system's randomness."""
+    """The operating system's randomness, asked for in larger pieces: a call for each token cost a busy gateway a twentieth of its time.
+
+    No byte is given out twice, whatever thread or forked process asks.
+    """
+
+    def __init__(self) -> None:
+        self._one = threading.Lock()
+        self._piece = b""
+        self._place = 0
+        self._process = 0
 
     def token(self, size: int) -> bytes:
         """Return `size` random bytes."""
-        return secrets.token_bytes(size)
+        with self._one:
+            if self._place + size > len(self._piece) or self._process != os.getpid():
+                self._piece, self._place, self._process = secrets.token_bytes(max(PIECE, size)), 0, os.getpid()
+            self._place += size
+            return self._piece[self._place - size : self._place]
 
     def uuid7(self) -> str:
         """Return a UUIDv7 (RFC 9562 section 5.7) of the present moment, lower case: 48 bits of milliseconds, 74 random bits."""
-        milliseconds = int(datetime.now(UTC).timestamp() * 1000)
-        chance = secrets.randbits(74)
-        high = (chance >> 62) & RANDOM_A
-        return str(uuid.UUID(int=(milliseconds << 80) | VERSION_7 | (high << 64) | VARIANT | (chance & RANDOM_B)))
+        chance = int.from_bytes(self.token(10))
+        number = (
+            (time.time_ns() // 1_000_000 << 80)
+            | VERSION_7
+            | (chance >> 62 & RANDOM_A) << 64
+            | VARIANT
+            | chance & RANDOM_B
+        )
+        digits = f"{number:032x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def sync(path: Path) -> None:

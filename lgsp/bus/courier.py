@@ -185,6 +185,7 @@ class Courier:
             await self.transport.put_back(inbox, _envs(parcels))
             raise
         # Whatever became of them, their rows have moved on.
+        self.publisher.handed_out(parcel.delivery for parcel in parcels)
         self.room.take(parcel.delivery for parcel in parcels)
         await self.transport.drop(inbox, _envs(parcels))
         return [

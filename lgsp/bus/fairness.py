@@ -17,6 +17,14 @@ SENDERS_KEPT: Final = 10_000
 """Senders whose rate is remembered; those who have rested are forgotten first."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    """Who waits for so many places at once."""
+
+    count: int
+    place: asyncio.Future[None]
+
+
 @dataclass(slots=True, kw_only=True)
 class Turns:
     """A number of places for which senders queue, each in a queue of its own; for one event loop. `most` is how many one sender may hold."""
@@ -24,69 +32,92 @@ class Turns:
     places: int
     most: int
     _held: Counter[str] = field(default_factory=Counter)
-    _queues: OrderedDict[str, deque[asyncio.Future[None]]] = field(default_factory=OrderedDict)
+    _queues: OrderedDict[str, deque[_Waiting]] = field(default_factory=OrderedDict)
+    _queued: Counter[str] = field(default_factory=Counter)
+    """Places for which each sender waits."""
 
     def is_crowd(self, sender: str) -> bool:
-        """Tell whether as many of a sender wait as it may have places."""
-        return len(self._queues.get(sender, ())) >= self.most
+        """Tell whether a sender waits for as many places as it may have."""
+        return self._queued[sender] >= self.most
 
     @asynccontextmanager
-    async def turn(self, sender: str) -> AsyncIterator[Callable[[], None]]:
-        """Hold a place while the block runs, or until it calls what it is given.
+    async def turn(self, sender: str, count: int = 1) -> AsyncIterator[Callable[[], None]]:
+        """Hold `count` places, though no more than a sender may have, while the block runs, or until it calls what it is given.
 
         Of those who wait, one of each sender goes before a second of any.
         """
-        await self._enter(sender)
+        count = min(count, self.most)
+        await self._enter(sender, count)
         is_held = True
 
         def leave() -> None:
             nonlocal is_held
             if is_held:
                 is_held = False
-                self._leave(sender)
+                self._leave(sender, count)
 
         try:
             yield leave
         finally:
             leave()
 
-    async def _enter(self, sender: str) -> None:
-        if self.places > 0 and self._held[sender] < self.most:
-            self.places -= 1
-            self._held[sender] += 1
+    async def _enter(self, sender: str, count: int) -> None:
+        if not self._queues and self._fits(sender, count):
+            self._hold(sender, count)
             return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(sender, deque()).append(place)
+        waiting = _Waiting(count=count, place=asyncio.get_running_loop().create_future())
+        self._queues.setdefault(sender, deque()).append(waiting)
+        self._queued[sender] += count
+        self._let_in()
         try:
-            await place
+            await waiting.place
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._leave(sender)  # it was given the place in the same moment
+            if waiting.place.done() and not waiting.place.cancelled():
+                self._leave(sender, count)  # it was given its places in the same moment
+            else:
+                self._let_in()  # it may have stood in the way of others
             raise
 
-    def _leave(self, sender: str) -> None:
-        """Free a place, and give it to the next sender in turn who may hold one more."""
-        self.places += 1
-        self._held[sender] -= 1
+    def _fits(self, sender: str, count: int) -> bool:
+        return self.places >= count and self._held[sender] + count <= self.most
+
+    def _hold(self, sender: str, count: int) -> None:
+        self.places -= count
+        self._held[sender] += count
+
+    def _leave(self, sender: str, count: int) -> None:
+        self.places += count
+        self._held[sender] -= count
         if not self._held[sender]:
             del self._held[sender]
-        for waiting in list(self._queues):
-            if self._held[waiting] < self.most and self._let_in(waiting):
-                return
+        self._let_in()
 
-    def _let_in(self, sender: str) -> bool:
-        """Give a place to the first of a sender who still waits, and tell whether there was one."""
+    def _let_in(self) -> None:
+        """Give places to those who wait, sender by sender. Who wants more than there are keeps those behind it waiting: else it waits for ever."""
+        for sender in list(self._queues):
+            waiting = self._first(sender)
+            if waiting is None or self._held[sender] + waiting.count > self.most:
+                continue
+            if waiting.count > self.places:
+                return
+            self._take_off(sender)
+            self._hold(sender, waiting.count)
+            waiting.place.set_result(None)
+
+    def _first(self, sender: str) -> _Waiting | None:
+        """Return who waits first of a sender; those who wait no more are forgotten."""
+        while (queue := self._queues.get(sender)) and queue[0].place.done():
+            self._take_off(sender)
+        return queue[0] if queue else None
+
+    def _take_off(self, sender: str) -> None:
+        """Take the first of a sender off its queue; the next in it is last in turn."""
         queue = self._queues.pop(sender)
-        while queue:
-            place = queue.popleft()
-            if not place.done():
-                if queue:
-                    self._queues[sender] = queue  # last in turn now
-                self.places -= 1
-                self._held[sender] += 1
-                place.set_result(None)
-                return True
-        return False
+        self._queued[sender] -= queue.popleft().count
+        if queue:
+            self._queues[sender] = queue
+        else:
+            del self._queued[sender]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -51,26 +51,27 @@ class Distribution:
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
-    def observe(self, figure: float) -> None:
-        """Count one figure."""
-        self.counts[bisect_left(self.bounds, figure)] += 1
-        self.total += figure
+    def observe(self, figure: float, times: int = 1) -> None:
+        """Count one figure, so many times."""
+        self.counts[bisect_left(self.bounds, figure)] += times
+        self.total += figure * times
 
 
 class Timer:
-    """Times a block, however it ends."""
+    """Times a block, however it ends, for each of those who go through it together."""
 
-    __slots__ = ("_began", "_distribution")
+    __slots__ = ("_began", "_distribution", "_times")
 
-    def __init__(self, distribution: Distribution) -> None:
+    def __init__(self, distribution: Distribution, times: int) -> None:
         self._distribution = distribution
+        self._times = times
         self._began = 0.0
 
     def __enter__(self) -> None:
         self._began = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        self._distribution.observe(time.perf_counter() - self._began)
+        self._distribution.observe(time.perf_counter() - self._began, self._times)
 
 
 class Figures:
@@ -84,9 +85,9 @@ class Figures:
         """Into which states deliveries came."""
         self._accepted: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    def timed(self, stage: Stage) -> Timer:
-        """Return what times a block as this stage."""
-        return Timer(self.stages[stage])
+    def timed(self, stage: Stage, times: int = 1) -> Timer:
+        """Return what times a block as this stage of so many."""
+        return Timer(self.stages[stage], times)
 
     def accepted(self, deliveries: Iterable[Delivery]) -> None:
         """Follow deliveries that were just accepted."""

@@ -1,35 +1,41 @@
-"""Ingress: one envelope from its bytes to its receipt (protocol section 4): read, look up, judge, commit."""
+"""Ingress: envelopes from their bytes to their receipts (protocol section 4): read, look up, judge, commit.
+
+What a stream sends at once goes together: its signatures are checked beside the event loop, and one commit takes all of it. Each envelope has an
+answer of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.engines import Engines
 from lgsp.bus.fairness import Rates, Turns
 from lgsp.bus.figures import Figures
-from lgsp.bus.moves import Moves
-from lgsp.bus.placing import Placing
+from lgsp.bus.placing import Arrival, Placing
+from lgsp.bus.planning import Planner
 from lgsp.bus.promises import Promise
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Order, Sequencer
-from lgsp.domain import admission, subjects
+from lgsp.domain import admission
 from lgsp.domain.admission import Accepted, Read, Refused
-from lgsp.domain.entries import Draft, draft
+from lgsp.domain.directory import Directory
+from lgsp.domain.entries import draft
 from lgsp.domain.envelope import Manifest, Wire
-from lgsp.domain.exchange import Delivery, Exchange
+from lgsp.domain.exchange import Exchange
 from lgsp.errors import Defect, Refusal
 from lgsp.logs import get_logger
-from lgsp.ports.clock import Clock, Entropy
-from lgsp.ports.ledger import Accept, Done, Ledger, ReceiptItem, Refuse, SubjectLink
+from lgsp.ports.clock import Clock
+from lgsp.ports.ledger import Accept, Done, Ledger, ReceiptItem, Refuse
 from lgsp.tracing import Traces
 
-SALT_BYTES = 16
 JUDGED_AT_MOST = 8
 """How often an envelope is judged again because the directory moved or its twin won; more is a fault of ours."""
 
@@ -54,6 +60,57 @@ class EnvelopeRefused(Exception):
         self.receipt = receipt
 
 
+Answer = Receipted | Exception
+"""A receipt, `EnvelopeRefused`, `Refusal`, or whatever else went wrong with this envelope alone."""
+Tell = Callable[[int, Answer], None]
+"""Told the answer of the envelope at a place, as soon as there is one; may not block."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Coming:
+    """One envelope on its way in, until it is answered."""
+
+    wire: Wire
+    tell: Callable[[Answer], None]
+    is_answered: bool = False
+    read: Read | None = None
+    is_known: bool = False
+    """Whether it was looked up."""
+    seen: Exchange | None = None
+    """The exchange that it became before."""
+    request: Exchange | None = None
+    """The exchange that it answers."""
+    judged: Accepted | Refused | None = None
+    crowded: set[str] = field(default_factory=set)
+    """The inboxes that have no room for it."""
+    operation: Accept | None = None
+    promises: Sequence[Promise] = ()
+    holds_quota: bool = False
+
+    def answer(self, answer: Answer) -> None:
+        """Give the answer."""
+        self.is_answered = True
+        self.tell(answer)
+
+    def forget(self) -> None:
+        """Forget what was found out: it is judged again."""
+        self.is_known = False
+        self.read = self.seen = self.request = self.judged = self.operation = None
+        self.crowded, self.promises = set(), ()
+
+    @property
+    def found(self) -> Read:
+        """What was read of it."""
+        assert self.read is not None
+        return self.read
+
+    @property
+    def planned(self) -> Accept:
+        """The operation that accepts it."""
+        assert self.operation is not None
+        return self.operation
+
+
 @dataclass(slots=True, kw_only=True)
 class Ingress:
     """Takes envelopes in."""
@@ -65,223 +122,263 @@ class Ingress:
     engines: Engines
     figures: Figures
     placing: Placing
-    moves: Moves
+    planner: Planner
     quotas: Quotas
     rates: Rates
     turns: Turns
     refusals: EdgeRefusals
     body_keys: BodyKeys
-    subject_key: bytes
     clock: Clock
-    entropy: Entropy
     traces: Traces = field(default_factory=Traces.found)
     draining: bool = False
 
     async def submit(self, wire: Wire, *, peer: str, system: str = "") -> Receipted:
-        """Accept an envelope and return its receipt; `system` is who is known to send, on a stream.
+        """Accept one envelope and return its receipt; any other answer is raised. See `submit_all`."""
+        answers: list[Answer] = []
+        await self.submit_all([wire], peer=peer, system=system, tell=lambda _, answer: answers.append(answer))
+        [answer] = answers
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-        A stream that sends too fast is slowed down, a call is refused (`rate_limited`). Raises `EnvelopeRefused`, or `Refusal` as
-        `rate_limited`, `inbox_full`, `unavailable` or `draining`.
+    async def submit_all(self, wires: Sequence[Wire], *, peer: str, system: str = "", tell: Tell) -> None:
+        """Accept envelopes of one sender and tell the answer of each; `system` is who is known to send, on a stream.
+
+        A stream that sends too fast is slowed down, a call is refused (`rate_limited`). A `Refusal` says `rate_limited`, `inbox_full`,
+        `unavailable` or `draining`.
         """
-        if self.draining:
-            raise Refusal("draining")
-        self.engines.check()
-        if system and (delay := self.rates.delay(system)):
-            await asyncio.sleep(delay)
+        coming = [_Coming(wire=wire, tell=partial(tell, place)) for place, wire in enumerate(wires)]
+        try:
+            if self.draining:
+                raise Refusal("draining")
+            self.engines.check()
+            if system and (delay := max(self.rates.delay(system) for _ in wires)):
+                await asyncio.sleep(delay)
+            # A span is of one envelope.
+            if len(coming) == 1 or self.traces.are_on or not await self._together(coming, peer, system):
+                await self._each_alone(coming, peer, system)
+        except Refusal as refusal:
+            _refuse_rest(coming, refusal)
+
+    async def _together(self, coming: Sequence[_Coming], peer: str, system: str) -> bool:
+        """Submit envelopes together, and tell whether that went well; where something failed, those without an answer are to go alone."""
+        try:
+            await self._submit(coming, peer, system)
+        except Refusal as refusal:
+            _refuse_rest(coming, refusal)
+        except Exception:  # noqa: BLE001 - it shows again with the envelope that it comes from, and is its answer
+            return False
+        return True
+
+    async def _each_alone(self, coming: Sequence[_Coming], peer: str, system: str) -> None:
+        left = [each for each in coming if not each.is_answered]
+        if len(left) == 1:
+            await self._alone(left[0], peer, system)
+            return
+        async with asyncio.TaskGroup() as tasks:
+            for each in left:
+                tasks.create_task(self._alone(each, peer, system))
+
+    async def _alone(self, each: _Coming, peer: str, system: str) -> None:
+        try:
+            await self._submit([each], peer, system)
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            each.answer(error)
+
+    async def _submit(self, coming: Sequence[_Coming], peer: str, system: str) -> None:
         for turn in range(JUDGED_AT_MOST):
             first = turn == 0
-            async with self.turns.turn(system or peer) as judged:
-                if self.turns.is_crowd(system or peer):
-                    await self.sequencer.calm()  # with its places in hand, so that what is behind it waits, too
+            for each in coming:
+                each.forget()
+            try:
                 # However often it is judged, a call is one call.
-                found = await self._submit_once(wire, peer, judged, bounded=first and not system, hopeful=first)
-            if found is not None:
-                return found
+                await self._submit_once(coming, peer, system or peer, bounded=first and not system, hopeful=first)
+            finally:
+                for each in coming:
+                    self._let_go(each, used=False)
+            coming = [each for each in coming if not each.is_answered]
+            if not coming:
+                return
         raise Defect("an envelope was judged again and again")
 
     async def _submit_once(
-        self, wire: Wire, peer: str, leave: Callable[[], None], *, bounded: bool, hopeful: bool
-    ) -> Receipted | None:
-        """Return the receipt, or None when the envelope must be judged again; `leave` gives the place up once it is judged.
+        self, coming: Sequence[_Coming], peer: str, sender: str, *, bounded: bool, hopeful: bool
+    ) -> None:
+        """Answer what can be answered; what is left must be judged again.
 
         Nearly every envelope is new, and the commit sees whether it is. So who is `hopeful` looks whether it was accepted before only when it
         would be refused: what was accepted once gets its receipt whatever is to be said of it now.
         """
-        directory = self.registry.current
-        with self.figures.timed("read"):
-            read = admission.read(wire, directory)
-        if isinstance(read, Refused):
-            raise await self._refused(read, peer)
-        if bounded:
-            self._bound(read.key.owner, peer)
-        hopeful = hopeful and not read.manifest.is_reply
-        seen, request = (None, None) if hopeful else await self._look_up(read)
-        if seen is not None:
-            return await self._again(read, seen, peer)
+        async with self.turns.turn(sender, len(coming)) as leave:
+            if self.turns.is_crowd(sender):
+                await self.sequencer.calm()  # with its places in hand, so that what is behind it waits, too
+            directory = self.registry.current
+            read = await self._read(coming, directory, peer, bounded=bounded)
+            await self._look_up([each for each in read if not hopeful or each.found.manifest.is_reply])
+            for each in read:
+                self._judge(each, directory)
+            await self._look_up([each for each in read if isinstance(each.judged, Refused) and not each.is_known])
+            await self._answer_judged(read, peer)
+            # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
+            leave()
+            await self._accept([each for each in read if isinstance(each.judged, Accepted)], directory.version)
+
+    async def _read(
+        self, coming: Sequence[_Coming], directory: Directory, peer: str, *, bounded: bool
+    ) -> list[_Coming]:
+        """Return what is signed and formed well; answer the rest."""
+        wires = [each.wire for each in coming]
+        with self.figures.timed("read", len(wires)):
+            if len(wires) == 1:
+                reads = [admission.read(wires[0], directory)]
+            else:
+                # The signatures of many are checked beside the event loop, which the library lets go on meanwhile.
+                reads = await asyncio.to_thread(_read_each, wires, directory)
+        good = []
+        for each, read in zip(coming, reads, strict=True):
+            if isinstance(read, Refused):
+                each.answer(await self._refused(read, peer))
+            elif bounded and (limited := self._limited(read.key.owner, peer)):
+                each.answer(limited)
+            else:
+                each.read = read
+                good.append(each)
+        return good
+
+    def _limited(self, sender: str, peer: str) -> Refusal | None:
+        """Return what a call of a sender is refused with who makes too many; only its good signature says who it is."""
+        wait = self.rates.take(sender)
+        if not wait:
+            return None
+        self.refusals.count("rate_limited", peer)
+        return Refusal("rate_limited", retry_after=math.ceil(wait))
+
+    async def _look_up(self, coming: Sequence[_Coming]) -> None:
+        """Find the exchanges that these envelopes may have become before, and those that they answer."""
+        if not coming:
+            return
+        keys = [key for each in coming for key in (each.found.exchange_key, each.found.request_key) if key]
+        with self.figures.timed("look_up", len(coming)):
+            held = await self.ledger.exchanges(keys)
+        for each in coming:
+            each.is_known = True
+            each.seen = held.get(each.found.exchange_key)
+            each.request = held.get(each.found.request_key) if each.found.request_key else None
+
+    def _judge(self, each: _Coming, directory: Directory) -> None:
+        """Judge what was not accepted before, and count its use of a grant at once: envelopes judged side by side cannot pass a quota together."""
+        if each.seen is not None:
+            return
         with self.figures.timed("judge"):
             judged = admission.judge(
-                read,
+                each.found,
                 directory=directory,
                 held=self.registry.contracts,
                 now=self.clock.now(),
-                request=request,
+                request=each.request,
                 used=self.quotas.used,
             )
-        crowded = set() if isinstance(judged, Refused) else self.placing.crowded(judged)
-        if not isinstance(judged, Refused) and self.placing.is_refused(judged, crowded):
-            judged = _refuse(read, Refusal("inbox_full"))
-        if isinstance(judged, Refused):
-            if hopeful and (seen := (await self._look_up(read))[0]) is not None:
-                return await self._again(read, seen, peer)
-            raise await self._refused(judged, peer)
-        # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
-        leave()
-        manifest = read.manifest
-        with self.traces.span(
-            "accept",
-            parent=manifest.text("traceparent"),
-            type=manifest.type,
-            lane=judged.leave.lane,
-            env=read.env,
-        ):
-            return await self._accept(judged, directory.version, crowded)
+        if isinstance(judged, Accepted):
+            each.crowded = self.placing.crowded(judged)
+            if self.placing.is_refused(judged, each.crowded):
+                judged = _refuse(each.found, Refusal("inbox_full"))
+        if isinstance(judged, Accepted):
+            self.quotas.hold(judged.leave.rule)
+            each.holds_quota = True
+        each.judged = judged
 
-    async def _look_up(self, read: Read) -> tuple[Exchange | None, Exchange | None]:
-        """Return the exchange that this envelope may have become before, and the one that it answers."""
-        keys = [read.exchange_key] + ([read.request_key] if read.request_key else [])
-        with self.figures.timed("look_up"):
-            held = await self.ledger.exchanges(keys)
-        return held.get(read.exchange_key), held.get(read.request_key) if read.request_key else None
+    async def _answer_judged(self, read: Sequence[_Coming], peer: str) -> None:
+        """Answer those that were accepted before, and those that are refused."""
+        for each in read:
+            if each.seen is not None:
+                each.answer(await self._again(each.found, each.seen, peer))
+            elif isinstance(each.judged, Refused):
+                each.answer(await self._refused(each.judged, peer))
 
-    def _bound(self, sender: str, peer: str) -> None:
-        """Refuse (`rate_limited`) a call of a sender who makes too many; only its good signature says who it is."""
-        wait = self.rates.take(sender)
-        if wait:
-            self.refusals.count("rate_limited", peer)
-            raise Refusal("rate_limited", retry_after=math.ceil(wait))
-
-    async def _again(self, read: Read, seen: Exchange, peer: str) -> Receipted:
+    async def _again(self, read: Read, seen: Exchange, peer: str) -> Answer:
         """Answer an envelope whose (`source`, `id`) was accepted before: with the first receipt, or `id_conflict`."""
         if not read.repeats(seen):
-            raise await self._refused(_refuse(read, Refusal("id_conflict", pointer="/id")), peer)
-        await self.placing.again(seen.env)
+            return await self._refused(_refuse(read, Refusal("id_conflict", pointer="/id")), peer)
+        try:
+            await self.placing.again(seen.env)
+        except Refusal as refusal:
+            return refusal
         return Receipted(env=seen.env, receipt=seen.receipt, manifest=read.manifest, duplicate=True)
 
-    async def _accept(self, judged: Accepted, version: int, crowded: set[str]) -> Receipted | None:
-        rule = judged.leave.rule
-        # Counted before the commit, so that envelopes judged side by side cannot pass a quota together.
-        self.quotas.hold(rule)
-        read, result = judged.read, None
-        promises: Sequence[Promise] = ()
-        try:
-            planned = await self._operation(judged, version)
-            operation, promises = self.placing.promise(planned, read.wire, read.manifest, crowded)
-            with self.figures.timed("commit"):
-                [result] = await self.sequencer.submit(operation, order=_order(operation))
-        finally:
-            self.quotas.settle(rule, used=isinstance(result, Done))
-            if not isinstance(result, Done):
-                self.placing.promises.withdraw(promises)
-        if not isinstance(result, Done):
-            if result == "stale":
-                await self.registry.reload()
-            return None
-        if result.receipt is None:
-            raise Defect("an accepted envelope got no receipt")
-        self.figures.accepted(operation.deliveries)
-        # First of all: what is promised is leased already, and nobody else would hand it over.
-        await self.placing.promises.keep(promises, read.wire, result.receipt.text())
-        await self.placing.place(operation, result.receipt.text(), read, crowded, promises)
-        return Receipted(env=read.env, receipt=result.receipt.text(), manifest=read.manifest, duplicate=False)
-
-    async def _operation(self, judged: Accepted, version: int) -> Accept:
-        read, leave, now = judged.read, judged.leave, self.clock.now()
-        manifest = read.manifest
+    async def _accept(self, allowed: Sequence[_Coming], version: int) -> None:
+        """Commit what is allowed, what a person waits for apart from the rest, and answer what is accepted."""
+        if not allowed:
+            return
         day = await self.body_keys.today()
-        sealed = self.body_keys.seal(day, read.env, read.wire.body)
-        links = tuple(self._link(scheme, number) for scheme, number in judged.subjects)
-        exchange = Exchange(
-            source=manifest.source,
-            id=manifest.id,
-            env=read.env,
-            type=manifest.type,
-            audience=manifest.audience,
-            receivers=tuple(target.receiver for target in leave.targets),
-            accepted_at=now,
-            expires=manifest.expires,
-            reply_until=leave.reply_until,
-            cause=judged.cause.env if judged.cause else "",
-            reply="",
-            policy=version,
-            rule=leave.rule,
-            compact=read.wire.compact,
-            receipt="",
+        parts: dict[Order, list[_Coming]] = {}
+        for each in allowed:
+            self._plan(each, version, day)
+            parts.setdefault(_order(each.planned), []).append(each)
+        if len(parts) == 1:
+            [(order, part)] = parts.items()
+            await self._commit(part, order)
+            return
+        # Each to its end: what is being committed is not to be taken for withdrawn because something else failed.
+        ended = await asyncio.gather(
+            *(self._commit(part, order) for order, part in parts.items()), return_exceptions=True
         )
-        return Accept(
-            exchange=exchange,
-            deliveries=self._deliveries(exchange, judged, len(read.wire.compact) + len(sealed)),
-            sealed=sealed,
-            day=day,
-            entry=self._entry(judged, exchange, links),
-            item=_item(read.env, manifest, "accepted"),
-            subjects=links,
-            answers=judged.cause.key if judged.cause else None,
-            head=version,
-        )
+        for error in ended:
+            if error is not None:
+                raise error
 
-    def _deliveries(self, exchange: Exchange, judged: Accepted, size: int) -> tuple[Delivery, ...]:
-        """Return one delivery per inbox: a bridge that stands for two subscribers, or a system that subscribed twice, gets it once."""
-        targets = judged.leave.targets
-        state, due = self.moves.unplaced(exchange.accepted_at)
-        return tuple(
-            Delivery(
-                env=exchange.env,
-                to=inbox,
-                source=exchange.source,
-                id=exchange.id,
-                lane=self.placing.lane(inbox, exchange.source, judged.leave.lane),
-                state=state,
-                attempts=0,
-                lease="",
-                lease_until=None,
-                due_at=due,
-                expires=exchange.expires,
-                code="",
-                ack="",
-                final=False,
-                order=0,
-                size=size,
-                subscriptions=tuple(
-                    target.subscription for target in targets if target.inbox == inbox and target.subscription
-                ),
-            )
-            for inbox in dict.fromkeys(target.inbox for target in targets)
-        )
+    def _plan(self, each: _Coming, version: int, day: str) -> None:
+        assert isinstance(each.judged, Accepted)
+        planned = self.planner.plan(each.judged, version, day)
+        each.operation, each.promises = self.placing.promise(planned, each.wire, each.found.manifest, each.crowded)
 
-    def _entry(self, judged: Accepted, exchange: Exchange, links: tuple[SubjectLink, ...]) -> Draft:
-        manifest = judged.read.manifest
-        return draft(
-            "msg.accepted",
-            at=exchange.accepted_at,
-            bus=self.gateway,
-            env=exchange.env,
-            id=exchange.id,
-            src=exchange.source,
-            aud=exchange.audience,
-            type=exchange.type,
-            schema=manifest.schema,
-            policy=exchange.policy,
-            rule=exchange.rule,
-            kid=judged.read.key.record.id,
-            purpose=manifest.text("purpose"),
-            cause=exchange.cause,
-            sc=[link.commitment for link in links],
-        )
+    async def _commit(self, coming: Sequence[_Coming], order: Order) -> None:
+        try:
+            with self._span(coming), self.figures.timed("commit", len(coming)):
+                results = await self.sequencer.submit(*(each.planned for each in coming), order=order)
+        except Refusal as refusal:
+            _refuse_rest(coming, refusal)
+            return
+        accepted = []
+        for each, result in zip(coming, results, strict=True):
+            self._let_go(each, used=isinstance(result, Done))
+            if isinstance(result, Done):
+                accepted.append((each, _arrival(each, result)))
+        if "stale" in results:
+            await self.registry.reload()
+        await self._place(accepted)
 
-    def _link(self, scheme: str, number: str) -> SubjectLink:
-        pseudonym = subjects.pseudonym(self.subject_key, scheme, number)
-        salt = self.entropy.token(SALT_BYTES)
-        return SubjectLink(pseudonym=pseudonym, salt=salt, commitment=subjects.commitment(salt, pseudonym))
+    async def _place(self, accepted: Sequence[tuple[_Coming, Arrival]]) -> None:
+        """Hand over or queue what is committed, and answer it."""
+        for each, arrival in accepted:
+            self.figures.accepted(arrival.operation.deliveries)
+            # First of all: what is promised is leased already, and nobody else would hand it over.
+            await self.placing.promises.keep(each.promises, each.wire, arrival.receipt)
+        arrivals = [arrival for _, arrival in accepted]
+        try:
+            refusals = await self.placing.place(arrivals)
+        except Refusal as away:
+            refusals = [away for _ in arrivals]
+        for (each, arrival), refusal in zip(accepted, refusals, strict=True):
+            each.answer(refusal or _receipted(arrival))
+
+    def _let_go(self, each: _Coming, *, used: bool) -> None:
+        """Settle what was held for an envelope, unless that is done."""
+        if each.holds_quota and isinstance(each.judged, Accepted):
+            each.holds_quota = False
+            self.quotas.settle(each.judged.leave.rule, used=used)
+            if not used:
+                self.placing.promises.withdraw(each.promises)
+
+    def _span(self, coming: Sequence[_Coming]) -> AbstractContextManager[object]:
+        """Return the span of an envelope; where there are spans each goes alone."""
+        first = coming[0]
+        return self.traces.span(
+            "accept",
+            parent=first.found.manifest.text("traceparent"),
+            type=first.found.manifest.type,
+            lane=first.planned.deliveries[0].lane,
+            env=first.found.env,
+        )
 
     async def _refused(self, refused: Refused, peer: str) -> EnvelopeRefused:
         """Record a refusal as its stage asks, and return what to raise."""
@@ -314,8 +411,27 @@ class Ingress:
             kid=refused.kid,
             code=code,
         )
-        proven = manifest is not None and refused.source_proven
-        return Refuse(entry=entry, item=_item(refused.env, manifest, "rejected", code) if proven and manifest else None)
+        item = None
+        if manifest is not None and refused.source_proven:
+            item = ReceiptItem(
+                env=refused.env,
+                id=manifest.id,
+                src=manifest.source,
+                aud=manifest.audience,
+                outcome="rejected",
+                code=code,
+            )
+        return Refuse(entry=entry, item=item)
+
+
+def _read_each(wires: Sequence[Wire], directory: Directory) -> list[Read | Refused]:
+    return [admission.read(wire, directory) for wire in wires]
+
+
+def _refuse_rest(coming: Iterable[_Coming], refusal: Refusal) -> None:
+    for each in coming:
+        if not each.is_answered:
+            each.answer(refusal)
 
 
 def _refuse(read: Read, refusal: Refusal) -> Refused:
@@ -323,17 +439,23 @@ def _refuse(read: Read, refusal: Refusal) -> Refused:
     return Refused(refusal=refusal, env=read.env, kid=read.key.record.id, manifest=read.manifest, source_proven=True)
 
 
+def _arrival(each: _Coming, result: Done) -> Arrival:
+    if result.receipt is None:
+        raise Defect("an accepted envelope got no receipt")
+    return Arrival(
+        operation=each.planned,
+        manifest=each.found.manifest,
+        receipt=result.receipt.text(),
+        crowded=each.crowded,
+        promises=each.promises,
+    )
+
+
+def _receipted(arrival: Arrival) -> Receipted:
+    env = arrival.operation.exchange.env
+    return Receipted(env=env, receipt=arrival.receipt, manifest=arrival.manifest, duplicate=False)
+
+
 def _order(operation: Accept) -> Order:
     """Return when an envelope goes: by the lanes of its deliveries, for what a sender asks beyond its share of look-ups is bulk."""
     return "urgent" if any(delivery.lane == "request" for delivery in operation.deliveries) else "bulk"
-
-
-def _item(env: str, manifest: Manifest, outcome: str, code: str = "") -> ReceiptItem:
-    return ReceiptItem(
-        env=env,
-        id=manifest.id,
-        src=manifest.source,
-        aud=manifest.audience,
-        outcome="accepted" if outcome == "accepted" else "rejected",
-        code=code,
-    )

@@ -5,7 +5,7 @@ What cannot be placed now stays with the sweep; a sender that repeats the envelo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lgsp.bus.moves import Moves
@@ -14,7 +14,7 @@ from lgsp.bus.promises import Promise, Promises
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.replies import Replies
 from lgsp.bus.room import Room
-from lgsp.domain.admission import Accepted, Read
+from lgsp.domain.admission import Accepted
 from lgsp.domain.envelope import Manifest, Wire
 from lgsp.domain.exchange import Delivery
 from lgsp.domain.records import Lane
@@ -23,6 +23,31 @@ from lgsp.ports.clock import Clock
 from lgsp.ports.inboxes import Inboxes, Parcel
 from lgsp.ports.ledger import Accept
 from lgsp.ports.transport import Placed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """An envelope that was just accepted: its operation, its receipt as JSON text, the inboxes without room, what was promised."""
+
+    operation: Accept
+    manifest: Manifest
+    receipt: str
+    crowded: set[str]
+    promises: Sequence[Promise]
+
+    @property
+    def fitting(self) -> Sequence[Delivery]:
+        """The deliveries for which there is room."""
+        if not self.crowded:
+            return self.operation.deliveries
+        return [delivery for delivery in self.operation.deliveries if delivery.to not in self.crowded]
+
+    @property
+    def left_out(self) -> Sequence[Delivery]:
+        """The deliveries for which there is none."""
+        if not self.crowded:
+            return ()
+        return [delivery for delivery in self.operation.deliveries if delivery.to in self.crowded]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,46 +87,54 @@ class Placing:
             return operation, ()
         return self.promises.make(operation, len(wire.compact) + len(wire.body))
 
-    async def place(
-        self, operation: Accept, receipt: str, read: Read, crowded: set[str], promises: Sequence[Promise]
-    ) -> None:
-        """Place the deliveries of an accepted envelope; refuse as `inbox_full` or `unavailable` what is accepted and not placed.
+    async def place(self, arrivals: Sequence[Arrival]) -> list[Refusal | None]:
+        """Place what was accepted by one commit, and return for each what its sender is told instead of the receipt, None for nothing.
 
-        An event does not wait for a subscriber without room: what that one does not get is expired at once, and told. Where the broker alone
-        is full, the sweep goes on trying.
+        `inbox_full` or `unavailable` is accepted and not placed. An event does not wait for a subscriber without room: what that one does not
+        get is expired at once, and told. Where the broker alone is full, the sweep goes on trying.
         """
-        fitting = [delivery for delivery in operation.deliveries if delivery.to not in crowded]
-        await self._leave_out([delivery for delivery in operation.deliveries if delivery.to in crowded])
-        self.room.add(fitting)
-        self.room.take(promise.delivery for promise in promises if promise.is_kept)
-        if promises:
-            self.replies.arrived(read.manifest, [each.delivery for each in promises if not each.is_kept])
-            return
-        # A call that waits leases its row before anybody is woken; a carrier that comes later finds it leased and is dropped.
-        awaited = self.replies.arrived(read.manifest, fitting)
-        if not self.moves.embedded:
-            parcels = [_parcel(operation, delivery, receipt) for delivery in fitting]
-            self._refuse_unplaced(fitting, await self.publisher.publish(parcels))
-        elif not awaited:
-            await self.publisher.place(fitting)
+        await self._leave_out([delivery for each in arrivals for delivery in each.left_out])
+        waiting: list[Delivery] = []
+        parcels: list[Parcel] = []
+        for each in arrivals:
+            self.room.add(each.fitting)
+            self.room.take(promise.delivery for promise in each.promises if promise.is_kept)
+            if each.promises:
+                self.replies.arrived(each.manifest, [one.delivery for one in each.promises if not one.is_kept])
+                continue
+            # A call that waits leases its row before anybody is woken; a carrier that comes later finds it leased and is dropped.
+            awaited = self.replies.arrived(each.manifest, each.fitting)
+            if not self.moves.embedded:
+                parcels += [_parcel(each.operation, delivery, each.receipt) for delivery in each.fitting]
+            elif not awaited:
+                waiting += each.fitting
+        if waiting:
+            await self.publisher.place(waiting)
+        placed = iter(await self.publisher.publish(parcels) if parcels else ())
+        return [self._unplaced(each.fitting, placed) if parcels and not each.promises else None for each in arrivals]
 
     async def again(self, env: str) -> None:
         """Place what is accepted and not placed of an envelope that comes again, as its receipt says it is; refuse as `place` does."""
         state = "queued" if self.moves.embedded else "accepted"  # queued in the rows, though perhaps nobody was told
         held = [delivery for delivery in await self.inboxes.deliveries(env) if delivery.state == state]
-        self._refuse_unplaced(held, await self.publisher.place(held))
+        refusal = self._unplaced(held, iter(await self.publisher.place(held)))
+        if refusal is not None:
+            raise refusal
 
     async def _leave_out(self, deliveries: Sequence[Delivery]) -> None:
         now = self.clock.now()
         await self.progress.commit([self.moves.expire(each, now=now, code="inbox_full") for each in deliveries])
 
-    def _refuse_unplaced(self, deliveries: Sequence[Delivery], placed: Sequence[Placed]) -> None:
-        for delivery, word in zip(deliveries, placed, strict=True):
+    def _unplaced(self, deliveries: Sequence[Delivery], placed: Iterator[Placed]) -> Refusal | None:
+        """Return what the sender of these deliveries is refused with, as `placed` says what became of each."""
+        words = [next(placed) for _ in deliveries]
+        for delivery, word in zip(deliveries, words, strict=True):
             if word == "inbox_full":
                 self.room.close(delivery.to)
-        for delivery, word in zip(deliveries, placed, strict=True):
+        for delivery, word in zip(deliveries, words, strict=True):
             if word == "unavailable" or (word == "inbox_full" and not delivery.subscriptions):
-                raise Refusal(word)
+                return Refusal(word)
+        return None
 
 
 def _parcel(operation: Accept, delivery: Delivery, receipt: str) -> Parcel:

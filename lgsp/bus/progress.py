@@ -22,6 +22,15 @@ Tell = Callable[[Delivery], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """An outcome that the sender has made its own, in the state that it was shown; "" where the sender does not say."""
+
+    env: str
+    to: str
+    state: State | Literal[""]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """The states of deliveries, seen from their senders."""
 
@@ -86,10 +95,23 @@ class Progress:
 
     async def seen(self, system: str, *, env: str, to: str, state: State | Literal[""] = "") -> None:
         """Note that the sender has seen an outcome in this state, "" for any; refuse as `not_found` what it never sent."""
-        source = await self._sender(system, env, to)
-        [result] = await self.sequencer.submit(Seen(env=env, to=to, source=source, state=state), order="bulk")
-        if not isinstance(result, Done) and not await self._sent(source, env, to):
-            raise Refusal("not_found")
+        [refusal] = await self.seen_all(system, [Sighting(env=env, to=to, state=state)])
+        if refusal is not None:
+            raise refusal
+
+    async def seen_all(self, system: str, sightings: Sequence[Sighting]) -> list[Refusal | None]:
+        """Note in one transaction that the sender has seen outcomes, and return what is refused of them."""
+        sources = [await self._sender(system, each.env, each.to) for each in sightings]
+        operations = [
+            Seen(env=each.env, to=each.to, source=source, state=each.state)
+            for each, source in zip(sightings, sources, strict=True)
+        ]
+        results = await self.sequencer.submit(*operations, order="bulk")
+        refusals: list[Refusal | None] = []
+        for each, source, result in zip(sightings, sources, results, strict=True):
+            known = isinstance(result, Done) or await self._sent(source, each.env, each.to)
+            refusals.append(None if known else Refusal("not_found"))
+        return refusals
 
     async def _sender(self, system: str, env: str, to: str) -> str:
         """Return in whose name `system` sent: its own, unless a principal of it sent this."""

@@ -84,7 +84,8 @@ class Promises:
             promise.inbox.take_off(promise.delivery, holder)
             self.courier.note_hand_over(promise.delivery, wire)
             holder.receiver.hand_over(_handover(promise.delivery, wire, receipt))
-        await self.courier.requeue(left)
+        if left:
+            await self.courier.requeue(left)
 
 
 def _end(promise: Promise, *, used: bool) -> None:

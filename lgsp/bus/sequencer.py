@@ -59,6 +59,8 @@ class Sequencer:
     figures: Figures
     _first: deque[_Waiting] = field(default_factory=deque)
     _bulk: deque[_Waiting] = field(default_factory=deque)
+    _bulk_size: int = 0
+    """Operations that wait in it."""
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: bool = False
@@ -76,6 +78,7 @@ class Sequencer:
         self.engines.check()
         answer: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         queue = self._bulk if order == "bulk" else self._first
+        self._bulk_size += len(operations) if order == "bulk" else 0
         queue.append(_Waiting(operations, answer, order == "urgent"))
         self._idle.clear()
         self._bell.set()
@@ -130,8 +133,10 @@ class Sequencer:
             self._asked_at = now
         if self._bulk and self._rest_left(self._bulk_at, now) <= 0:
             self._bulk_at = now
-            few = min(max(BULK_MAX, len(self._bulk) // BULK_SHARE), GROUP_MAX)
-            group += _drawn(self._bulk, few if now - self._asked_at < ASKED_LATELY else GROUP_MAX)
+            few = min(max(BULK_MAX, self._bulk_size // BULK_SHARE), GROUP_MAX)
+            bulk = _drawn(self._bulk, few if now - self._asked_at < ASKED_LATELY else GROUP_MAX)
+            self._bulk_size -= sum(len(waiting.operations) for waiting in bulk)
+            group += bulk
         return group
 
     async def _commit(self, group: list[_Waiting]) -> None:

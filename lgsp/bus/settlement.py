@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from lgsp.bus.acks import AckReader
 from lgsp.bus.courier import Courier
@@ -19,6 +20,23 @@ from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock
 from lgsp.ports.inboxes import Inboxes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Word:
+    """A receiver's signed word on a delivery, after its signature was checked."""
+
+    statement: Statement
+    item: dict[str, Any]
+    env: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settling:
+    """A delivery and the step that settles it, None when it is settled."""
+
+    held: Delivery
+    step: Step | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,23 +57,54 @@ class Settlement:
 
         Refuses as `ack_invalid` what does not verify or names no delivery of the system.
         """
-        with self.courier.figures.timed("settle"):
-            return await self._acknowledge(system, statement)
+        [answer] = await self.acknowledge_all(system, [statement])
+        if isinstance(answer, Refusal):
+            raise answer
+        return answer
 
-    async def _acknowledge(self, system: str, statement: Statement) -> str:
-        item = self._acks.read(self.registry.current, system, statement)
-        env: str = item["env"]
-        # What this gateway handed out it knows; the commit sees whether that is still so.
-        held = self.courier.in_hand(system, env) or await self._delivery(system, env)
-        if held is None:
-            raise Refusal("ack_invalid", "there is no such delivery")
-        alive = False  # an old ack that comes again says nothing of what is in flight now
-        if held.state not in SETTLED:
-            step = self.moves.settle(held, statement, item, now=self.clock.now())
-            [alive] = await self.progress.commit([step])
-            self.courier.figures.settled(held)
-        self.courier.settled(held, alive=alive)
-        return env
+    async def acknowledge_all(self, system: str, statements: Sequence[Statement]) -> list[str | Refusal]:
+        """Settle deliveries in one transaction, and return an env hash or a refusal for each ack."""
+        with self.courier.figures.timed("settle", len(statements)):
+            said = [self._read(system, statement) for statement in statements]
+            held = await self._held(system, [word.env for word in said if isinstance(word, _Word)])
+            planned = [self._plan(word, held) if isinstance(word, _Word) else word for word in said]
+            await self._settle([each for each in planned if isinstance(each, _Settling)])
+        return [each if isinstance(each, Refusal) else each.held.env for each in planned]
+
+    def _read(self, system: str, statement: Statement) -> _Word | Refusal:
+        try:
+            item = self._acks.read(self.registry.current, system, statement)
+        except Refusal as refusal:
+            return refusal
+        return _Word(statement=statement, item=item, env=item["env"])
+
+    async def _held(self, system: str, envs: Sequence[str]) -> dict[str, Delivery]:
+        """Return deliveries by env hash: what this gateway handed out it knows, and the commit sees whether that is still so."""
+        known = {env: self.courier.in_hand(system, env) for env in envs}
+        others = [env for env, delivery in known.items() if delivery is None]
+        found = await self.inboxes.held(system, others) if others else {}
+        return {env: delivery for env, delivery in known.items() if delivery is not None} | dict(found)
+
+    def _plan(self, word: _Word, held: Mapping[str, Delivery]) -> _Settling | Refusal:
+        delivery = held.get(word.env)
+        if delivery is None:
+            return Refusal("ack_invalid", "there is no such delivery")
+        if delivery.state in SETTLED:  # an old ack that comes again says nothing of what is in flight now
+            return _Settling(held=delivery, step=None)
+        try:
+            step = self.moves.settle(delivery, word.statement, word.item, now=self.clock.now())
+        except Refusal as refusal:
+            return refusal
+        return _Settling(held=delivery, step=step)
+
+    async def _settle(self, settling: Sequence[_Settling]) -> None:
+        done = iter(await self.progress.commit([each.step for each in settling if each.step is not None]))
+        for each in settling:
+            alive = False
+            if each.step is not None:
+                alive = next(done)
+                self.courier.figures.settled(each.held)
+            self.courier.settled(each.held, alive=alive)
 
     async def put_back(self, system: str, *, env: str, lease: str, code: str, retry_after: float | None) -> None:
         """Take a delivery back that the receiver cannot handle now, to be tried later; refuse as `lease_lost`."""

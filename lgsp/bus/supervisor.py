@@ -98,6 +98,7 @@ class Bus:
         await self._take_over()
         self.tasks.spawn("hearing", self.hearing.run())
         self.tasks.spawn("sweep", self.sweep.run())
+        self.tasks.spawn("publisher", self.courier.publisher.run())
         self.tasks.spawn("vitals", self.vitals.run())
 
     @property
@@ -122,6 +123,7 @@ class Bus:
         self.wind_down()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
+                await self.courier.publisher.note_confirmed()
                 await self.sequencer.settle()
                 await self.sweep.flush_refusals()
                 await self.auditor.keep()

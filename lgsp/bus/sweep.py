@@ -95,6 +95,7 @@ class Sweep:
         """Do all that is due now."""
         now = self.clock.now()
         steps: list[Step] = []
+        await self.publisher.note_confirmed()  # what lies with the broker is not published again
         await self.publisher.place(await self.takeover.once())
         for held in await self.inboxes.due(now, AT_ONCE):
             if held.state == "leased":

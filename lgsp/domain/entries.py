@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from lgsp.domain import strictjson
@@ -52,14 +53,20 @@ class Draft:
         return b'{"v":1,"seq":%d,%b' % (seq, self.rest)
 
 
+@lru_cache(maxsize=256)
+def _ordered(event: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of an entry's members in their order; raise `ValueError` for an event or a member that there is not."""
+    if event not in EVENTS or not PLACES.keys() >= set(names):
+        raise ValueError(f"no such event or member: {event} {sorted(set(names) - PLACES.keys())}")
+    return tuple(sorted(names, key=PLACES.__getitem__))
+
+
 def draft(event: str, *, at: datetime, bus: str, **members: Any) -> Draft:  # noqa: ANN401 - texts, integers, list of texts
     """Return an entry without its number; empty members are left out, `from_` is written `from`."""
     if "from_" in members:
         members["from"] = members.pop("from_")
-    if event not in EVENTS or not members.keys() <= PLACES.keys():
-        raise ValueError(f"no such event or member: {event} {sorted(members.keys() - PLACES.keys())}")
     body: dict[str, Any] = {"ts": format_time(at), "ev": event, "bus": bus}
-    for name in sorted(members, key=PLACES.__getitem__):
+    for name in _ordered(event, tuple(members)):
         value = members[name]
         if value or value == 0:  # a number is said whatever it is; what else is empty is left out
             body[name] = value

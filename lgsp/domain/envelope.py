@@ -236,7 +236,8 @@ def parse_time(text: str) -> datetime:
 
 def format_time(moment: datetime) -> str:
     """Return an aware time as `YYYY-MM-DDTHH:MM:SS.mmmZ`, milliseconds cut."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def sign(attributes: dict[str, Any], body: bytes, signer: Signer) -> Wire:

@@ -15,7 +15,9 @@ MAX_DEPTH: Final = 32
 _SHAPE_OF: Final = dict.fromkeys(b"0123456789", b"0") | dict.fromkeys(b"eE", b"e") | {ord("+"): b"+"}
 _SHAPES: Final = b"".join(_SHAPE_OF.get(byte, b" ") for byte in range(256))
 """Digits as 0, both signs of an exponent as e, plus, and all else as a space."""
-_HUGE: Final = (b"0e000", b"0e+000", b"0" * 200)
+_LARGE_POWER: Final = b"0e000"
+_LARGE_SIGNED_POWER: Final = b"0e+000"
+_MANY_DIGITS: Final = b"0" * 200
 """What a number out of the range of a double has in it, by its shape; texts may have it too."""
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
@@ -39,7 +41,7 @@ def parse(data: bytes, *, depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401 - any 
 
 def _may_be_huge(data: bytes) -> bool:
     shape = data.translate(_SHAPES)
-    return any(huge in shape for huge in _HUGE)
+    return _LARGE_POWER in shape or _LARGE_SIGNED_POWER in shape or _MANY_DIGITS in shape
 
 
 def parse_object(data: bytes, *, depth: int = MAX_DEPTH) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from lgsp.bus.inbox import Handover
+from lgsp.bus.progress import Sighting
 from lgsp.domain import base64url, names, statements, strictjson
 from lgsp.domain.envelope import CODE_FORM, HASH_FORM, Wire, format_time
-from lgsp.domain.exchange import OUTCOMES, Delivery, State
+from lgsp.domain.exchange import OUTCOMES, Delivery
 from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 
@@ -54,15 +55,6 @@ class Extension:
 
     env: str
     lease: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
-    """An outcome that the sender has made its own, in the state that it was shown; "" where the sender does not say."""
-
-    env: str
-    to: str
-    state: State | Literal[""]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

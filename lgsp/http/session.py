@@ -7,9 +7,10 @@ calls `end` with a reason; the first reason counts, and is told to the client.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 from aiohttp import WSMsgType, web
@@ -17,13 +18,15 @@ from aiohttp import WSMsgType, web
 from lgsp.bus.authentication import Caller
 from lgsp.bus.courier import Attachment
 from lgsp.bus.inbox import Handover
-from lgsp.bus.ingress import EnvelopeRefused
+from lgsp.bus.ingress import Answer, EnvelopeRefused, Receipted
+from lgsp.bus.progress import Sighting
 from lgsp.bus.supervisor import Bus
 from lgsp.domain import envelope
 from lgsp.domain.directory import Directory
 from lgsp.domain.exchange import Delivery
 from lgsp.domain.statements import Statement
 from lgsp.errors import Language, Refusal
+from lgsp.gathering import Gathering
 from lgsp.http import frames
 from lgsp.http.leavings import Leavings
 from lgsp.http.metrics import Metrics
@@ -44,8 +47,11 @@ PATIENT: Final = frozenset({"drain", "slow_reader"})
 LISTENING: Final = 0.02
 """Seconds between looks at whether a receiver has settled all, while a drain waits for it."""
 
-TAKEN_IN_A_ROW: Final = 4
-"""Frames of one stream that are taken before the other streams get their turn."""
+TAKEN_IN_A_ROW: Final = 8
+"""Frames of one stream that are taken before the other streams get their turn; what is of one kind among them is worked on together."""
+
+Send = tuple[str, object]
+"""The sender's reference as JSON text, and the envelope as it came."""
 
 Close = Callable[[str], Awaitable[None]]
 
@@ -75,6 +81,8 @@ class Session:
         self._kid = caller.kid
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._running: set[asyncio.Task[None]] = set()
+        self._busy = 0
+        """Frames that are worked on."""
         self._unanswered = 0
         self._outstanding: set[str] = set()
         """Env hashes of what was handed over and is neither settled nor put back."""
@@ -86,6 +94,9 @@ class Session:
             page=around.settings.outcome_items,
             look_again=around.settings.outcomes_again_seconds,
         )
+        self._sends = Gathering[Send](self._start_sends)
+        self._acks = Gathering[Statement](self._start_acks)
+        self._sightings = Gathering[Sighting](self._start_sightings)
         self._takes: dict[str, Callable[[dict[str, Any]], None]] = {
             "send": self._take_send,
             "credit": self._take_credit,
@@ -236,7 +247,7 @@ class Session:
             taken += 1
             if taken % TAKEN_IN_A_ROW == 0:
                 await asyncio.sleep(0)  # frames that lie here already are received without a pause for others
-            while len(self._running) >= most:
+            while self._busy >= most:
                 await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
 
     def _stop_at(self, kind: WSMsgType) -> None:
@@ -279,103 +290,141 @@ class Session:
             self.end("too_many_inflight")
             return
         self._unanswered += 1
-        self._start(frames.about_ref(ref), self._submit(ref, frame.get("envelope")))
+        self._sends.add((ref, frame.get("envelope")))
 
     def _take_credit(self, frame: dict[str, Any]) -> None:
         credit = frames.read_credit(frame)
         self._attachment.credit(credit.n, credit.size)
 
     def _take_ack(self, frame: dict[str, Any]) -> None:
-        statement = frames.read_ack(frame.get("ack"))
-        self._start(frames.about_env(statement.item), self._acknowledge(statement))
+        self._acks.add(frames.read_ack(frame.get("ack")))
 
     def _take_nack(self, frame: dict[str, Any]) -> None:
         nack = frames.read_nack(frame)
-        self._start(frames.about_env(nack.env), self._put_back(nack))
+        self._start(self._answer(frames.about_env(nack.env), self._put_back(nack)))
 
     def _take_extension(self, frame: dict[str, Any]) -> None:
         asked = frames.read_extension(frame)
-        self._start(frames.about_env(asked.env), self._extend(asked))
+        self._start(self._answer(frames.about_env(asked.env), self._extend(asked)))
 
     def _take_sighting(self, frame: dict[str, Any]) -> None:
-        sighting = frames.read_sighting(frame)
-        self._start(frames.about_env(sighting.env), self._see(sighting))
+        self._sightings.add(frames.read_sighting(frame))
 
     def _take_ping(self, _frame: dict[str, Any]) -> None:
         self._outgoing.put(frames.pong(self._bus.clock.now()))
 
     # --- work beside the reading -----------------------------------------------------------------------------------------------------
 
-    def _start(self, about: str, work: Coroutine[Any, Any, str]) -> None:
-        task = self._tasks.create_task(self._answer(about, work))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+    def _start_sends(self, sends: list[Send]) -> None:
+        self._start(self._submit(sends), len(sends))
 
-    async def _answer(self, about: str, work: Coroutine[Any, Any, str]) -> None:
-        """Send what the work gives, or the "no" it ends in; `about` is the member that says what was refused."""
+    def _start_acks(self, acks: list[Statement]) -> None:
+        self._start(self._acknowledge(acks), len(acks))
+
+    def _start_sightings(self, sightings: list[Sighting]) -> None:
+        self._start(self._see(sightings), len(sightings))
+
+    def _start(self, work: Coroutine[Any, Any, None], count: int = 1) -> None:
+        """Work on so many frames beside the reading; a fault that is nobody's answer ends the stream."""
+        task = self._tasks.create_task(self._watched(work, "work"))
+        self._busy += count
+        self._running.add(task)
+        task.add_done_callback(partial(self._done, count))
+
+    def _done(self, count: int, task: asyncio.Task[None]) -> None:
+        self._busy -= count
+        self._running.discard(task)
+
+    async def _answer(self, about: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do what a frame asks that is answered only when it is refused; `about` is the member that says which one it was."""
         try:
-            text = await work
-        except EnvelopeRefused as refused:
-            self._around.metrics.count_refusal(refused.refusal.code)
-            text = frames.refused(about, self._problem_of(refused.refusal, receipt=refused.receipt or ""))
-        except Refusal as refusal:
-            self._around.metrics.count_refusal(refusal.code)
-            text = frames.refused(about, self._problem_of(refusal))
-        except Exception:  # noqa: BLE001 - a fault of ours is logged and answered like any other refusal
-            text = frames.refused(about, self._failed())
-        if text:
-            self._outgoing.put(text)
+            await work
+        except Exception as error:  # noqa: BLE001 - a fault of ours is logged and answered like any refusal
+            self._refuse(about, error)
+
+    def _refuse(self, about: str, error: Exception) -> None:
+        """Tell of the "no" that something ended in; `about` is the member that says what was refused."""
+        if isinstance(error, EnvelopeRefused):
+            refusal, receipt = error.refusal, error.receipt or ""
+        elif isinstance(error, Refusal):
+            refusal, receipt = error, ""
+        else:
+            self._outgoing.put(frames.refused(about, self._failed(error)))
+            return
+        self._around.metrics.count_refusal(refusal.code)
+        self._outgoing.put(frames.refused(about, self._problem_of(refusal, receipt=receipt)))
 
     def _problem_of(self, refusal: Refusal, *, receipt: str = "") -> str:
         request_id = self._bus.entropy.uuid7()
         return problem_text(refusal, language=self._around.language, request_id=request_id, receipt=receipt)
 
-    def _failed(self) -> str:
-        """Log the fault being handled, which is ours, and return the problem that names the line."""
+    def _failed(self, error: Exception) -> str:
+        """Log a fault, which is ours, and return the problem that names the line."""
         request_id = self._bus.entropy.uuid7()
-        get_logger().exception("request.failed", request_id=request_id, method="GET", path="/v1/stream")
+        get_logger().error("request.failed", request_id=request_id, method="GET", path="/v1/stream", exc_info=error)
         self._around.metrics.count_refusal("internal")
         return problem_text(Refusal("internal"), language=self._around.language, request_id=request_id)
 
-    async def _submit(self, ref: str, value: object) -> str:
+    async def _submit(self, sends: Sequence[Send]) -> None:
+        refs, wires = [], []
+        for ref, value in sends:
+            try:
+                wires.append(envelope.from_structured(value))
+                refs.append(ref)
+            except Refusal as refusal:
+                self._bus.refusals.count(refusal.code, self._around.peer)
+                self._answer_send(ref, refusal)
+        if not wires:
+            return
+        with self._bus.figures.timed("submit", len(wires)):
+            await self._bus.ingress.submit_all(
+                wires,
+                peer=self._around.peer,
+                system=self.system,
+                tell=lambda place, answer: self._answer_send(refs[place], answer),
+            )
+
+    def _answer_send(self, ref: str, answer: Answer) -> None:
+        self._unanswered -= 1
         metrics = self._around.metrics
-        try:
-            with self._bus.figures.timed("submit"):
-                receipted = await self._bus.ingress.submit(
-                    self._wire(value), peer=self._around.peer, system=self.system
-                )
-        except (EnvelopeRefused, Refusal):
+        if isinstance(answer, Receipted):
+            metrics.count_accepted(duplicate=answer.duplicate)
+            self._outgoing.put(frames.receipt(ref, answer.receipt))
+            return
+        if isinstance(answer, EnvelopeRefused | Refusal):
             metrics.count_rejected()
-            raise
-        finally:
-            self._unanswered -= 1
-        metrics.count_accepted(duplicate=receipted.duplicate)
-        return frames.receipt(ref, receipted.receipt)
+        self._refuse(frames.about_ref(ref), answer)
 
-    def _wire(self, value: object) -> envelope.Wire:
+    async def _acknowledge(self, acks: Sequence[Statement]) -> None:
         try:
-            return envelope.from_structured(value)
-        except Refusal as refusal:
-            self._bus.refusals.count(refusal.code, self._around.peer)
-            raise
+            answers = await self._bus.settlement.acknowledge_all(self.system, acks)
+        except Exception as error:  # noqa: BLE001 - logged and answered
+            for ack in acks:
+                self._refuse(frames.about_env(ack.item), error)
+            return
+        for ack, answer in zip(acks, answers, strict=True):
+            if isinstance(answer, Refusal):
+                self._refuse(frames.about_env(ack.item), answer)
+                continue
+            self._outstanding.discard(answer)
+            self._around.leavings.settled(self.system, answer)
+            self._outgoing.put(frames.settled(answer))
 
-    async def _acknowledge(self, statement: Statement) -> str:
-        env = await self._bus.settlement.acknowledge(self.system, statement)
-        self._outstanding.discard(env)
-        self._around.leavings.settled(self.system, env)
-        return frames.settled(env)
-
-    async def _put_back(self, nack: frames.Nack) -> str:
+    async def _put_back(self, nack: frames.Nack) -> None:
         await self._bus.settlement.put_back(
             self.system, env=nack.env, lease=nack.lease, code=nack.code, retry_after=nack.retry_after
         )
         self._outstanding.discard(nack.env)
-        return ""
 
-    async def _extend(self, asked: frames.Extension) -> str:
+    async def _extend(self, asked: frames.Extension) -> None:
         await self._bus.settlement.extend(self.system, env=asked.env, lease=asked.lease)
-        return ""
 
-    async def _see(self, sighting: frames.Sighting) -> str:
-        await self._telling.see(sighting)
-        return ""
+    async def _see(self, sightings: Sequence[Sighting]) -> None:
+        refusals: Sequence[Exception | None]
+        try:
+            refusals = await self._telling.see(sightings)
+        except Exception as error:  # noqa: BLE001 - logged and answered
+            refusals = [error for _ in sightings]
+        for sighting, refusal in zip(sightings, refusals, strict=True):
+            if refusal is not None:
+                self._refuse(frames.about_env(sighting.env), refusal)

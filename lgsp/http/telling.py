@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from lgsp.bus.progress import Progress
+from lgsp.bus.progress import Progress, Sighting
 from lgsp.domain.exchange import Delivery, State
 from lgsp.errors import Refusal
-from lgsp.http.frames import Sighting
 
 TRY_AGAIN: Final = 5.0
 """Seconds until a page is asked for again when the ledger was away."""
@@ -40,14 +39,16 @@ class Telling:
         else:
             self._tell_once(delivery)
 
-    async def see(self, sighting: Sighting) -> None:
-        """Note that an outcome was seen; refuse as `not_found` what the system never sent. One that has changed since is still to be seen."""
-        await self._progress.seen(self._system, env=sighting.env, to=sighting.to, state=sighting.state)
-        place = sighting.env, sighting.to
-        if sighting.state in {"", self._told.get(place)}:
-            self._told.pop(place, None)
+    async def see(self, sightings: Sequence[Sighting]) -> list[Refusal | None]:
+        """Note that outcomes were seen, and return what is refused of them. One that has changed since is still to be seen."""
+        refusals = await self._progress.seen_all(self._system, sightings)
+        for sighting, refusal in zip(sightings, refusals, strict=True):
+            place = sighting.env, sighting.to
+            if refusal is None and sighting.state in {"", self._told.get(place)}:
+                self._told.pop(place, None)
         if self._missed and len(self._told) < self._page:
             self._room.set()
+        return refusals
 
     async def run(self) -> None:
         """Page in what was missed, as room comes, until cancelled."""

@@ -22,9 +22,9 @@ from typing import Any, Final, TypeVar
 
 from lgsp.domain.statements import BATCH_MAX, Statement
 from lgsp.errors import Defect, Unusable
+from lgsp.gathering import Gathering
 from lgsp.logs import get_logger
 from lgsp.sdk import box_schema
-from lgsp.sdk.gathering import Gathering
 from lgsp.walkeeper import WalKeeper
 
 T = TypeVar("T")

@@ -15,6 +15,7 @@ from typing import Final
 from lgsp.domain import envelope, statements, strictjson
 from lgsp.domain.envelope import Wire
 from lgsp.errors import Refusal
+from lgsp.gathering import Gathering
 from lgsp.logs import get_logger
 from lgsp.sdk import frames, marks, outbox, trust
 from lgsp.sdk.arrivals import Arrivals
@@ -22,7 +23,6 @@ from lgsp.sdk.box import Box, Writing
 from lgsp.sdk.directories import Directories
 from lgsp.sdk.errors import ClientError, NotReady, Reject, Retry
 from lgsp.sdk.frames import Handed
-from lgsp.sdk.gathering import Gathering
 from lgsp.sdk.message import Compose, Effect, Message, carry_out
 from lgsp.sdk.trust import Believed, Trust
 from lgsp.tracing import Traces

@@ -14,6 +14,7 @@ from lgsp.domain import names
 from lgsp.domain.envelope import manifest_of, parse_time
 from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
+from lgsp.gathering import Gathering
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.sdk import frames, marks, outbox, rollback, trust
@@ -23,7 +24,6 @@ from lgsp.sdk.box import Box, Operation, Outgoing, report
 from lgsp.sdk.directories import Directories
 from lgsp.sdk.errors import ClientError, Refused
 from lgsp.sdk.frames import Became
-from lgsp.sdk.gathering import Gathering
 from lgsp.sdk.outbox import Outcome, Posted
 from lgsp.sdk.recent import Recent
 from lgsp.sdk.trust import Trust

@@ -6,12 +6,12 @@ Everything else is the real bus and the real client: the faults lie between the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from lgsp.bus.ingress import EnvelopeRefused, Ingress, Receipted
+from lgsp.bus.ingress import Answer, EnvelopeRefused, Ingress, Receipted, Tell
 from lgsp.domain import names, statements, strictjson
 from lgsp.domain.envelope import Manifest, Wire
 from lgsp.domain.statements import Statement
@@ -78,6 +78,15 @@ class Gate:
         self.went_by: list[Sending] = []
         self.planned: list[Planned] = []
         self.ingress: Ingress
+
+    async def submit_all(self, wires: Sequence[Wire], *, peer: str, system: str = "", tell: Tell) -> None:
+        """Hand each envelope to the bus, unless its refusal is planned."""
+        for place, wire in enumerate(wires):
+            try:
+                answer: Answer = await self.submit(wire, peer=peer, system=system)
+            except Exception as error:  # noqa: BLE001 - it is the answer
+                answer = error
+            tell(place, answer)
 
     async def submit(self, wire: Wire, *, peer: str, system: str = "") -> Receipted:
         """Hand the envelope to the bus, unless its refusal is planned."""

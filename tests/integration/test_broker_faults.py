@@ -65,6 +65,7 @@ def limits(**changed):
 
 
 async def state(bus, env, to=NDXP):
+    await bus.courier.publisher.note_confirmed()
     return (await bus.courier.inboxes.held(to, [env]))[env].state
 
 
@@ -84,6 +85,19 @@ async def test_an_envelope_is_queued_when_its_receipt_is_given(bus, world):
     request = world.envelope()
     await bus.ingress.submit(request, peer="test")
     assert await state(bus, request.hash) == "queued"
+
+
+async def test_a_confirmation_is_noted_a_moment_later_and_not_at_all_when_it_is_handed_out_by_then(bus, world):
+    first, second = world.envelope(number=1), world.envelope(number=2)
+    await bus.ingress.submit(first, peer="test")
+    before = bus.figures.moves["queued"]
+    [handed] = await bus.courier.pull(NDXP, limit=1, wait=0)
+    await bus.ingress.submit(second, peer="test")
+    async with asyncio.timeout(5):
+        while (await bus.courier.inboxes.held(NDXP, [second.hash]))[second.hash].state != "queued":
+            await asyncio.sleep(0.002)
+    assert handed.env == first.hash
+    assert bus.figures.moves["queued"] == before + 1
 
 
 async def test_while_the_broker_is_away_nothing_is_receipted_and_nothing_is_lost(bus, world, carrier, clock):
@@ -154,6 +168,7 @@ async def test_however_much_the_broker_lost_all_of_it_is_published_again(bus, wo
     sent = [world.envelope(number=number) for number in range(1, 6)]
     for wire in sent:
         await bus.ingress.submit(wire, peer="test")
+    await bus.courier.publisher.note_confirmed()
     carrier.lose()
     await bus.sweep.republish(NDXP, "request")
     found = await bus.courier.pull(NDXP, limit=9, wait=0)

@@ -209,6 +209,7 @@ async def test_nothing_is_replayed_whose_body_does_not_open(bus, world, monkeypa
 
     monkeypatch.setattr(type(bus.parking.inboxes), "parcel", parcel_of)
     [lost, replayed] = await bus.parking.replay([(first, NDXP), (second, NDXP)], **BY)
+    await bus.courier.publisher.note_confirmed()
     assert (lost.code, replayed) == ("body_lost", None)
     assert [(await state(bus, env))[0] for env in (first, second)] == ["parked", "queued"]
     assert await bus.parking.drop([(first, NDXP)], **BY) == [None]
@@ -270,6 +271,7 @@ async def test_the_story_of_an_envelope_is_told_from_request_to_reply_with_its_e
     reply = world.reply(request)
     await bus.ingress.submit(reply, peer="test")
     await bus.settlement.acknowledge(NDXP, ack_of(world, "ndxp", NDXP, handed.env)[0])
+    await bus.courier.publisher.note_confirmed()
     for asked in (env, reply.hash):
         story = await bus.parking.lineage(asked)
         assert [exchange.env for exchange, _ in story.chain] == [env, reply.hash]

@@ -55,6 +55,7 @@ async def pulled(bus, count):
 
 
 async def state(bus, env):
+    await bus.courier.publisher.note_confirmed()
     return (await bus.courier.inboxes.held(NDXP, [env]))[env].state
 
 

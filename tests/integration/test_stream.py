@@ -388,14 +388,15 @@ def count_commits(edge):
 async def test_answers_come_in_any_order(edge, world, monkeypatch):
     first = world.envelope(number=1)
     held = asyncio.Event()
-    submit = Ingress.submit
+    submit_all = Ingress.submit_all
 
-    async def slow_first(self, wire, *, peer, system):
-        if wire == first:
-            await held.wait()
-        return await submit(self, wire, peer=peer, system=system)
+    async def slow_first(self, wires, *, tell, **named):
+        for place, wire in sorted(enumerate(wires), key=lambda pair: pair[1] == first):
+            if wire == first:
+                await held.wait()
+            await submit_all(self, [wire], tell=lambda _, answer, place=place: tell(place, answer), **named)
 
-    monkeypatch.setattr(Ingress, "submit", slow_first)
+    monkeypatch.setattr(Ingress, "submit_all", slow_first)
     async with edge.stream("fisheries") as stream:
         await stream.send(1, first)
         await stream.send(2, world.envelope(number=2))
@@ -557,7 +558,7 @@ async def test_a_fault_of_ours_refuses_one_frame_and_keeps_the_stream(edge, worl
         raise RuntimeError("a fault")
 
     async with edge.stream("fisheries") as stream:
-        monkeypatch.setattr(Ingress, "submit", broken)
+        monkeypatch.setattr(Ingress, "_submit_once", broken)
         await stream.send(1, world.envelope())
         refused = await stream.receive("refused")
         assert (refused["ref"], refused["problem"]["code"]) == (1, "internal")
@@ -573,12 +574,13 @@ async def test_a_fault_of_ours_refuses_one_frame_and_keeps_the_stream(edge, worl
 async def test_more_unanswered_sends_than_agreed_end_the_stream(world, monkeypatch):
     held = asyncio.Event()
 
-    async def slow(_self, _wire, *, peer, system):
+    async def slow(_self, wires, *, tell, **_named):
         await held.wait()
-        raise Refusal("unavailable", peer and "")
+        for place in range(len(wires)):
+            tell(place, Refusal("unavailable"))
 
     async with opened(world, limits=replace(LIMITS, max_inflight=2)) as edge:
-        monkeypatch.setattr(Ingress, "submit", slow)
+        monkeypatch.setattr(Ingress, "submit_all", slow)
         async with edge.stream("fisheries") as stream:
             assert stream.welcome["max_inflight"] == 2
             for number in (1, 2, 3):
@@ -614,13 +616,13 @@ async def test_a_suspended_system_or_a_revoked_key_loses_its_stream_within_a_sec
 
 async def test_a_suspension_does_not_wait_for_what_is_unanswered(edge, world, monkeypatch):
     held = asyncio.Event()
-    submit = Ingress.submit
+    submit_all = Ingress.submit_all
 
-    async def slow(self, wire, *, peer, system):
+    async def slow(self, wires, **named):
         await held.wait()
-        return await submit(self, wire, peer=peer, system=system)
+        await submit_all(self, wires, **named)
 
-    monkeypatch.setattr(Ingress, "submit", slow)
+    monkeypatch.setattr(Ingress, "submit_all", slow)
     after = World.make(version=2, prev=world.directory.hash, changes={FISHERIES: {"status": "suspended"}})
     async with edge.stream("fisheries") as stream:
         await stream.send(1, world.envelope())
@@ -633,13 +635,13 @@ async def test_a_suspension_does_not_wait_for_what_is_unanswered(edge, world, mo
 
 async def test_a_drain_answers_what_is_under_way_and_says_when_to_come_back(edge, world, monkeypatch):
     held = asyncio.Event()
-    submit = Ingress.submit
+    submit_all = Ingress.submit_all
 
-    async def slow(self, wire, *, peer, system):
+    async def slow(self, wires, **named):
         await held.wait()
-        return await submit(self, wire, peer=peer, system=system)
+        await submit_all(self, wires, **named)
 
-    monkeypatch.setattr(Ingress, "submit", slow)
+    monkeypatch.setattr(Ingress, "submit_all", slow)
     async with edge.stream("fisheries") as stream:
         await stream.send(1, world.envelope())
         await stream.put(op="ping")

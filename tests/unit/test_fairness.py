@@ -20,6 +20,13 @@ async def settle():
         await asyncio.sleep(0)
 
 
+async def enter(turns, sender, count, order=None):
+    async with turns.turn(sender, count):
+        if order is not None:
+            order.append(sender)
+        await asyncio.sleep(0)
+
+
 async def one_after_the_other(turns, senders):
     """Return in which order those who wait are let in when there is one place."""
     order, gate = [], asyncio.Event()
@@ -92,6 +99,46 @@ async def test_one_sender_leaves_places_to_others_however_much_it_sends():
     assert sorted(order) == ["b"] + ["flood"] * 6
     assert turns.places == 4
     assert turns._queues == {}
+
+
+async def test_a_sender_holds_several_places_at_once_and_no_more_than_it_may():
+    turns = Turns(places=4, most=3)
+    async with turns.turn("a", 2), turns.turn("b", 2):
+        waiting = asyncio.create_task(enter(turns, "a", 9))
+        await settle()
+        assert turns.places == 0
+        assert not waiting.done()
+        assert turns.is_crowd("a")
+    await waiting
+    assert turns.places == 4
+    assert not turns.is_crowd("a")
+
+
+async def test_who_wants_many_places_is_not_passed_for_ever_by_those_who_want_one():
+    turns, order = Turns(places=2, most=2), []
+    async with asyncio.TaskGroup() as group, turns.turn("a"):
+        group.create_task(enter(turns, "many", 2, order))
+        await settle()
+        for sender in ("b", "c", "d"):
+            group.create_task(enter(turns, sender, 1, order))
+        await settle()
+        assert order == []
+    assert order[0] == "many"
+    assert sorted(order) == ["b", "c", "d", "many"]
+
+
+async def test_who_gives_up_waiting_for_many_places_lets_those_behind_it_in():
+    turns, order = Turns(places=2, most=2), []
+    async with turns.turn("a"):
+        many = asyncio.create_task(enter(turns, "many", 2, order))
+        await settle()
+        one = asyncio.create_task(enter(turns, "b", 1, order))
+        await settle()
+        many.cancel()
+        await asyncio.gather(many, return_exceptions=True)
+        await one
+        assert order == ["b"]
+    assert turns.places == 2
 
 
 class Time:

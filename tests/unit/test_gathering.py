@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lgsp.sdk.gathering import Gathering
+from lgsp.gathering import Gathering
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.02])

@@ -1,5 +1,7 @@
 """The machine's clock is aware, and what it draws looks as the formats want it."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from lgsp.domain.envelope import UUID7_FORM
@@ -25,3 +27,20 @@ def test_tokens_have_the_size_asked_for_and_differ():
     entropy = SystemEntropy()
     assert len(entropy.token(16)) == 16
     assert entropy.token(16) != entropy.token(16)
+
+
+def test_no_random_byte_is_given_out_twice_to_threads_or_to_a_forked_process():
+    entropy = SystemEntropy()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: entropy.token(8), range(4_000)))
+    assert len(set(found)) == 4_000
+
+    first, second = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(second, entropy.token(8))
+        os._exit(0)
+    own = entropy.token(8)
+    os.waitpid(child, 0)
+    assert os.read(first, 8) not in {own, *found}
+    for descriptor in (first, second):
+        os.close(descriptor)

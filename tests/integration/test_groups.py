@@ -1,0 +1,159 @@
+"""What comes together is worked on together, and each envelope, ack and sighting has an answer of its own."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from lgsp.backends.sql import SqliteLedger
+from lgsp.bus.ingress import EnvelopeRefused, Receipted
+from lgsp.bus.progress import Sighting
+from lgsp.domain import admission
+from lgsp.domain.envelope import Wire
+from lgsp.domain.limits import LIMITS
+from lgsp.errors import Refusal
+from lgsp.testing.bus import ack_of, running_bus
+from lgsp.testing.clock import ManualClock
+from lgsp.testing.entropy import SeededEntropy
+from lgsp.testing.world import FISHERIES, NDXP, World
+
+
+@pytest.fixture
+def world():
+    return World.make()
+
+
+@pytest.fixture
+async def bus(world, tmp_path):
+    store = SqliteLedger.open(tmp_path / "bus.sqlite", create=True)
+    clock = ManualClock(world.now)
+    async with running_bus(world, store, clock=clock, entropy=SeededEntropy(), limits=LIMITS) as running:
+        yield running
+    await store.close()
+
+
+async def submit(bus, wires, system=FISHERIES):
+    """Return the answers to envelopes that come together, in their order."""
+    answers = {}
+    await bus.ingress.submit_all(wires, peer="test", system=system, tell=answers.__setitem__)
+    return [answers[place] for place in range(len(wires))]
+
+
+def told(answer):
+    """Return an answer in a word."""
+    if isinstance(answer, Receipted):
+        return "repeated" if answer.duplicate else "accepted"
+    refusal = answer.refusal if isinstance(answer, EnvelopeRefused) else answer
+    return refusal.code
+
+
+def transactions(bus):
+    return sum(bus.figures.operations.counts)
+
+
+async def test_envelopes_that_come_together_are_accepted_by_one_transaction(bus, world):
+    await bus.courier.body_keys.today()
+    before = transactions(bus)
+    answers = await submit(bus, [world.envelope(number=number) for number in range(1, 9)])
+    assert [told(answer) for answer in answers] == ["accepted"] * 8
+    assert transactions(bus) == before + 1
+    assert len({answer.receipt for answer in answers}) == 8
+
+
+async def test_each_has_its_own_answer_whatever_the_others_are(bus, world):
+    old = world.envelope(number=1)
+    await bus.ingress.submit(old, peer="test")
+    good = world.envelope(number=2)
+    wires = [
+        old,
+        Wire(compact=good.compact[:-4] + b"AAAA", body=good.body),
+        good,
+        world.envelope(number=1, casefile="another"),
+        world.envelope(number=3, body={}),
+        world.envelope(number=4, recordedtime="2019-12-31T23:59:00Z", expirytime="2020-01-01T00:00:00Z"),
+        world.envelope(number=5, signer="police"),
+    ]
+    answers = await submit(bus, wires)
+    assert [told(answer) for answer in answers] == [
+        "repeated", "signature", "accepted", "id_conflict", "schema", "expired", "source_not_owned",
+    ]  # fmt: skip
+    for wire, answer in zip(wires, answers, strict=True):
+        assert answer.env == wire.hash
+
+
+async def test_the_same_envelope_twice_in_a_group_is_accepted_once(bus, world):
+    wire = world.envelope()
+    first, second = await submit(bus, [wire, wire])
+    assert sorted([told(first), told(second)]) == ["accepted", "repeated"]
+    assert first.receipt == second.receipt
+
+
+async def test_a_fault_with_one_is_no_matter_to_the_others(bus, world, monkeypatch):
+    wires = [world.envelope(number=number) for number in (1, 2, 3)]
+    judge = admission.judge
+
+    def stumbling(read, **given):
+        if read.wire == wires[1]:
+            raise RuntimeError("a fault")
+        return judge(read, **given)
+
+    monkeypatch.setattr(admission, "judge", stumbling)
+    first, second, third = await submit(bus, wires)
+    assert [told(first), told(third)] == ["accepted", "accepted"]
+    assert isinstance(second, RuntimeError)
+
+
+async def test_when_the_ledger_is_away_all_are_told_so_and_nothing_stays_held(bus, world, monkeypatch):
+    async def away(*_):
+        raise Refusal("unavailable")
+
+    wires = [world.envelope(number=number) for number in (1, 2)]
+    with monkeypatch.context() as broken:
+        broken.setattr(type(bus.ledger), "commit", away)
+        assert [told(answer) for answer in await submit(bus, wires)] == ["unavailable", "unavailable"]
+    assert bus.ingress.turns.places == LIMITS.judged_at_once
+    assert not +bus.quotas._held
+    assert [told(answer) for answer in await submit(bus, wires)] == ["accepted", "accepted"]
+
+
+async def test_a_draining_gateway_tells_each(bus, world):
+    bus.ingress.draining = True
+    answers = await submit(bus, [world.envelope(number=number) for number in (1, 2)])
+    assert [told(answer) for answer in answers] == ["draining", "draining"]
+
+
+async def test_a_group_of_more_than_one_sender_may_have_judged_at_once_is_judged_all_the_same(bus, world):
+    wires = [world.envelope(number=number) for number in range(1, 2 * LIMITS.judged_of_one)]
+    assert {told(answer) for answer in await submit(bus, wires)} == {"accepted"}
+
+
+async def handed(bus, world, numbers):
+    await asyncio.gather(*(bus.ingress.submit(world.envelope(number=number), peer="test") for number in numbers))
+    return await bus.courier.pull(NDXP, limit=len(numbers), wait=1)
+
+
+async def test_acks_that_come_together_settle_by_one_transaction_and_each_has_its_answer(bus, world):
+    found = await handed(bus, world, (1, 2, 3))
+    good = [ack_of(world, "ndxp", NDXP, each.env)[0] for each in found]
+    wrong = replace(good[0], item=good[0].item.replace("accepted", "perhaps_"))
+    strange = ack_of(world, "ndxp", NDXP, world.envelope(number=9).hash)[0]
+    before = transactions(bus)
+    answers = await bus.settlement.acknowledge_all(NDXP, [good[0], wrong, strange, good[1], good[2], good[0]])
+    assert transactions(bus) == before + 1
+    assert [answers[place] for place in (0, 3, 4, 5)] == [found[0].env, found[1].env, found[2].env, found[0].env]
+    assert [answers[place].code for place in (1, 2)] == ["ack_invalid", "ack_invalid"]
+    states = [(await bus.courier.inboxes.held(NDXP, [each.env]))[each.env].state for each in found]
+    assert states == ["acked"] * 3
+    assert dict(bus.courier.in_flight())[NDXP] == 0
+
+
+async def test_outcomes_that_are_seen_together_are_noted_by_one_transaction(bus, world):
+    found = await handed(bus, world, (1, 2))
+    await bus.settlement.acknowledge_all(NDXP, [ack_of(world, "ndxp", NDXP, each.env)[0] for each in found])
+    strange = world.envelope(number=9).hash
+    before = transactions(bus)
+    sightings = [Sighting(env=env, to=NDXP, state="acked") for env in (found[0].env, strange, found[1].env)]
+    first, second, third = await bus.progress.seen_all(FISHERIES, sightings)
+    assert transactions(bus) == before + 1
+    assert (first, second.code, third) == (None, "not_found", None)
+    assert await bus.progress.outcomes(FISHERIES, limit=9) == []
