@@ -9,9 +9,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -279,6 +281,31 @@ def test_a_backup_with_keys_makes_a_whole_gateway_from_nothing(province, lgsp, t
     assert again.code == 2
     assert "file_exists" in again.err
     assert not (new / "keys" / "body.key").exists()  # a refusal leaves nothing behind
+
+
+@pytest.fixture
+def other_disk(tmp_path):
+    """A folder on another disk than the test's."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        assert os.stat(folder).st_dev != tmp_path.stat().st_dev
+        yield Path(folder)
+
+
+def test_a_ledger_on_another_disk_than_the_data_folder_is_restored(province, lgsp, tmp_path, other_disk):
+    backup, new = tmp_path / "backup", shutil.copytree(province, tmp_path / "new")
+    assert lgsp("backup", "create", backup, "--data", province).code == 0
+    erase_ledger(new)
+    settings = (new / "lgsp.toml").read_text()
+    restore = ("backup", "restore", backup, "--data", new, "--reason", "a test", "--accept-loss")
+    (new / "lgsp.toml").write_text(settings.replace('"bus.sqlite"', f'"{other_disk}/gone/bus.sqlite"'))
+    refused = lgsp(*restore)
+    assert "[data_missing]" in refused.err
+    assert f"{other_disk}/gone: No such file or directory" in refused.err
+    (new / "lgsp.toml").write_text(settings.replace('"bus.sqlite"', f'"{other_disk}/bus.sqlite"'))
+    restored = lgsp(*restore)
+    assert restored.code == 0, restored.err
+    assert [path.name for path in other_disk.iterdir()] == ["bus.sqlite"]
+    assert lgsp("audit", "verify", "--data", new).code == 0
 
 
 def test_the_old_file_shows_what_a_restore_would_lose_as_far_as_it_can_be_read(province, lgsp, tmp_path):

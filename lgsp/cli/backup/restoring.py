@@ -9,6 +9,7 @@ undo that: it is stated, it has to be asked for, and it is written down.
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -52,9 +53,9 @@ async def restore(
     with datafolder.hold(root, command="lgsp backup restore"), ExitStack() as undoing:
         settings = _settle_files(backup, root, checked, undoing)
         await _refuse_ledger(settings)
-        work = data / WORK
+        work = _work_beside(settings)
         shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(mode=FOLDER_MODE)
+        _make_work(work)
         try:
             await _place(backup, work / folder.LEDGER, settings, checked, given_out, reason)
         finally:
@@ -105,6 +106,22 @@ def _settle_files(backup: Path, root: DataFolder, checked: Checked, undoing: Exi
     for path in (settings.keys.gateway, settings.keys.body, settings.keys.subject):
         keyfiles.check_safe(path)
     return settings
+
+
+def _work_beside(settings: Settings) -> Path:
+    """Return where the copy is made ready: beside the ledger's file, on whose disk it has to lie to become it by a rename."""
+    storage = settings.storage
+    return (
+        settings.data / WORK if storage.kind == "postgresql" else storage.path.with_name(f".{storage.path.name}{WORK}")
+    )
+
+
+def _make_work(work: Path) -> None:
+    """Make the folder; not those above: one that is missing may be a disk that is not there now."""
+    try:
+        work.mkdir(mode=FOLDER_MODE)
+    except OSError as error:
+        raise Unusable("data_missing", f"{work.parent}: {os.strerror(error.errno or 0)}") from None
 
 
 async def _refuse_ledger(settings: Settings) -> None:
