@@ -57,10 +57,10 @@ async def restore(
         shutil.rmtree(work, ignore_errors=True)
         _make_work(work)
         try:
-            await _place(backup, work / folder.LEDGER, settings, checked, given_out, reason)
+            await _make_ready(backup, work / folder.LEDGER, settings, checked, given_out, reason)
+            await _place(work / folder.LEDGER, settings, undoing)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        undoing.pop_all()
     return Restored(entries=size, given_out=given_out, directory=checked.verdict.versions)
 
 
@@ -136,7 +136,9 @@ async def _refuse_ledger(settings: Settings) -> None:
         raise Unusable("file_exists", f"{where}: a ledger is there already; nothing was changed")
 
 
-async def _place(backup: Path, copy: Path, settings: Settings, checked: Checked, given_out: int, reason: str) -> None:
+async def _make_ready(
+    backup: Path, copy: Path, settings: Settings, checked: Checked, given_out: int, reason: str
+) -> None:
     folder.copy_private(backup / folder.LEDGER, copy)
     if folder.part_of(copy.parent, copy.name) != folder.part_of(backup, folder.LEDGER):
         raise Unusable("data_unusable", f"{copy}: was not written as it was read")
@@ -151,4 +153,29 @@ async def _place(backup: Path, copy: Path, settings: Settings, checked: Checked,
         reason=reason,
     )
     await ledgercopies.note_in_copy(copy, entry)
-    await ledgercopies.place_ledger(settings, copy)
+
+
+async def _place(copy: Path, settings: Settings, undoing: ExitStack) -> None:
+    """Make the copy the ledger. From then on nothing is undone, and neither where that is not known: its keys must not be taken from a ledger."""
+    try:
+        await ledgercopies.place_ledger(settings, copy)
+    except BaseException as failure:
+        if not await _was_placed(copy, settings, undoing):
+            raise
+        undoing.pop_all()
+        if not isinstance(failure, Refusal):  # called off after all was done
+            raise
+    undoing.pop_all()
+
+
+async def _was_placed(copy: Path, settings: Settings, undoing: ExitStack) -> bool:
+    """Tell whether the copy is the ledger though placing it failed: the answer to COMMIT may have been lost."""
+    try:
+        return await ledgercopies.is_placed(settings, copy)
+    except Refusal as refusal:
+        undoing.pop_all()
+        raise Unusable(
+            refusal.code,
+            f"{refusal.detail}: it is not known whether the ledger was written; settings and keys were left where they are. "
+            "Run the command again when the database answers: [file_exists] then says that the ledger was written",
+        ) from None
