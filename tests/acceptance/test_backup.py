@@ -289,6 +289,21 @@ def test_where_nobody_knows_whether_the_ledger_was_written_its_keys_are_left(
     assert lgsp("status", "--data", tmp_path / "new").code == 0
 
 
+@pytest.mark.parametrize("place", ["/tmp/lgsp-elsewhere/gateway.pem", "../gateway.pem", "keys/../../gateway.pem"])
+def test_settings_in_a_backup_put_no_key_outside_the_data_folder(province, lgsp, tmp_path, place):
+    backup, new = tmp_path / "backup", tmp_path / "new"
+    assert lgsp("backup", "create", backup, "--data", province, "--with-keys").code == 0
+    settings = (backup / "lgsp.toml").read_text()
+    (backup / "lgsp.toml").write_text(settings.replace("keys/gateway-a.pem", place))
+    renew(backup, json.loads((backup / "manifest.json").read_text()))
+    refused = lgsp("backup", "restore", backup, "--data", new, "--reason", "a test", "--accept-loss")
+    assert refused.code == 2
+    assert "[keys_elsewhere]" in refused.err
+    assert f"keys.gateway = {place}" in refused.err
+    assert [path.name for path in new.iterdir()] == ["lock"]
+    assert not (new / place).exists()
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_in_a_database_too_what_came_after_the_backup_is_named_and_what_had_no_end_is_repeated_once(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tomllib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 from lgsp import app, datafolder, keyfiles, ledgercopies
 from lgsp.cli.backup import checking, folder
 from lgsp.cli.backup.checking import Checked
+from lgsp.cli.files import read_text
 from lgsp.config import FILE, Settings
 from lgsp.datafolder import FOLDER_MODE, DataFolder
 from lgsp.domain.entries import check_reason, draft
@@ -91,6 +93,7 @@ def _settle_files(backup: Path, root: DataFolder, checked: Checked, undoing: Exi
             raise Unusable(
                 "data_missing", f"{root.settings}: the backup holds no settings and keys; bring them back first"
             )
+        _refuse_keys_elsewhere(backup)
         bring(folder.SETTINGS, root.settings)
     settings = Settings.load(root.root)
     if (settings.bus.urn, settings.bus.log) != (checked.trust.bus, checked.trust.log.name):
@@ -106,6 +109,18 @@ def _settle_files(backup: Path, root: DataFolder, checked: Checked, undoing: Exi
     for path in (settings.keys.gateway, settings.keys.body, settings.keys.subject):
         keyfiles.check_safe(path)
     return settings
+
+
+def _refuse_keys_elsewhere(backup: Path) -> None:
+    """Refuse (`keys_elsewhere`) settings of a backup that would have keys written to places outside the data folder."""
+    try:
+        written = tomllib.loads(read_text(backup / folder.SETTINGS)).get("keys")
+    except tomllib.TOMLDecodeError as error:
+        raise Unusable("config_invalid", f"{backup / folder.SETTINGS}: {error}") from None
+    places = {name: Path(str(written[name])) for name in folder.KEYS if isinstance(written, dict) and name in written}
+    outside = [f"keys.{name} = {place}" for name, place in places.items() if place.is_absolute() or ".." in place.parts]
+    if outside:
+        raise Unusable("keys_elsewhere", "\n".join(outside))
 
 
 def _work_beside(settings: Settings) -> Path:
