@@ -138,11 +138,11 @@ def init(
     ] = DEFAULT_PORT,
     transport: Annotated[
         Carrier,
-        typer.Option(envvar="LGSP_TRANSPORT", help="What carries deliveries | bên chuyển thông điệp"),
+        typer.Option(envvar="LGSP_TRANSPORT__KIND", help="What carries deliveries | bên chuyển thông điệp"),
     ] = Carrier.EMBEDDED,
     storage: Annotated[
         Storage,
-        typer.Option(envvar="LGSP_STORAGE_KIND", help="What keeps the ledger | nơi giữ sổ cái"),
+        typer.Option(envvar="LGSP_STORAGE__KIND", help="What keeps the ledger | nơi giữ sổ cái"),
     ] = Storage.SQLITE,
 ) -> None:
     """Make a data folder: keys, settings, first signed directory | tạo thư mục dữ liệu: khóa, cấu hình, danh bạ đầu tiên."""

@@ -305,6 +305,19 @@ def test_a_ledger_in_a_database_is_founded_examined_and_up_to_date(lgsp, tmp_pat
     assert lgsp("audit", "verify", "--data", folder).code == 0
 
 
+def test_what_carries_deliveries_is_named_by_the_option_or_by_the_variable_of_the_setting(lgsp, tmp_path, monkeypatch):
+    assert lgsp("init", "--data", tmp_path / "option", "--transport", "rabbitmq").code == 0
+    with monkeypatch.context() as surroundings:
+        surroundings.setenv("LGSP_TRANSPORT__KIND", "rabbitmq")
+        assert lgsp("init", "--data", tmp_path / "variable").code == 0
+    for folder in ("option", "variable"):
+        assert '[transport]\nkind = "rabbitmq"' in (tmp_path / folder / "lgsp.toml").read_text()
+    monkeypatch.setenv("LGSP_TRANSPORT", "rabbitmq")
+    ended = lgsp("init", "--data", tmp_path / "section")
+    assert (ended.code, code_of(ended)) == (2, "config_invalid")
+    assert "LGSP_TRANSPORT__KIND" in ended.err
+
+
 def test_a_database_that_holds_a_log_is_not_founded_anew(lgsp, tmp_path, database, monkeypatch):
     monkeypatch.setenv("LGSP_STORAGE__URL", database)
     assert lgsp("init", "--data", tmp_path / "one", "--storage", "postgresql").code == 0
