@@ -289,7 +289,7 @@ def test_where_nobody_knows_whether_the_ledger_was_written_its_keys_are_left(
     assert lgsp("status", "--data", tmp_path / "new").code == 0
 
 
-@pytest.mark.parametrize("place", ["/tmp/lgsp-elsewhere/gateway.pem", "../gateway.pem", "keys/../../gateway.pem"])
+@pytest.mark.parametrize("place", ["/nowhere/gateway.pem", "../gateway.pem", "keys/../../gateway.pem"])
 def test_settings_in_a_backup_put_no_key_outside_the_data_folder(province, lgsp, tmp_path, place):
     backup, new = tmp_path / "backup", tmp_path / "new"
     assert lgsp("backup", "create", backup, "--data", province, "--with-keys").code == 0
