@@ -8,7 +8,7 @@ help: ## this list | danh sách này
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\) | \(.*\)/\1|\2|\3/p' Makefile \
 		| awk -F'|' '{ printf "  make %-10s %s\n                  %s\n", $$1, $$2, $$3 }'
 
-demo: ## one province on this machine; ENGINES=rabbitmq runs it on a broker; options in DEMO_ARGS, as in DEMO_ARGS=--serve | một tỉnh trên máy này; ENGINES=rabbitmq chạy qua RabbitMQ; tuỳ chọn đặt trong DEMO_ARGS
+demo: ## one province on this machine; ENGINES=rabbitmq runs it on a broker, ENGINES=postgresql on PostgreSQL and a broker; options in DEMO_ARGS, as in DEMO_ARGS=--serve | một tỉnh trên máy này; ENGINES=rabbitmq chạy qua RabbitMQ, ENGINES=postgresql chạy trên PostgreSQL và RabbitMQ; tuỳ chọn đặt trong DEMO_ARGS
 	@ENGINES=$(ENGINES) .ci/setup run
 	@.venv/bin/lgsp demo $(if $(ENGINES),--engines $(ENGINES)) $(DEMO_ARGS)
 

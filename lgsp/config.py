@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -251,8 +251,8 @@ def _nested(flat: Mapping[str, object]) -> dict[str, Any]:
 
 def _origins_of(settings: type[Settings], flags: Mapping[str, object], written: dict[str, Any]) -> dict[str, str]:
     strangers = [_stranger(name) for name in _variables() if name.partition(NESTED)[0] not in settings.model_fields]
-    if strangers:
-        raise _refused(strangers)
+    if problems := [*strangers, *_whole_sections()]:
+        raise _refused(problems)
     return {
         f"{section}.{name}": _origin(f"{section}.{name}", flags, written.get(section, {}))
         for section, form in SECTIONS.items()
@@ -265,6 +265,21 @@ def _variables() -> list[str]:
     found = (name.upper() for name in os.environ if name.upper().startswith(PREFIX) and NESTED in name)
     found = (name for name in found if not name.startswith(ADAPTERS))
     return [name.removeprefix(PREFIX).lower() for name in found]
+
+
+def _whole_sections() -> list[str]:
+    """Return what to say of variables that are named like a section: one of them would have to hold all of it."""
+    present = {name.upper() for name in os.environ}
+    named = {f"{PREFIX}{section}".upper(): form.model_fields for section, form in SECTIONS.items()}
+    return [
+        f"{variable}: it is a section and no setting; its settings are {', '.join(_beneath(variable, settings))}"
+        for variable, settings in named.items()
+        if variable in present
+    ]
+
+
+def _beneath(section: str, names: Iterable[str]) -> list[str]:
+    return [f"{section}{NESTED}{name.upper()}" for name in names]
 
 
 def _stranger(name: str) -> str:

@@ -35,6 +35,14 @@ async def place_ledger(settings: Settings, copy: Path) -> None:
         sqlite.place_file(copy, storage.path)
 
 
+async def is_placed(settings: Settings, copy: Path) -> bool:
+    """Tell whether a copy has become the ledger, after placing it failed; refuse (`database_away`) when that cannot be known."""
+    storage = settings.storage
+    if storage.kind == "postgresql":
+        return await postgresql.was_filled(storage.address, copy)
+    return sqlite.was_placed(copy)
+
+
 @contextmanager
 def open_copy(path: Path) -> Iterator[SqliteCopy]:
     """Open a copy of a ledger for reading alone."""

@@ -32,7 +32,9 @@ class Registry:
         self.contracts = Contracts({})
 
     async def reload(self) -> Directory:
-        """Take over the stored head after verifying it under the pin; tell the listeners when it is new."""
+        """Take over the stored head after verifying it under the pin; tell the listeners when it is new. Nothing is read of one that is not."""
+        if await self.store.head_version() <= self.current.version:
+            return self.current
         head = await self.store.head()
         if head is None or head.version <= self.current.version:
             return self.current

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -19,6 +18,8 @@ from lgsp.ports.directory import DirectoryStore
 
 EVERY: Final = 600.0
 """Seconds between looks: certificates and versions of the directory change seldom."""
+SOON: Final = 5.0
+"""Seconds until the look after the first one that failed."""
 
 
 async def signing_dates(store: DirectoryStore, directory: Directory, settings: Settings) -> dict[int, datetime]:
@@ -39,11 +40,20 @@ async def signing_dates(store: DirectoryStore, directory: Directory, settings: S
 
 
 async def keep_shown(bus: Bus, settings: Settings, metrics: Metrics) -> None:
-    """Show the ends in the metrics until cancelled; while the ledger is away, or a file is unreadable, those of the last look."""
+    """Show the ends in the metrics until cancelled; while the ledger is away, or a file is unreadable, those of the last look.
+
+    After a look that failed the next comes soon, and each one later than the one before, until one succeeds.
+    """
+    pause = SOON
     while True:
-        with suppress(Refusal, OSError, ValueError):  # the look at the engines tells of them, and `lgsp doctor`
+        try:
             metrics.show_expiries(await ends(bus, settings))
-        await asyncio.sleep(EVERY)
+        except (Refusal, OSError, ValueError):  # the look at the engines tells of them, and `lgsp doctor`
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, EVERY)
+        else:
+            pause = SOON
+            await asyncio.sleep(EVERY)
 
 
 async def ends(bus: Bus, settings: Settings) -> dict[str, datetime]:

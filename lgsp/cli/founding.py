@@ -1,7 +1,8 @@
 """`lgsp init`: make the data folder of a gateway, whole or not at all.
 
 Everything is made in `DIR/.new`, renamed to `DIR/.ready` when complete, and then moved up with `lgsp.toml` last: whenever the command is
-stopped, running it again finishes the work or starts it anew, and a folder with `lgsp.toml` is complete.
+stopped, running it again finishes the work or starts it anew, and a folder with `lgsp.toml` is complete. A database is outside the folder: keys
+that may stand in its first directory are kept for the next try.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,14 +23,15 @@ from lgsp.cli.key_policy import read_policy
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.registrar import Wanted, draw_plan, sign_plan
 from lgsp.cli.voice import Voice, voice_of
-from lgsp.config import DEFAULT_PORT, Settings
+from lgsp.config import DEFAULT_PORT, BusSection, Settings
 from lgsp.datafolder import DataFolder, Trust
-from lgsp.domain import keys, names
-from lgsp.domain.directory import empty_directory
+from lgsp.domain import keys, names, strictjson
+from lgsp.domain.directory import empty_directory, open_directory
 from lgsp.domain.keys import PrivateKey, PublicKey
 from lgsp.domain.notes import LOG_KEY, NoteKey
-from lgsp.errors import Unusable
+from lgsp.errors import Refusal, Unusable
 from lgsp.machine import SystemClock, SystemEntropy
+from lgsp.ports.directory import SignedRecords
 
 FOLDER_MODE: Final = 0o700
 SEED_BYTES: Final = 32
@@ -77,6 +79,10 @@ IN_A_DATABASE: Final = """\
 # url có mật khẩu: hãy đặt qua LGSP_STORAGE__URL, hoặc ghi ở đây và giữ kín tệp này (chmod 600).
 kind = "postgresql"\
 """
+OCCUPIED: Final = (
+    "the database holds tables already, and they are not what a stopped `lgsp init` of this folder left: name an empty database. "
+    "Only if no bus uses it, and no folder with its keys is left: drop that database, create it anew, and run the command again"
+)
 REGISTRAR_README: Final = """\
 registrar.pem is the registrar's private key. Move it off this machine (a removable disk in a safe), and give its path with --registrar when
 a directory is signed. Whoever has it decides who may ask what of whom.
@@ -138,11 +144,11 @@ def init(
     ] = DEFAULT_PORT,
     transport: Annotated[
         Carrier,
-        typer.Option(envvar="LGSP_TRANSPORT", help="What carries deliveries | bên chuyển thông điệp"),
+        typer.Option(envvar="LGSP_TRANSPORT__KIND", help="What carries deliveries | bên chuyển thông điệp"),
     ] = Carrier.EMBEDDED,
     storage: Annotated[
         Storage,
-        typer.Option(envvar="LGSP_STORAGE_KIND", help="What keeps the ledger | nơi giữ sổ cái"),
+        typer.Option(envvar="LGSP_STORAGE__KIND", help="What keeps the ledger | nơi giữ sổ cái"),
     ] = Storage.SQLITE,
 ) -> None:
     """Make a data folder: keys, settings, first signed directory | tạo thư mục dữ liệu: khóa, cấu hình, danh bạ đầu tiên."""
@@ -192,7 +198,6 @@ def found(folder: DataFolder, founding: Founding) -> bool:
         if folder.settings.exists():
             return False  # another command completed it before this one held the folder
         if not ready.exists():
-            shutil.rmtree(new, ignore_errors=True)
             _make(new, founding)
             new.rename(ready)
         _move_up(ready, folder)
@@ -213,23 +218,30 @@ def _refuse_foreign(root: Path) -> None:
 
 def _make(new: Path, founding: Founding) -> None:
     folder = DataFolder(root=new)
-    for name in ("keys", "registrar", "systems"):
-        (new / name).mkdir(mode=FOLDER_MODE, parents=True)
-    gateway, log, registrar = (
-        _write_key(path) for path in (new / founding.gateway_key, new / "keys/log.pem", folder.registrar_key)
-    )
-    for name in ("body", "subject"):
-        keyfiles.write_secret(new / "keys" / f"{name}.key", SystemEntropy().token(SEED_BYTES))
-    (folder.registrar_key.parent / "README").write_text(REGISTRAR_README, encoding="utf-8")
+    pairs = (new / founding.gateway_key, new / "keys/log.pem", folder.registrar_key)
+    if not _may_be_published(folder, founding):
+        shutil.rmtree(new, ignore_errors=True)
+        _make_keys(folder, pairs)
+    gateway, log, registrar = map(keyfiles.read_private, pairs)
     folder.settings.write_text(settings_text(founding, registrar.public), encoding="utf-8")
     folder.trust.write_bytes(trust_of(founding.bus, founding.origin, registrar, log).encoded())
     asyncio.run(_publish_first(folder, founding, gateway, log, registrar))
 
 
-def _write_key(path: Path) -> PrivateKey:
-    key = keys.ed25519_from_seed(SystemEntropy().token(SEED_BYTES))
-    keyfiles.write_private(path, key)
-    return key
+def _may_be_published(folder: DataFolder, founding: Founding) -> bool:
+    """Tell whether a command that was stopped may have written to a database with the keys that are here: `trust.json` came before that."""
+    in_a_database = founding.storage is Storage.POSTGRESQL and not (folder.root / "bus.sqlite").exists()
+    return in_a_database and folder.trust.exists() and (folder.root / founding.gateway_key).exists()
+
+
+def _make_keys(folder: DataFolder, pairs: Sequence[Path]) -> None:
+    for name in ("keys", "registrar", "systems"):
+        (folder.root / name).mkdir(mode=FOLDER_MODE, parents=True)
+    for path in pairs:
+        keyfiles.write_private(path, keys.ed25519_from_seed(SystemEntropy().token(SEED_BYTES)))
+    for name in ("body", "subject"):
+        keyfiles.write_secret(folder.root / "keys" / f"{name}.key", SystemEntropy().token(SEED_BYTES))
+    (folder.registrar_key.parent / "README").write_text(REGISTRAR_README, encoding="utf-8")
 
 
 def settings_text(founding: Founding, registrar: PublicKey) -> str:
@@ -269,12 +281,41 @@ async def _publish_first(
     sealed = sign_plan(plan, registrar, SystemClock().now())
     # The first directory goes to nobody: whatever will carry deliveries need not be there yet.
     settings = Settings.load(folder.root, {"transport.kind": "embedded"})
-    if await app.ledger_form(settings) is not None:
-        raise Unusable("file_exists", "the database holds tables already; name an empty one")
+    if await _is_published(settings):
+        return
     async with app.open_bus(settings, create=True) as bus:
         await bus.steward.publish_directory(
             statement=sealed.statement, records=sealed.records, documents={}, reason=FOUNDING_REASON
         )
+
+
+async def _is_published(settings: Settings) -> bool:
+    """Tell whether a command that was stopped had published the first directory already; refuse (`file_exists`) a database with anything else.
+
+    It may have been stopped earlier, too: then the tables are empty, or hold the first entry of a log of this name.
+    """
+    if await app.ledger_form(settings) is None:
+        return False
+    async with app.open_ledger(settings) as ledger:
+        head, entries = await ledger.head(), await ledger.entries(0, min(2, await ledger.size()))
+    if head is None and all(_opens(entry, settings.bus) for entry in entries):
+        return False
+    if head is not None and _is_signed_by(settings.keys.registrar_key(), head, settings.bus.urn):
+        return True
+    raise Unusable("file_exists", OCCUPIED)
+
+
+def _opens(entry: bytes, bus: BusSection) -> bool:
+    members = strictjson.parse_object(entry)
+    return (members["ev"], members["bus"], members["obj"]) == ("log.opened", bus.gateway, bus.log)
+
+
+def _is_signed_by(registrar: PublicKey, head: SignedRecords, bus: str) -> bool:
+    try:
+        open_directory(head.statement, head.records, registrar, bus=bus)
+    except Refusal:
+        return False
+    return True
 
 
 def _move_up(ready: Path, folder: DataFolder) -> None:

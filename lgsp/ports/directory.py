@@ -18,6 +18,9 @@ class SignedRecords:
 class DirectoryStore(Protocol):
     """Every version of the directory, and every published schema."""
 
+    async def head_version(self) -> int:
+        """Return the number of the latest version, 0 before the first; cheap, for who asks often."""
+
     async def head(self) -> SignedRecords | None:
         """Return the latest version, or None before the first."""
 

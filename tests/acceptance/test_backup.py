@@ -9,15 +9,19 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from lgsp.backends.sql import postgresql
 from lgsp.cli.backup.folder import part_of
 from lgsp.cli.gateway_door import open_kept
 from lgsp.config import Settings
+from lgsp.errors import Unusable
 from lgsp.privateserver import free_port
 from lgsp.sdk import Client, SystemSettings, directories
 from lgsp.sdk.box import Box
@@ -229,6 +233,77 @@ def in_a_database(province, database, tmp_path, monkeypatch):
     return database
 
 
+@pytest.fixture
+def restore_into_database(province, database, lgsp, tmp_path, monkeypatch):
+    """Return what restores a backup with keys into an empty database and a new data folder."""
+    backup = tmp_path / "backup"
+    assert lgsp("backup", "create", backup, "--data", province, "--with-keys").code == 0
+    monkeypatch.setenv("LGSP_STORAGE__KIND", "postgresql")
+    monkeypatch.setenv("LGSP_STORAGE__URL", database)
+    command = ("backup", "restore", backup, "--data", tmp_path / "new", "--reason", "a test", "--accept-loss")
+    return lambda: lgsp(*command)
+
+
+def failing(monkeypatch, *, after, reachable=True):
+    """Have the filling of a database fail as a lost connection does, after it was done or before; then it is reachable or not."""
+    fill = postgresql.fill_database
+
+    async def fill_and_fail(dsn, source):
+        if after:
+            await fill(dsn, source)
+        raise Unusable("database_away", "no answer (ConnectionResetError)")
+
+    if not reachable:
+        ask = postgresql.was_filled
+        monkeypatch.setattr(
+            postgresql, "was_filled", lambda _dsn, source: ask("postgresql://nobody@127.0.0.1:9/none", source)
+        )
+    monkeypatch.setattr(postgresql, "fill_database", fill_and_fail)
+
+
+def test_a_ledger_that_was_written_though_no_answer_came_keeps_its_keys(
+    restore_into_database, lgsp, tmp_path, monkeypatch
+):
+    failing(monkeypatch, after=True)
+    restored = restore_into_database()
+    assert restored.code == 0, restored.err
+    assert lgsp("status", "--data", tmp_path / "new").code == 0
+
+
+def test_a_ledger_that_was_not_written_leaves_no_keys_behind(restore_into_database, tmp_path, monkeypatch):
+    failing(monkeypatch, after=False)
+    refused = restore_into_database()
+    assert "[database_away]" in refused.err
+    assert {path.name for path in (tmp_path / "new").rglob("*") if path.is_file()} == {"lock"}
+
+
+def test_where_nobody_knows_whether_the_ledger_was_written_its_keys_are_left(
+    restore_into_database, lgsp, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as away:
+        failing(away, after=True, reachable=False)
+        refused = restore_into_database()
+    assert refused.code != 0
+    assert "it is not known whether the ledger was written" in refused.err
+    assert "[file_exists]" in restore_into_database().err
+    assert lgsp("status", "--data", tmp_path / "new").code == 0
+
+
+@pytest.mark.parametrize("place", ["/nowhere/gateway.pem", "../gateway.pem", "keys/../../gateway.pem"])
+def test_settings_in_a_backup_put_no_key_outside_the_data_folder(province, lgsp, tmp_path, place):
+    backup, new = tmp_path / "backup", tmp_path / "new"
+    assert lgsp("backup", "create", backup, "--data", province, "--with-keys").code == 0
+    settings = (backup / "lgsp.toml").read_text()
+    (backup / "lgsp.toml").write_text(settings.replace("keys/gateway-a.pem", place))
+    renew(backup, json.loads((backup / "manifest.json").read_text()))
+    refused = lgsp("backup", "restore", backup, "--data", new, "--reason", "a test", "--accept-loss")
+    assert refused.code == 2
+    assert "[keys_elsewhere]" in refused.err
+    assert f"keys.gateway = {place}" in refused.err
+    assert [path.name for path in new.iterdir()] == ["lock"]
+    assert not (new / place).exists()
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_in_a_database_too_what_came_after_the_backup_is_named_and_what_had_no_end_is_repeated_once(
@@ -279,6 +354,31 @@ def test_a_backup_with_keys_makes_a_whole_gateway_from_nothing(province, lgsp, t
     assert again.code == 2
     assert "file_exists" in again.err
     assert not (new / "keys" / "body.key").exists()  # a refusal leaves nothing behind
+
+
+@pytest.fixture
+def other_disk(tmp_path):
+    """A folder on another disk than the test's."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        assert Path(folder).stat().st_dev != tmp_path.stat().st_dev
+        yield Path(folder)
+
+
+def test_a_ledger_on_another_disk_than_the_data_folder_is_restored(province, lgsp, tmp_path, other_disk):
+    backup, new = tmp_path / "backup", shutil.copytree(province, tmp_path / "new")
+    assert lgsp("backup", "create", backup, "--data", province).code == 0
+    erase_ledger(new)
+    settings = (new / "lgsp.toml").read_text()
+    restore = ("backup", "restore", backup, "--data", new, "--reason", "a test", "--accept-loss")
+    (new / "lgsp.toml").write_text(settings.replace('"bus.sqlite"', f'"{other_disk}/gone/bus.sqlite"'))
+    refused = lgsp(*restore)
+    assert "[data_missing]" in refused.err
+    assert f"{other_disk}/gone: No such file or directory" in refused.err
+    (new / "lgsp.toml").write_text(settings.replace('"bus.sqlite"', f'"{other_disk}/bus.sqlite"'))
+    restored = lgsp(*restore)
+    assert restored.code == 0, restored.err
+    assert [path.name for path in other_disk.iterdir()] == ["bus.sqlite"]
+    assert lgsp("audit", "verify", "--data", new).code == 0
 
 
 def test_the_old_file_shows_what_a_restore_would_lose_as_far_as_it_can_be_read(province, lgsp, tmp_path):

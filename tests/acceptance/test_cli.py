@@ -11,10 +11,13 @@ import sys
 
 import pytest
 
-from lgsp import keyfiles
+from lgsp import app, keyfiles
+from lgsp.cli import founding
 from lgsp.cli.root import COMMANDS, build
+from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, hold, read_trust
 from lgsp.domain import keys
+from lgsp.errors import Unusable
 
 CODE = re.compile(r"^lgsp: \[([a-z_]+)\] ", re.MULTILINE)
 
@@ -303,6 +306,59 @@ def test_a_ledger_in_a_database_is_founded_examined_and_up_to_date(lgsp, tmp_pat
     assert (ended.code, "postgresql: tables of version" in ended.err) == (0, True)
     assert "nothing was changed" in lgsp("db", "upgrade", "--data", folder).err
     assert lgsp("audit", "verify", "--data", folder).code == 0
+
+
+def test_what_carries_deliveries_is_named_by_the_option_or_by_the_variable_of_the_setting(lgsp, tmp_path, monkeypatch):
+    assert lgsp("init", "--data", tmp_path / "option", "--transport", "rabbitmq").code == 0
+    with monkeypatch.context() as surroundings:
+        surroundings.setenv("LGSP_TRANSPORT__KIND", "rabbitmq")
+        assert lgsp("init", "--data", tmp_path / "variable").code == 0
+    for folder in ("option", "variable"):
+        assert '[transport]\nkind = "rabbitmq"' in (tmp_path / folder / "lgsp.toml").read_text()
+    monkeypatch.setenv("LGSP_TRANSPORT", "rabbitmq")
+    ended = lgsp("init", "--data", tmp_path / "section")
+    assert (ended.code, code_of(ended)) == (2, "config_invalid")
+    assert "LGSP_TRANSPORT__KIND" in ended.err
+
+
+async def nothing_but_tables(settings):
+    async with app.open_ledger(settings, create=True):
+        pass
+
+
+async def the_first_entry_too(settings):
+    async with app.open_bus(settings, create=True):
+        pass
+
+
+@pytest.mark.parametrize("reached", [nothing_but_tables, the_first_entry_too, None])
+def test_a_founding_in_a_database_that_was_stopped_is_finished_by_the_next(
+    lgsp, tmp_path, database, monkeypatch, reached
+):
+    monkeypatch.setenv("LGSP_STORAGE__URL", database)
+    folder = tmp_path / "new"
+    init = ("init", "--data", folder, "--storage", "postgresql")
+    publish = founding._publish_first
+
+    async def publish_and_stop(made, *rest):
+        if reached is None:
+            await publish(made, *rest)
+        else:
+            await reached(Settings.load(made.root))
+        raise Unusable("unavailable", "stopped")
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(founding, "_publish_first", publish_and_stop)
+        assert code_of(lgsp(*init)) == "unavailable"
+    if reached is not nothing_but_tables:  # these are as good as none
+        other = lgsp("init", "--data", tmp_path / "other", "--storage", "postgresql", "--province", "92")
+        assert code_of(other) == "file_exists"
+    done = lgsp(*init)
+    assert done.code == 0, done.err
+    assert lgsp("audit", "verify", "--data", folder).code == 0
+    assert lgsp("status", "--data", folder).code == 0
+    assert not (folder / ".ready").exists()
+    assert "nothing was changed" in lgsp(*init).err
 
 
 def test_a_database_that_holds_a_log_is_not_founded_anew(lgsp, tmp_path, database, monkeypatch):

@@ -284,6 +284,14 @@ async def test_of_two_pulls_at_once_one_waits_after_an_abnormal_end(bus, world):
     assert [handed.attempt for handed in first + second] == [1, 1]
 
 
+async def test_a_directory_that_has_not_moved_is_not_read_again(bus, world, monkeypatch):
+    async def read():
+        raise AssertionError("it was read whole")
+
+    monkeypatch.setattr(bus.registry.store, "head", read)
+    assert await bus.registry.reload() is bus.registry.current
+
+
 async def test_without_credit_nothing_goes_out_one_at_a_time_either(bus, world):
     for number in (1, 2):
         await bus.ingress.submit(world.envelope(number=number), peer="test")

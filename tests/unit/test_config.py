@@ -130,6 +130,11 @@ def test_what_is_wrong_in_the_file_is_named(data, change, words):
         ("LGSP_HTPT__PORT", "1", "LGSP_HTPT__PORT: there is no section htpt; did you mean http?"),
         ("LGSP_HTTP__PORT", "many", "http.port (LGSP_HTTP__PORT): Input should be a valid integer"),
         ("LGSP_KEYS__REGISTRAR", "{", "keys"),
+        (
+            "LGSP_STORAGE",
+            "postgresql",
+            "LGSP_STORAGE: it is a section and no setting; its settings are LGSP_STORAGE__KIND, ",
+        ),
     ],
 )
 def test_what_is_wrong_in_the_environment_is_named(data, monkeypatch, name, value, words):

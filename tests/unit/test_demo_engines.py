@@ -13,6 +13,7 @@ from lgsp.errors import Unusable
         ("", set()),
         ("rabbitmq", {"rabbitmq"}),
         (" rabbitmq , embedded", {"rabbitmq"}),
+        ("postgresql", {"postgresql", "rabbitmq"}),
     ],
 )
 def test_engines_are_named_with_commas_between(text, found):

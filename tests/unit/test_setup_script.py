@@ -227,6 +227,7 @@ RABBITMQ = 'ENGINE_PACKAGES=("rabbitmq rabbitmq-server /nowhere/rabbitmq-server"
         ("run", "", False),
         ("run", "rabbitmq", True),
         ("run", "other,rabbitmq", True),
+        ("run", "other,postgresql", True),
         ("run", "other", False),
     ],
 )

@@ -139,9 +139,13 @@ class MemoryLedger:
             for (inbox, source, lane, state), found in sorted(groups.items())
         ]
 
+    async def head_version(self) -> int:
+        """Return the number of the latest version of the directory, 0 before the first."""
+        return max(self._tables.rows.versions, default=0)
+
     async def head(self) -> SignedRecords | None:
         """Return the latest version of the directory, or None before the first."""
-        return self._tables.rows.versions.get(max(self._tables.rows.versions, default=0))
+        return self._tables.rows.versions.get(await self.head_version())
 
     async def at(self, version: int) -> SignedRecords | None:
         """Return one version of the directory."""

@@ -9,7 +9,9 @@ undo that: it is stated, it has to be asked for, and it is written down.
 
 from __future__ import annotations
 
+import os
 import shutil
+import tomllib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from pathlib import Path
 from lgsp import app, datafolder, keyfiles, ledgercopies
 from lgsp.cli.backup import checking, folder
 from lgsp.cli.backup.checking import Checked
+from lgsp.cli.files import read_text
 from lgsp.config import FILE, Settings
 from lgsp.datafolder import FOLDER_MODE, DataFolder
 from lgsp.domain.entries import check_reason, draft
@@ -52,14 +55,14 @@ async def restore(
     with datafolder.hold(root, command="lgsp backup restore"), ExitStack() as undoing:
         settings = _settle_files(backup, root, checked, undoing)
         await _refuse_ledger(settings)
-        work = data / WORK
+        work = _work_beside(settings)
         shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(mode=FOLDER_MODE)
+        _make_work(work)
         try:
-            await _place(backup, work / folder.LEDGER, settings, checked, given_out, reason)
+            await _make_ready(backup, work / folder.LEDGER, settings, checked, given_out, reason)
+            await _place(work / folder.LEDGER, settings, undoing)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        undoing.pop_all()
     return Restored(entries=size, given_out=given_out, directory=checked.verdict.versions)
 
 
@@ -90,6 +93,7 @@ def _settle_files(backup: Path, root: DataFolder, checked: Checked, undoing: Exi
             raise Unusable(
                 "data_missing", f"{root.settings}: the backup holds no settings and keys; bring them back first"
             )
+        _refuse_keys_elsewhere(backup)
         bring(folder.SETTINGS, root.settings)
     settings = Settings.load(root.root)
     if (settings.bus.urn, settings.bus.log) != (checked.trust.bus, checked.trust.log.name):
@@ -107,6 +111,34 @@ def _settle_files(backup: Path, root: DataFolder, checked: Checked, undoing: Exi
     return settings
 
 
+def _refuse_keys_elsewhere(backup: Path) -> None:
+    """Refuse (`keys_elsewhere`) settings of a backup that would have keys written to places outside the data folder."""
+    try:
+        written = tomllib.loads(read_text(backup / folder.SETTINGS)).get("keys")
+    except tomllib.TOMLDecodeError as error:
+        raise Unusable("config_invalid", f"{backup / folder.SETTINGS}: {error}") from None
+    places = {name: Path(str(written[name])) for name in folder.KEYS if isinstance(written, dict) and name in written}
+    outside = [f"keys.{name} = {place}" for name, place in places.items() if place.is_absolute() or ".." in place.parts]
+    if outside:
+        raise Unusable("keys_elsewhere", "\n".join(outside))
+
+
+def _work_beside(settings: Settings) -> Path:
+    """Return where the copy is made ready: beside the ledger's file, on whose disk it has to lie to become it by a rename."""
+    storage = settings.storage
+    return (
+        settings.data / WORK if storage.kind == "postgresql" else storage.path.with_name(f".{storage.path.name}{WORK}")
+    )
+
+
+def _make_work(work: Path) -> None:
+    """Make the folder; not those above: one that is missing may be a disk that is not there now."""
+    try:
+        work.mkdir(mode=FOLDER_MODE)
+    except OSError as error:
+        raise Unusable("data_missing", f"{work.parent}: {os.strerror(error.errno or 0)}") from None
+
+
 async def _refuse_ledger(settings: Settings) -> None:
     try:
         present = await app.ledger_form(settings) is not None
@@ -119,7 +151,9 @@ async def _refuse_ledger(settings: Settings) -> None:
         raise Unusable("file_exists", f"{where}: a ledger is there already; nothing was changed")
 
 
-async def _place(backup: Path, copy: Path, settings: Settings, checked: Checked, given_out: int, reason: str) -> None:
+async def _make_ready(
+    backup: Path, copy: Path, settings: Settings, checked: Checked, given_out: int, reason: str
+) -> None:
     folder.copy_private(backup / folder.LEDGER, copy)
     if folder.part_of(copy.parent, copy.name) != folder.part_of(backup, folder.LEDGER):
         raise Unusable("data_unusable", f"{copy}: was not written as it was read")
@@ -134,4 +168,29 @@ async def _place(backup: Path, copy: Path, settings: Settings, checked: Checked,
         reason=reason,
     )
     await ledgercopies.note_in_copy(copy, entry)
-    await ledgercopies.place_ledger(settings, copy)
+
+
+async def _place(copy: Path, settings: Settings, undoing: ExitStack) -> None:
+    """Make the copy the ledger. From then on nothing is undone, and neither where that is not known: its keys must not be taken from a ledger."""
+    try:
+        await ledgercopies.place_ledger(settings, copy)
+    except BaseException as failure:
+        if not await _was_placed(copy, settings, undoing):
+            raise
+        undoing.pop_all()
+        if not isinstance(failure, Refusal):  # called off after all was done
+            raise
+    undoing.pop_all()
+
+
+async def _was_placed(copy: Path, settings: Settings, undoing: ExitStack) -> bool:
+    """Tell whether the copy is the ledger though placing it failed: the answer to COMMIT may have been lost."""
+    try:
+        return await ledgercopies.is_placed(settings, copy)
+    except Refusal as refusal:
+        undoing.pop_all()
+        raise Unusable(
+            refusal.code,
+            f"{refusal.detail}: it is not known whether the ledger was written; settings and keys were left where they are. "
+            "Run the command again when the database answers: [file_exists] then says that the ledger was written",
+        ) from None

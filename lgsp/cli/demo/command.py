@@ -1,4 +1,4 @@
-"""`lgsp demo`: the main job, on the embedded default or on a broker, from nothing to a verified log."""
+"""`lgsp demo`: the main job, on the embedded default or on the engines of a larger bus, from nothing to a verified log."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def demo(
         typer.Option(
             envvar="LGSP_DEMO_ENGINES",
             metavar="NAMES",
-            help="What runs beside the gateway: embedded (nothing) or rabbitmq | chạy cùng cổng: embedded (không gì) hoặc rabbitmq",
+            help="What runs beside the gateway: embedded (nothing), rabbitmq, or postgresql (and rabbitmq) | "
+            "chạy cùng cổng: embedded (không gì), rabbitmq, hoặc postgresql (và rabbitmq)",
         ),
     ] = "embedded",
     *,

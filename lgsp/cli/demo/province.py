@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from lgsp import keyfiles
 from lgsp.cli import directory_file
 from lgsp.cli.demo.refusals import Sender
-from lgsp.cli.founding import Founding, found
+from lgsp.cli.founding import Founding, Storage, found
 from lgsp.cli.gateway_door import open_kept, publish
 from lgsp.cli.key_commands import make_key
 from lgsp.cli.key_policy import read_policy
@@ -63,10 +63,19 @@ class Province:
     stranger: Sender
 
     @classmethod
-    async def make(cls, data: Path, *, seed: int, vessels: int, lookups: int, every_ms: int) -> Self:
-        """Make the data folder in `data`; refuse as `file_exists` when something else is there."""
+    async def make(
+        cls, data: Path, *, seed: int, vessels: int, lookups: int, every_ms: int, database: str = ""
+    ) -> Self:
+        """Make the data folder in `data`, its ledger in the database at an address or in a file; refuse as `file_exists` when something is there."""
         folder = DataFolder(root=data)
-        founding = Founding(bus=BUS, gateway=GATEWAY, origin=ORIGIN, port=_free_port())
+        founding = Founding(
+            bus=BUS,
+            gateway=GATEWAY,
+            origin=ORIGIN,
+            port=_free_port(),
+            storage=Storage.POSTGRESQL if database else Storage.SQLITE,
+            storage_url=database,
+        )
         if not await asyncio.to_thread(found, folder, founding):
             raise Unusable("file_exists", f"{data}")
         url = f"http://127.0.0.1:{founding.port}"

@@ -24,6 +24,7 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
         "Khởi động cổng, nền tảng quốc gia (giả lập) và năm hệ thống",
     ),
     "broker": ("Starting a private RabbitMQ server", "Khởi động máy chủ RabbitMQ riêng"),
+    "database": ("Starting a private PostgreSQL server", "Khởi động máy chủ PostgreSQL riêng"),
     "idle": ("One-stop looks up applicants while the bus is idle", "Một cửa tra cứu người nộp hồ sơ khi trục rảnh"),
     "sync": (
         "Fisheries verifies every owner and tells who is linked; one-stop goes on looking up",

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, Self
 
 import aiohttp
 
-from lgsp.cli.demo.engines import Engine, broker_of
+from lgsp.cli.demo.engines import Engine, broker_of, database_of
 from lgsp.cli.demo.latency import Latency, measure
 from lgsp.cli.demo.programs import Event, Program, Programs
 from lgsp.cli.demo.province import ADAPTERS, CENTRE, FISHERIES, Province
@@ -114,13 +114,20 @@ class Story:
     @asynccontextmanager
     async def opened(cls, plan: Plan, screen: Screen) -> AsyncIterator[Self]:
         """Make the province; when the block ends no program is left."""
-        province = await Province.make(
-            plan.data, seed=plan.seed, vessels=plan.vessels, lookups=plan.lookups, every_ms=plan.every_ms
-        )
-        async with broker_of(plan, screen) as broker:
-            story = cls(plan=plan, screen=screen, province=province, broker=broker)
-            async with story.programs:
-                yield story
+        async with database_of(plan, screen) as database:
+            screen.act("province")
+            province = await Province.make(
+                plan.data,
+                seed=plan.seed,
+                vessels=plan.vessels,
+                lookups=plan.lookups,
+                every_ms=plan.every_ms,
+                database=database.url() if database else "",
+            )
+            async with broker_of(plan, screen) as broker:
+                story = cls(plan=plan, screen=screen, province=province, broker=broker)
+                async with story.programs:
+                    yield story
 
     def take(self, program: str, event: Event) -> None:
         """Learn from an event of a program."""
@@ -240,7 +247,6 @@ def _lgsp(*arguments: str) -> tuple[str, ...]:
 async def tell(plan: Plan, screen: Screen, *, stay: Callable[[], Awaitable[None]] | None = None) -> Outcome:
     """Tell the whole story and return what came of it; with `stay`, the programs run on until that returns."""
     begun = time.monotonic()
-    screen.act("province")
     async with Story.opened(plan, screen) as story:
         screen.act("programs")
         await story.start_all()
@@ -263,7 +269,8 @@ async def tell(plan: Plan, screen: Screen, *, stay: Callable[[], Awaitable[None]
         screen.act("verify")
         await story.programs.stop_all(but="gateway")
         peak = story.programs.running["gateway"].peak_mb
-    verdict = await verify(plan.data)
+        await story.programs.stop_all()
+        verdict = await verify(plan.data)  # in here: a database ends with the story
     return Outcome(
         report=report,
         tally=tally,

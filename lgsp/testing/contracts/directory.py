@@ -16,6 +16,7 @@ class DirectoryStoreContract:
 
     async def test_there_is_no_version_before_the_first(self, ledger: Store) -> None:
         assert await ledger.head() is None
+        assert await ledger.head_version() == 0
         assert await ledger.at(0) is None
         assert await ledger.at(1) is None
         assert await ledger.documents() == await ledger.body_keys() == {}
@@ -34,6 +35,7 @@ class DirectoryStoreContract:
                 version=each.version, statement=each.statement, records=tuple(sorted(each.records))
             )
         assert await ledger.head() == await ledger.at(4)
+        assert await ledger.head_version() == 4
         assert await ledger.at(5) is None
 
     async def test_several_versions_may_stand_in_one_commit(self, ledger: Store) -> None:

@@ -27,6 +27,9 @@ from lgsp.machine import sync
 ROWS_AT_ONCE: Final = 2_000
 COPY_SECONDS: Final = 24 * 3_600.0
 """How long one step may take: a year's log is not loaded in minutes."""
+SETTLING_SECONDS: Final = 60.0
+"""How long a filling whose connection was lost may take to end."""
+HAS_LOG: Final = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'entry'"
 FAST: Final = ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF")
 """For a file that is thrown away unless it is complete."""
 
@@ -96,6 +99,17 @@ async def fill_database(dsn: str, source: Path) -> None:
                 await _fill_table(connection, table, file)
             for statement in indexes:
                 await connection.execute(statement)
+
+
+async def was_filled(dsn: str, source: Path) -> bool:
+    """Tell whether the database holds the log of a copy, once nobody fills it any more; refuse (`database_away`) when that cannot be known."""
+    with files.told_plainly(source), closing(files.connect_to_copy(source)) as file:
+        [(size, leaf)] = file.execute("SELECT seq, leaf FROM entry ORDER BY seq DESC LIMIT 1").fetchall()
+    # Under the lock of the log: a filling whose connection was lost may still be committing.
+    async with making.connected(dsn, seconds=SETTLING_SECONDS) as connection, making.alone(connection):
+        if not await connection.fetchval(HAS_LOG):
+            return False
+        return bool(await connection.fetchval("SELECT leaf FROM entry WHERE seq = $1", size) == leaf)
 
 
 @asynccontextmanager

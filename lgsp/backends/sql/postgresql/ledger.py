@@ -179,6 +179,10 @@ class PostgresLedger:
         """Return what is kept of a forgotten exchange."""
         return await self._read(queries.evidence, env)
 
+    async def head_version(self) -> int:
+        """Return the number of the latest version of the directory, 0 before the first."""
+        return await self._read(queries.head_version)
+
     async def head(self) -> SignedRecords | None:
         """Return the latest version of the directory, or None before the first."""
         return await self._read(queries.head)

@@ -103,9 +103,14 @@ async def version(connection: Connection, number: int) -> SignedRecords | None:
     return SignedRecords(version=number, statement=statement, records=tuple(records))
 
 
+async def head_version(connection: Connection) -> int:
+    """Return the number of the latest version of the directory, 0 before the first."""
+    return int(await connection.fetchval(sql.HEAD.text))
+
+
 async def head(connection: Connection) -> SignedRecords | None:
     """Return the latest version of the directory, or None before the first."""
-    return await version(connection, int(await connection.fetchval(sql.HEAD.text)))
+    return await version(connection, await head_version(connection))
 
 
 async def pairs(connection: Connection, statement: Statement) -> dict[str, bytes]:

@@ -43,6 +43,11 @@ def place_file(copy: Path, target: Path) -> None:
     sync(target.parent)
 
 
+def was_placed(copy: Path) -> bool:
+    """Tell whether a copy has become the ledger, after placing it failed: it was moved."""
+    return not copy.exists()
+
+
 class SqliteCopy:
     """What a copy holds, for whoever checks it; of any form up to this program's."""
 

@@ -173,6 +173,10 @@ class SqliteLedger:
         """Return what is kept of a forgotten exchange."""
         return await self._read_aside(queries.evidence, env)
 
+    async def head_version(self) -> int:
+        """Return the number of the latest version of the directory, 0 before the first."""
+        return await self._read_aside(queries.head_version)
+
     async def head(self) -> SignedRecords | None:
         """Return the latest version of the directory, or None before the first."""
         return await self._read_aside(queries.head)

@@ -119,9 +119,14 @@ def version(connection: Connection, number: int) -> SignedRecords | None:
     return SignedRecords(version=number, statement=found[0], records=tuple(records))
 
 
+def head_version(connection: Connection) -> int:
+    """Return the number of the latest version of the directory, 0 before the first."""
+    return int(rows(connection, sql.HEAD)[0][0])
+
+
 def head(connection: Connection) -> SignedRecords | None:
     """Return the latest version of the directory, or None before the first."""
-    return version(connection, int(rows(connection, sql.HEAD)[0][0]))
+    return version(connection, head_version(connection))
 
 
 def pairs(connection: Connection, text: str) -> dict[str, bytes]:
