@@ -181,7 +181,7 @@ class Ingress:
         finally:
             self.quotas.settle(rule, used=isinstance(result, Done))
             if not isinstance(result, Done):
-                self.placing.promises.withdraw(promises)
+                self.placing.promises.withdraw(promises, unsure=result is None)
         if not isinstance(result, Done):
             if result == "stale":
                 await self.registry.reload()
