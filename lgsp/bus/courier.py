@@ -307,7 +307,7 @@ class Courier:
         """Decide on a delivery whose lease is over: settled if it was final, tried again otherwise, counted if it was alone."""
         inbox = self.inbox(held.to)
         now = self.clock.now()
-        flight = inbox.flights.get(held.env)
+        flight = inbox.flight(held.env, held.lease)  # one under another lease says nothing of this one
         if held.final:
             await self.progress.commit([self.moves.settle_final(held, now=now)])
         elif flight is not None and flight.alone:
