@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
+from itertools import count
 
 import pytest
 
@@ -174,6 +176,28 @@ async def test_a_flight_that_was_put_back_without_an_answer_keeps_no_place(bus, 
     assert held.inbox.flights
     await bus.sweep.once()
     assert held.inbox.flights == {}
+
+
+@pytest.mark.parametrize("applied", [True, False])
+async def test_what_a_dead_gateway_held_wakes_its_receivers_though_the_ledger_went_away_between_two_pages(
+    bus, world, store, monkeypatch, applied
+):
+    monkeypatch.setattr("lgsp.bus.takeover.AT_ONCE", 2)
+    sent = [world.envelope(number=number) for number in range(1, 5)]
+    dead, now = replace(bus.courier.moves, holder="deadbeef"), world.now
+    for wire in sent:
+        await bus.ingress.submit(wire, peer="test")
+        leased = dead.lease(await row(bus, wire), uuid7=bus.entropy.uuid7(), until=now + timedelta(minutes=5), now=now)
+        assert await bus.progress.commit([leased]) == [True]
+    tray, _ = await attached(bus)
+    store.about, store.applies = (lambda each, commits=count(): puts_back(each) and next(commits) > 1), applied
+    bus.sweep.takeover._living = frozenset()  # as after a start on a database, before it was sure who lives
+    with pytest.raises(Refusal, match="unavailable"):
+        await bus.sweep.once()
+    assert [(await row(bus, wire)).state for wire in sent].count("queued") == (4 if applied else 2)
+    await bus.sweep.once()
+    await until(lambda: len(tray.handed) == len(sent))
+    assert {handed.env for handed in tray.handed} == {wire.hash for wire in sent}
 
 
 async def test_a_lease_that_is_in_somebodys_hand_is_left_alone(bus, world, store):
