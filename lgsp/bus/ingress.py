@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.edge_refusals import EdgeRefusals
@@ -18,7 +19,7 @@ from lgsp.bus.promises import Promise
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Order, Sequencer
-from lgsp.domain import admission, subjects
+from lgsp.domain import admission, policy, subjects
 from lgsp.domain.admission import Accepted, Read, Refused
 from lgsp.domain.entries import Draft, draft
 from lgsp.domain.envelope import Manifest, Wire
@@ -105,7 +106,8 @@ class Ingress:
         """Return the receipt, or None when the envelope must be judged again; `leave` gives the place up once it is judged.
 
         Nearly every envelope is new, and the commit sees whether it is. So who is `hopeful` looks whether it was accepted before only when it
-        would be refused: what was accepted once gets its receipt whatever is to be said of it now.
+        would be refused: what was accepted once gets its receipt whatever is to be said of it now. Where a quota counts it is looked for first:
+        a repeat uses nothing, and nobody else may be refused because of it, be it for the length of a commit.
         """
         directory = self.registry.current
         with self.figures.timed("read"):
@@ -114,7 +116,7 @@ class Ingress:
             raise await self._refused(read, peer)
         if bounded:
             self._bound(read.key.owner, peer)
-        hopeful = hopeful and not read.manifest.is_reply
+        hopeful = hopeful and not read.manifest.is_reply and not policy.is_counted(directory, read.manifest)
         seen, request = (None, None) if hopeful else await self._look_up(read)
         if seen is not None:
             return await self._again(read, seen, peer)
@@ -125,13 +127,14 @@ class Ingress:
                 held=self.registry.contracts,
                 now=self.clock.now(),
                 request=request,
-                used=self.quotas.used,
+                used=partial(self.quotas.used, but=read.exchange_key),
             )
         crowded = set() if isinstance(judged, Refused) else self.placing.crowded(judged)
         if not isinstance(judged, Refused) and self.placing.is_refused(judged, crowded):
             judged = _refuse(read, Refusal("inbox_full"))
         if isinstance(judged, Refused):
-            if hopeful and (seen := (await self._look_up(read))[0]) is not None:
+            # Its twin may have been accepted since it was looked for, if it was.
+            if (seen := (await self._look_up(read))[0]) is not None:
                 return await self._again(read, seen, peer)
             raise await self._refused(judged, peer)
         # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
@@ -168,10 +171,9 @@ class Ingress:
         return Receipted(env=seen.env, receipt=seen.receipt, manifest=read.manifest, duplicate=True)
 
     async def _accept(self, judged: Accepted, version: int, crowded: set[str]) -> Receipted | None:
-        rule = judged.leave.rule
+        read, rule, result = judged.read, judged.leave.rule, None
         # Counted before the commit, so that envelopes judged side by side cannot pass a quota together.
-        self.quotas.hold(rule)
-        read, result = judged.read, None
+        self.quotas.hold(rule, read.exchange_key)
         promises: Sequence[Promise] = ()
         try:
             planned = await self._operation(judged, version)
@@ -179,7 +181,7 @@ class Ingress:
             with self.figures.timed("commit"):
                 [result] = await self.sequencer.submit(operation, order=_order(operation))
         finally:
-            self.quotas.settle(rule, used=isinstance(result, Done))
+            self.quotas.settle(rule, read.exchange_key, used=isinstance(result, Done))
             if not isinstance(result, Done):
                 self.placing.promises.withdraw(promises, unsure=result is None)
         if not isinstance(result, Done):
