@@ -146,8 +146,11 @@ class Ingress:
             type=manifest.type,
             lane=judged.leave.lane,
             env=read.env,
-        ):
-            return await self._accept(judged, directory.version, crowded)
+        ) as span:
+            receipted = await self._accept(judged, directory.version, crowded)
+            if receipted is None:
+                span.became("again")
+        return receipted
 
     async def _look_up(self, read: Read) -> tuple[Exchange | None, Exchange | None]:
         """Return the exchange that this envelope may have become before, and the one that it answers."""
