@@ -91,7 +91,9 @@ def test_what_the_bus_writes_it_reads(value):
 
 
 PLAIN = st.text(st.characters(codec="utf-8"), max_size=8) | st.integers() | st.booleans()
-STRANGE = st.floats() | st.binary(max_size=4) | st.none() | st.text(st.characters(categories=["Cs"]), min_size=1, max_size=2)
+STRANGE = (
+    st.floats() | st.binary(max_size=4) | st.none() | st.text(st.characters(categories=["Cs"]), min_size=1, max_size=2)
+)
 MEMBERS = st.dictionaries(
     st.text(st.characters(codec="utf-8"), max_size=4),
     st.recursive(PLAIN | STRANGE, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2), max_leaves=6),
@@ -115,7 +117,9 @@ def test_members_are_written_the_quick_way_as_they_are_the_other_way_or_refused_
         assert strictjson.parse(found, depth=100) == members
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), b"bytes", ["x", b"y"], [float("nan")], {"in": float("nan")}])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), b"bytes", ["x", b"y"], [float("nan")], {"in": float("nan")}]
+)
 def test_what_is_no_json_is_refused_the_quick_way_too(value):
     with pytest.raises((TypeError, ValueError)):
         strictjson.compact_members({"plain": "x", "strange": value})
