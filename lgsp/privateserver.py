@@ -14,7 +14,6 @@ from typing import Final
 
 from lgsp.errors import Unusable
 
-
 PORTS: Final = range(20_000, 32_000)
 """Below those that a system takes for outgoing connections (Linux: from 32768 on). One of these could hold the port while no server does; and whoever
 calls a port among them at which nobody listens may, by chance, call from that very port, and is connected with himself."""

@@ -119,10 +119,11 @@ class Sweep:
         await self.forgetting.step(now)
 
     async def _look_at_answers_that_were_lost(self) -> None:
-        """See by the rows what became of commits of which nobody heard: leases that nobody uses, flights that have ended."""
+        """See by the rows what became of commits of which nobody heard: leases that nobody uses, flights that have ended, inboxes to be woken."""
         await self.courier.take_in_strays()
         refused = self.sequencer.refused
         if refused != self._refused:
+            self.courier.stir()
             await self.courier.look_at_flights()
             self._refused = refused
 

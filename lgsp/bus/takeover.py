@@ -13,7 +13,6 @@ from typing import Final
 from lgsp.bus.moves import Moves, Step, took
 from lgsp.bus.progress import Progress
 from lgsp.domain.exchange import UNHELD, Delivery
-from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.ports.inboxes import Inboxes
@@ -42,12 +41,7 @@ class Takeover:
         living = self.neighbours.living()
         if living is None or (living == self._living and not self._unplaced):
             return []
-        try:
-            await self._take_back(living)
-        except Refusal:
-            # The page of which nobody heard may have been committed, and is not found again.
-            self.hear(News(missed=True))
-            raise
+        await self._take_back(living)
         if self._living - living:
             # What it had queued and not told is lost with it.
             self.hear(News(missed=True))
