@@ -42,6 +42,7 @@ from lgsp.bus.room import Room
 from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.settlement import Settlement
 from lgsp.bus.steward import Steward
+from lgsp.bus.strays import Strays
 from lgsp.bus.supervisor import Bus, Tasks
 from lgsp.bus.sweep import Sweep
 from lgsp.bus.takeover import Takeover
@@ -364,6 +365,7 @@ def _courier(parts: Parts, base: _Base, tasks: Tasks) -> Courier:
         clock=parts.clock,
         entropy=parts.entropy,
         spawn=tasks.spawn,
+        strays=Strays(clock=parts.clock),
         limits=parts.limits,
     )
 

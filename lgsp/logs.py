@@ -25,6 +25,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "delivery.parked": frozenset({"env", "to", "code"}),
     "delivery.cautious": frozenset({"inbox", "outstanding"}),
     "delivery.carrier_lost": frozenset({"inbox", "lane", "count"}),
+    "delivery.strayed": frozenset({"inbox", "count"}),
     "leases.taken_back": frozenset({"count"}),
     "neighbours.joined": frozenset({"count"}),
     "neighbours.away": frozenset({"reason"}),

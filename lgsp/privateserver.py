@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from lgsp.errors import Unusable
 
+PORTS: Final = range(20_000, 32_000)
+"""Below those that a system takes for outgoing connections (Linux: from 32768 on). One of these could hold the port while no server does; and whoever
+calls a port among them at which nobody listens may, by chance, call from that very port, and is connected with himself."""
+PORTS_TRIED: Final = 100
+
 
 def free_port() -> int:
-    """Return a loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that is free now, and that nobody takes by chance while its server is away; refuse as `unavailable`."""
+    for _ in range(PORTS_TRIED):
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Unusable("unavailable", f"no free port among {PORTS_TRIED} from {PORTS.start} to {PORTS.stop - 1}")
 
 
 def find_program(program: str, places: Sequence[str], *, missing: str) -> str:

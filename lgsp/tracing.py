@@ -17,17 +17,33 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-Step = Literal["send", "accept", "refuse", "deliver", "handle"]
+Step = Literal["send", "accept", "again", "refuse", "deliver", "handle"]
+"""`again` is what looked like an acceptance until the commit: it was accepted before, or is to be judged again."""
 KINDS: Final[Mapping[Step, SpanKind]] = {
     "send": SpanKind.PRODUCER,
     "accept": SpanKind.SERVER,
+    "again": SpanKind.SERVER,
     "refuse": SpanKind.SERVER,
     "deliver": SpanKind.PRODUCER,
     "handle": SpanKind.CONSUMER,
 }
 HEADER: Final = "traceparent"
 FORM: Final = TraceContextTextMapPropagator()
-NOTHING: Final = nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A span that is open, or none where nothing is recorded."""
+
+    span: trace.Span | None = None
+
+    def became(self, step: Step) -> None:
+        """State that it is another step than it looked like at its beginning, of the same kind."""
+        if self.span is not None:
+            self.span.update_name(_name(step))
+
+
+NOTHING: Final = nullcontext(Opened())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +64,7 @@ class Traces:
         """Whether anything is recorded."""
         return self.tracer is not None
 
-    def span(self, step: Step, *, parent: str = "", **attributes: str) -> AbstractContextManager[object]:
+    def span(self, step: Step, *, parent: str = "", **attributes: str) -> AbstractContextManager[Opened]:
         """Return the span of a step as a context manager, a child of `parent` (a traceparent) or else of the span that is current.
 
         `attributes` are of `type`, `lane`, `code` and `env`; empty ones are left out.
@@ -57,7 +73,7 @@ class Traces:
             return NOTHING
         return _recorded(
             self.tracer.start_as_current_span(
-                f"lgsp.{step}",
+                _name(step),
                 context=_context(parent),
                 kind=KINDS[step],
                 attributes={f"lgsp.{name}": value for name, value in attributes.items() if value},
@@ -76,14 +92,18 @@ class Traces:
 
 
 @contextmanager
-def _recorded(opened: AbstractContextManager[trace.Span]) -> Iterator[None]:
+def _recorded(opened: AbstractContextManager[trace.Span]) -> Iterator[Opened]:
     """Hold a span open; of what goes wrong in it only the kind is told, for the words may be of a department's program and name a person."""
     with opened as span:
         try:
-            yield
+            yield Opened(span)
         except Exception as error:
             span.set_status(StatusCode.ERROR, type(error).__name__)
             raise
+
+
+def _name(step: Step) -> str:
+    return f"lgsp.{step}"
 
 
 def _context(parent: str) -> Context | None:

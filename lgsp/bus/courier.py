@@ -20,6 +20,7 @@ from lgsp.bus.progress import Progress
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.registry import Registry
 from lgsp.bus.room import Room
+from lgsp.bus.strays import Strays
 from lgsp.domain import envelope, sealing
 from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import UNHELD, Delivery
@@ -61,6 +62,7 @@ class Courier:
     clock: Clock
     entropy: Entropy
     spawn: Spawn
+    strays: Strays
     limits: Limits = LIMITS
     traces: Traces = field(default_factory=Traces.found)
     _known: dict[str, Inbox] = field(default_factory=dict)
@@ -182,6 +184,7 @@ class Courier:
             with self.figures.timed("lease"):
                 done = await self.progress.commit(steps)
         except Refusal:
+            self.strays.add(step.after for step in steps if step.after.state == "leased")
             await self.transport.put_back(inbox, _envs(parcels))
             raise
         # Whatever became of them, their rows have moved on.
@@ -203,6 +206,13 @@ class Courier:
 
     async def _open(self, taken: Sequence[Leased]) -> list[tuple[Delivery, Handover]]:
         """Return what is handed over; a body that does not open is parked, for no receiver can do anything about it."""
+        try:
+            return await self._opened(taken)
+        except Refusal:
+            self.strays.add(leased for _, leased in taken)
+            raise
+
+    async def _opened(self, taken: Sequence[Leased]) -> list[tuple[Delivery, Handover]]:
         found, lost = [], []
         for parcel, leased in taken:
             try:
@@ -276,16 +286,29 @@ class Courier:
         """Let deliveries go out again without counting an attempt."""
         now = self.clock.now()
         steps = [self.moves.requeue(delivery, now=now) for delivery in held]
-        done = await self.progress.commit(steps)
+        try:
+            done = await self.progress.commit(steps)
+        except Refusal:
+            self.strays.add(held)
+            raise
         for delivery in held:
             self.landed(delivery, alive=False)
         await self.publisher.place(took(steps, done))
+
+    async def take_in_strays(self) -> None:
+        """Let out again what stands in the rows as leased by this gateway and is in nobody's hand."""
+        for inbox, envs in self.strays.wanted().items():
+            found = self.strays.among((await self.inboxes.held(inbox, envs)).values())
+            await self.requeue(found)
+            self.strays.settle(inbox, found)
+            if found:
+                get_logger().warning("delivery.strayed", inbox=inbox, count=len(found))
 
     async def lease_ended(self, held: Delivery) -> None:
         """Decide on a delivery whose lease is over: settled if it was final, tried again otherwise, counted if it was alone."""
         inbox = self.inbox(held.to)
         now = self.clock.now()
-        flight = inbox.flights.get(held.env)
+        flight = inbox.flight(held.env, held.lease)  # one under another lease says nothing of this one
         if held.final:
             await self.progress.commit([self.moves.settle_final(held, now=now)])
         elif flight is not None and flight.alone:
@@ -316,13 +339,16 @@ class Courier:
             inbox.ring()
 
     async def look_at_flights(self) -> None:
-        """Forget the flights of deliveries that were settled or put back at another gateway."""
+        """Forget the flights of deliveries that were settled or put back at another gateway, or here by a commit whose answer was lost."""
         for system, inbox in list(self._known.items()):
-            envs = list(inbox.flights)
+            leases = {env: flight.delivery.lease for env, flight in inbox.flights.items()}
+            envs = list(leases)
             for start in range(0, len(envs), LOOKED_AT_ONCE):
                 rows = await self.inboxes.held(system, envs[start : start + LOOKED_AT_ONCE])
                 for row in rows.values():
-                    self.moved(row)
+                    # What took off while the rows were read is not what they tell of.
+                    if inbox.flight(row.env, leases[row.env]) is not None:
+                        self.moved(row)
 
     def moved(self, row: Delivery) -> None:
         """Learn where a delivery stands that another gateway may have moved: its flight here ends with its lease."""

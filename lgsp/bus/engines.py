@@ -18,6 +18,8 @@ EVERY: Final = 1.0
 """Seconds between looks."""
 LOOK_SECONDS: Final = 2.0
 """How long an engine may take to answer before it is called away."""
+FRESH: Final = 1.0
+"""Seconds for which what a look saw is told to whoever asks: anybody may ask, and is to cost the engines nothing."""
 GIVEN_UP_AFTER: Final = 2
 """Looks in a row without an answer, after which the ledger is given up: one alone may be a busy moment."""
 
@@ -37,6 +39,9 @@ class Engines:
     states: dict[str, str] = field(default_factory=dict)
     """What the last look saw."""
     _unanswered: int = 0
+    _looked_at: float = float("-inf")
+    """When the last look ended, on the loop's clock."""
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def is_ledger_given_up(self) -> bool:
@@ -51,19 +56,29 @@ class Engines:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            states = await self.look()
+            async with self._looking:
+                states = await self._look()
             self._unanswered = 0 if states["ledger"] == "ok" else self._unanswered + 1
             await asyncio.sleep(EVERY)
 
-    async def look(self) -> dict[str, str]:
-        """Return the state of each part now, in `LOOK_SECONDS` at the latest: `ok`, or what is wrong in a word."""
+    async def seen(self) -> dict[str, str]:
+        """Return the state of each part, `ok` or what is wrong in a word, as it was at most `FRESH` seconds ago.
+
+        There is one look at a time, and whoever asks meanwhile is told what it sees: `LOOK_SECONDS` later at the latest.
+        """
+        async with self._looking:
+            if asyncio.get_running_loop().time() - self._looked_at >= FRESH:
+                await self._look()
+        return self.states
+
+    async def _look(self) -> dict[str, str]:
         probes = {"ledger": self._ledger, **self.probes}
         found = await asyncio.gather(*(self._state(name, probe) for name, probe in probes.items()))
         states = dict(zip(probes, found, strict=True))
         for name, state in states.items():
             if self.states.get(name, "ok") != state:
                 get_logger().warning("engine.changed", engine=name, state=state)
-        self.states = states
+        self.states, self._looked_at = states, asyncio.get_running_loop().time()
         return states
 
     async def _state(self, name: str, probe: Probe) -> str:

@@ -32,12 +32,12 @@ class Health:
         return True
 
     async def ready(self) -> tuple[bool, dict[str, str]]:
-        """Return whether envelopes are taken, and the state of each part: `ok`, or what is wrong in a word."""
-        await self.engines.look()
+        """Return whether envelopes are taken, and the state of each part, a second ago at most: `ok`, or what is wrong in a word."""
+        await self.engines.seen()
         return self.told()
 
     def told(self) -> tuple[bool, dict[str, str]]:
-        """Return the same without asking the engines, as their last look was."""
+        """Return the same without waiting for the engines, as the last look at them was."""
         engines = self.engines.states
         states = {
             "ledger": engines.get("ledger", "away"),

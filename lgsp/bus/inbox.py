@@ -142,10 +142,15 @@ class Inbox:
         for bell in (self.bell, *self.pulls):
             bell.set()
 
+    def flight(self, env: str, lease: str) -> Flight | None:
+        """Return what is in flight under a lease, None when it has ended here or never began."""
+        found = self.flights.get(env)
+        return found if found is not None and found.delivery.lease == lease else None
+
     def land(self, env: str, lease: str) -> None:
         """Forget a flight that ended, unless the same delivery is on its way again under another lease."""
-        flight = self.flights.get(env)
-        if flight is not None and flight.delivery.lease == lease:
+        flight = self.flight(env, lease)
+        if flight is not None:
             del self.flights[env]
             self._count(flight.delivery.source, flight.delivery.lane, -1)
         self.ring()

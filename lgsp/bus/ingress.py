@@ -24,7 +24,7 @@ from lgsp.bus.promises import Promise
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Order, Sequencer
-from lgsp.domain import admission
+from lgsp.domain import admission, policy
 from lgsp.domain.admission import Accepted, Read, Refused
 from lgsp.domain.directory import Directory
 from lgsp.domain.entries import draft
@@ -33,8 +33,8 @@ from lgsp.domain.exchange import Exchange
 from lgsp.errors import Defect, Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
-from lgsp.ports.ledger import Accept, Done, Ledger, ReceiptItem, Refuse
-from lgsp.tracing import Traces
+from lgsp.ports.ledger import Accept, Done, Ledger, ReceiptItem, Refuse, Result
+from lgsp.tracing import Opened, Traces
 
 JUDGED_AT_MOST = 8
 """How often an envelope is judged again because the directory moved or its twin won; more is a fault of ours."""
@@ -74,8 +74,6 @@ class _Coming:
     tell: Callable[[Answer], None]
     is_answered: bool = False
     read: Read | None = None
-    is_known: bool = False
-    """Whether it was looked up."""
     seen: Exchange | None = None
     """The exchange that it became before."""
     request: Exchange | None = None
@@ -94,7 +92,6 @@ class _Coming:
 
     def forget(self) -> None:
         """Forget what was found out: it is judged again."""
-        self.is_known = False
         self.read = self.seen = self.request = self.judged = self.operation = None
         self.crowded, self.promises = set(), ()
 
@@ -195,7 +192,7 @@ class Ingress:
                 await self._submit_once(coming, peer, system or peer, bounded=first and not system, hopeful=first)
             finally:
                 for each in coming:
-                    self._let_go(each, used=False)
+                    self._let_go(each, result=None)
             coming = [each for each in coming if not each.is_answered]
             if not coming:
                 return
@@ -207,17 +204,19 @@ class Ingress:
         """Answer what can be answered; what is left must be judged again.
 
         Nearly every envelope is new, and the commit sees whether it is. So who is `hopeful` looks whether it was accepted before only when it
-        would be refused: what was accepted once gets its receipt whatever is to be said of it now.
+        would be refused: what was accepted once gets its receipt whatever is to be said of it now. Where a quota counts it is looked for first:
+        a repeat uses nothing, and nobody else may be refused because of it, be it for the length of a commit.
         """
         async with self.turns.turn(sender, len(coming)) as leave:
             if self.turns.is_crowd(sender):
                 await self.sequencer.calm()  # with its places in hand, so that what is behind it waits, too
             directory = self.registry.current
             read = await self._read(coming, directory, peer, bounded=bounded)
-            await self._look_up([each for each in read if not hopeful or each.found.manifest.is_reply])
+            await self._look_up([each for each in read if not hopeful or _may_matter(each.found, directory)])
             for each in read:
                 self._judge(each, directory)
-            await self._look_up([each for each in read if isinstance(each.judged, Refused) and not each.is_known])
+            # Its twin may have been accepted since it was looked for, if it was.
+            await self._look_up([each for each in read if isinstance(each.judged, Refused)])
             await self._answer_judged(read, peer)
             # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
             leave()
@@ -261,7 +260,6 @@ class Ingress:
         with self.figures.timed("look_up", len(coming)):
             held = await self.ledger.exchanges(keys)
         for each in coming:
-            each.is_known = True
             each.seen = held.get(each.found.exchange_key)
             each.request = held.get(each.found.request_key) if each.found.request_key else None
 
@@ -276,14 +274,14 @@ class Ingress:
                 held=self.registry.contracts,
                 now=self.clock.now(),
                 request=each.request,
-                used=self.quotas.used,
+                used=partial(self.quotas.used, but=each.found.exchange_key),
             )
         if isinstance(judged, Accepted):
             each.crowded = self.placing.crowded(judged)
             if self.placing.is_refused(judged, each.crowded):
                 judged = _refuse(each.found, Refusal("inbox_full"))
         if isinstance(judged, Accepted):
-            self.quotas.hold(judged.leave.rule)
+            self.quotas.hold(judged.leave.rule, each.found.exchange_key)
             each.holds_quota = True
         each.judged = judged
 
@@ -333,14 +331,16 @@ class Ingress:
 
     async def _commit(self, coming: Sequence[_Coming], order: Order) -> None:
         try:
-            with self._span(coming), self.figures.timed("commit", len(coming)):
+            with self._span(coming) as span, self.figures.timed("commit", len(coming)):
                 results = await self.sequencer.submit(*(each.planned for each in coming), order=order)
+                if not isinstance(results[0], Done):
+                    span.became("again")
         except Refusal as refusal:
             _refuse_rest(coming, refusal)
             return
         accepted = []
         for each, result in zip(coming, results, strict=True):
-            self._let_go(each, used=isinstance(result, Done))
+            self._let_go(each, result=result)
             if isinstance(result, Done):
                 accepted.append((each, _arrival(each, result)))
         if "stale" in results:
@@ -361,15 +361,17 @@ class Ingress:
         for (each, arrival), refusal in zip(accepted, refusals, strict=True):
             each.answer(refusal or _receipted(arrival))
 
-    def _let_go(self, each: _Coming, *, used: bool) -> None:
-        """Settle what was held for an envelope, unless that is done."""
-        if each.holds_quota and isinstance(each.judged, Accepted):
-            each.holds_quota = False
-            self.quotas.settle(each.judged.leave.rule, used=used)
-            if not used:
-                self.placing.promises.withdraw(each.promises)
+    def _let_go(self, each: _Coming, *, result: Result | None) -> None:
+        """Settle what was held for an envelope, unless that is done; without a result it may have been committed all the same."""
+        if not each.holds_quota or not isinstance(each.judged, Accepted):
+            return
+        each.holds_quota = False
+        used = isinstance(result, Done)
+        self.quotas.settle(each.judged.leave.rule, each.found.exchange_key, used=used)
+        if not used:
+            self.placing.promises.withdraw(each.promises, unsure=result is None)
 
-    def _span(self, coming: Sequence[_Coming]) -> AbstractContextManager[object]:
+    def _span(self, coming: Sequence[_Coming]) -> AbstractContextManager[Opened]:
         """Return the span of an envelope; where there are spans each goes alone."""
         first = coming[0]
         return self.traces.span(
@@ -426,6 +428,11 @@ class Ingress:
 
 def _read_each(wires: Sequence[Wire], directory: Directory) -> list[Read | Refused]:
     return [admission.read(wire, directory) for wire in wires]
+
+
+def _may_matter(read: Read, directory: Directory) -> bool:
+    """Tell whether it matters before the judgement what was accepted earlier: the request of a reply, or what counts in a quota."""
+    return read.manifest.is_reply or policy.is_counted(directory, read.manifest)
 
 
 def _refuse_rest(coming: Iterable[_Coming], refusal: Refusal) -> None:

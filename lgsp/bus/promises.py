@@ -64,10 +64,12 @@ class Promises:
         step = self.moves.lease(delivery, uuid7=self.entropy.uuid7(), until=now + self.moves.limits.lease, now=now)
         return Promise(inbox=inbox, delivery=step.after, kept=kept, entry=step.move.entry)
 
-    def withdraw(self, promises: Sequence[Promise]) -> None:
-        """Give back what was promised for an envelope that is not accepted now."""
+    def withdraw(self, promises: Sequence[Promise], *, unsure: bool) -> None:
+        """Give back what was promised for an envelope that is not accepted now; `unsure` when it may have been committed all the same."""
         for promise in promises:
             _end(promise, used=False)
+        if unsure:
+            self.courier.strays.add(promise.delivery for promise in promises if promise.is_kept)
 
     async def keep(self, promises: Sequence[Promise], wire: Wire, receipt: str) -> None:
         """Hand over what was promised, its commit being durable; what has lost its stream meanwhile goes into the queue."""

@@ -6,12 +6,13 @@ what the others accept under that grant between two readings.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 from lgsp.domain.directory import ZONE, day_of
+from lgsp.domain.exchange import ExchangeKey
 from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import Ledger
 
@@ -31,8 +32,8 @@ class Quotas:
     _earlier: Counter[str] = field(default_factory=Counter)
     """Uses before the mark: they change no more."""
     _used: Counter[str] = field(default_factory=Counter)
-    _held: Counter[str] = field(default_factory=Counter)
-    """Uses that are being committed."""
+    _held: defaultdict[str, Counter[ExchangeKey]] = field(default_factory=lambda: defaultdict(Counter))
+    """Uses that are being committed, by grant: an envelope that is there more than once at the same time is one use."""
     _settled: Counter[str] = field(default_factory=Counter)
     """Uses that were committed since the last reading of what came lately began: it may have missed them."""
 
@@ -56,21 +57,25 @@ class Quotas:
             self._day, self._mark = day, datetime.combine(day, time.min, tzinfo=ZONE)
             self._earlier, self._used = Counter(), Counter()
 
-    def used(self, grant: str) -> int:
-        """Return how often the grant was used today."""
+    def used(self, grant: str, *, but: ExchangeKey | None = None) -> int:
+        """Return how often the grant was used today, not counting what is being committed of one exchange."""
         self._turn_to(day_of(self.clock.now()))
-        return self._used[grant] + self._held[grant]
+        held = self._held.get(grant, ())
+        return self._used[grant] + len(held) - (but in held)
 
-    def hold(self, grant: str) -> None:
-        """Count a use that is about to be committed."""
+    def hold(self, grant: str, key: ExchangeKey) -> None:
+        """Count a use by an exchange that is about to be committed."""
         if grant:
-            self._held[grant] += 1
+            self._held[grant][key] += 1
 
-    def settle(self, grant: str, *, used: bool) -> None:
+    def settle(self, grant: str, key: ExchangeKey, *, used: bool) -> None:
         """Count it for good once it is committed, or give it back."""
         if not grant:
             return
-        self._held[grant] -= 1
+        held = self._held[grant]
+        held[key] -= 1
+        if not held[key]:
+            del held[key]
         if used:
             self._used[grant] += 1
             self._settled[grant] += 1

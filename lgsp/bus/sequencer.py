@@ -57,6 +57,8 @@ class Sequencer:
     clock: Clock
     engines: Engines
     figures: Figures
+    refused: int = 0
+    """Groups that the ledger has refused. One whose answer was lost may have been applied all the same."""
     _first: deque[_Waiting] = field(default_factory=deque)
     _bulk: deque[_Waiting] = field(default_factory=deque)
     _bulk_size: int = 0
@@ -146,6 +148,7 @@ class Sequencer:
             with self.figures.timed("transaction"):
                 results = iter(await self.ledger.commit(operations, self.sign_receipts))
         except Refusal as refusal:
+            self.refused += 1
             _refuse_all(group, refusal)
             return
         except BaseException:

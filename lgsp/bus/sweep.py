@@ -70,6 +70,8 @@ class Sweep:
     _unwritten: list[Draft] = field(default_factory=list)
     """Summed entries that the ledger has not taken yet."""
     _was_alone: bool = True
+    _refused: int = 0
+    """How many groups the ledger had refused when the flights were looked at for that."""
     _room_read: datetime | None = None
     _carriers_read: datetime | None = None
     _suspects: set[LaneOf] = field(default_factory=set)
@@ -97,6 +99,7 @@ class Sweep:
         steps: list[Step] = []
         await self.publisher.note_confirmed()  # what lies with the broker is not published again
         await self.publisher.place(await self.takeover.once())
+        await self._look_at_answers_that_were_lost()
         for held in await self.inboxes.due(now, AT_ONCE):
             if held.state == "leased":
                 if self._is_anothers(held, now):
@@ -115,6 +118,15 @@ class Sweep:
             await self.flush_refusals()
         await self.auditor.keep()
         await self.forgetting.step(now)
+
+    async def _look_at_answers_that_were_lost(self) -> None:
+        """See by the rows what became of commits of which nobody heard: leases that nobody uses, flights that have ended, inboxes to be woken."""
+        await self.courier.take_in_strays()
+        refused = self.sequencer.refused
+        if refused != self._refused:
+            self.courier.stir()
+            await self.courier.look_at_flights()
+            self._refused = refused
 
     async def _look_at_quotas(self) -> None:
         """Read the uses of others, and once more when the last of them has gone: what it accepted at its end counts all day."""

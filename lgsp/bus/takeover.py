@@ -6,7 +6,7 @@ its leases. Its own former self is dead too, for each running gateway has a numb
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -33,21 +33,23 @@ class Takeover:
     hear: Hear
     _living: frozenset[str] = frozenset()
     """Those who lived when everything was taken back."""
+    _unplaced: list[Delivery] = field(default_factory=list)
+    """What was taken back and not returned yet, for the ledger went away between two pages."""
 
     async def once(self) -> list[Delivery]:
         """Take back what is left of gateways that died since the last time, and return what is to be placed."""
         living = self.neighbours.living()
-        if living is None or living == self._living:
+        if living is None or (living == self._living and not self._unplaced):
             return []
-        found = await self._take_back(living)
+        await self._take_back(living)
         if self._living - living:
             # What it had queued and not told is lost with it.
             self.hear(News(missed=True))
         self._living = living
+        found, self._unplaced = self._unplaced, []
         return found
 
-    async def _take_back(self, living: frozenset[str]) -> list[Delivery]:
-        found: list[Delivery] = []
+    async def _take_back(self, living: frozenset[str]) -> None:
         now = self.clock.now()
         while held := await self.inboxes.in_state("leased", AT_ONCE, but=sorted(living)):
             steps = [self._back(delivery, now) for delivery in held]
@@ -56,8 +58,7 @@ class Takeover:
             if not back:
                 break
             get_logger().warning("leases.taken_back", count=len(back))
-            found += [delivery for delivery in back if delivery.state in UNHELD]
-        return found
+            self._unplaced += [delivery for delivery in back if delivery.state in UNHELD]
 
     def _back(self, held: Delivery, now: datetime) -> Step:
         return self.moves.settle_final(held, now=now) if held.final else self.moves.requeue(held, now=now)

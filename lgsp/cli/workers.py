@@ -60,7 +60,8 @@ class Workers:
         with datafolder.hold(folder, command="lgsp serve"), _kept_port(http.host, http.port) as port:
             async with asyncio.TaskGroup() as tasks:
                 alive = tasks.create_task(service_manager.keep_alive())
-                codes = await asyncio.gather(*(self._keep(number, port) for number in range(self.count)))
+                keeping = [tasks.create_task(self._keep(number, port)) for number in range(self.count)]
+                codes = [await each for each in keeping]
                 alive.cancel()
         self.voice.tell("stopped", "đã dừng")
         return max(codes)
@@ -76,10 +77,10 @@ class Workers:
             code = await self._run_one(number, port)
             listened = self._listening.pop(number, "") != ""
             if self.stop.is_set():
-                return max(0, code)
+                return _own_code(code)
             if not self._told and not listened:
                 self.stop.set()  # it has told why
-                return code if code > 0 else 1  # killed, it has a signal's number below 0
+                return _own_code(code) or 1
             failures = 0 if listened else failures + 1
             logs.get_logger().error("worker.died", worker=number, code=code)
             with suppress(TimeoutError):
@@ -91,14 +92,16 @@ class Workers:
         worker = await asyncio.create_subprocess_exec(
             *self._command(number, port), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
-        ended, stopped = asyncio.create_task(worker.wait()), asyncio.create_task(self.stop.wait())
-        hearing = asyncio.create_task(self._hear(number, worker))
         try:
-            await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+            async with asyncio.TaskGroup() as tasks:
+                ended, stopped = tasks.create_task(worker.wait()), tasks.create_task(self.stop.wait())
+                hearing = tasks.create_task(self._hear(number, worker))
+                await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+                await _end(worker)
+                for task in (ended, stopped, hearing):
+                    task.cancel()
+        finally:  # whatever failed here, no worker is left behind
             await _end(worker)
-        finally:
-            for task in (ended, stopped, hearing):
-                task.cancel()
         return worker.returncode or 0
 
     def _command(self, number: int, port: int) -> list[str]:
@@ -165,6 +168,16 @@ async def _end(worker: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         worker.kill()
         await worker.wait()
+
+
+def _own_code(code: int) -> int:
+    """Return the exit code that a worker's stands for: one that had to be killed, a signal's number below 0, did not end well.
+
+    But for SIGTERM: a service manager tells all processes of a service to end, one that has not got to its handler yet among them.
+    """
+    if code == -signal.SIGTERM:
+        return 0
+    return code if code >= 0 else 1
 
 
 @contextmanager

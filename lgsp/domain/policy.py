@@ -179,19 +179,27 @@ def find_grant(
     directory: Directory, manifest: Manifest, service: ServiceRecord, *, now: datetime, used: UsedToday
 ) -> GrantRecord:
     """Return the first grant, by id, that allows the manifest; where none does, refuse by the grant that came furthest."""
-    held = [
-        grant
-        for grantee in (manifest.source, names.agency_of(manifest.source))
-        for grant in directory.grants.get((grantee, manifest.type), ())
-        if grant.audience in {manifest.audience, names.agency_of(manifest.audience)}
-    ]
     furthest: tuple[int, Refusal] = (-1, Refusal("no_grant"))
-    for grant in sorted(held, key=lambda grant: grant.id):
+    for grant in sorted(_grants_of(directory, manifest), key=lambda grant: grant.id):
         refused = _first_objection(directory, grant, manifest, service, now=now, used=used)
         if refused is None:
             return grant
         furthest = max(furthest, refused, key=lambda found: found[0])
     raise furthest[1]
+
+
+def is_counted(directory: Directory, manifest: Manifest) -> bool:
+    """Tell whether a grant that may allow the manifest states a quota."""
+    return any(grant.quota_per_day is not None for grant in _grants_of(directory, manifest))
+
+
+def _grants_of(directory: Directory, manifest: Manifest) -> list[GrantRecord]:
+    return [
+        grant
+        for grantee in (manifest.source, names.agency_of(manifest.source))
+        for grant in directory.grants.get((grantee, manifest.type), ())
+        if grant.audience in {manifest.audience, names.agency_of(manifest.audience)}
+    ]
 
 
 def _first_objection(

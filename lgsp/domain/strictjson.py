@@ -20,6 +20,9 @@ _LARGE_SIGNED_POWER: Final = b"0e+000"
 _MANY_DIGITS: Final = b"0" * 200
 """What a number out of the range of a double has in it, by its shape; texts may have it too."""
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_TEXT: Final = frozenset({str})
+_PLAIN: Final = frozenset({str, int, bool})
+_PLAIN_OR_LISTS: Final = _PLAIN | {list}
 
 
 class NotStrict(ValueError):
@@ -104,5 +107,14 @@ def compact(value: object) -> bytes:
 
 
 def compact_members(members: Mapping[str, str | int | Sequence[str]]) -> bytes:
-    """Return what `compact` returns, in a tenth of the time, for members that are texts, integers, booleans or lists of texts."""
-    return to_json(members)
+    """Return what `compact` returns, in a fraction of the time for members that are texts, integers, booleans or lists of texts.
+
+    The quick way would write NaN, and bytes as if they were a text: whatever it is not meant for goes the other way, and is refused there.
+    """
+    kinds = set(map(type, members.values()))
+    is_plain = kinds <= _PLAIN or (kinds <= _PLAIN_OR_LISTS and all(map(_is_plain, members.values())))
+    return to_json(members) if is_plain else compact(members)
+
+
+def _is_plain(value: object) -> bool:
+    return type(value) is not list or _TEXT.issuperset(map(type, value))

@@ -248,6 +248,37 @@ async def test_workers_share_a_port_and_one_that_dies_is_started_again(joined, s
     assert manager.recv(64) == b"STOPPING=1"
 
 
+async def send_until_stopped(sender, url, told):
+    """Post one envelope after the other until the worker that was reached says no, or takes no connection any more."""
+    with contextlib.suppress(aiohttp.ClientConnectionError):
+        while True:
+            wire = sender.envelope()
+            status, said = await sender.post(url, wire)
+            told[wire.hash] = status, json.loads(said).get("code", "")
+            if status != 202:
+                return
+
+
+async def test_workers_that_are_told_to_stop_under_load_have_answered_whatever_they_accepted(joined, serve, entries_of):
+    run, url = serve("b", "--workers", "2")
+    limit, told = aiohttp.ClientTimeout(total=60), {}
+    async with contextlib.AsyncExitStack() as stack, asyncio.timeout(60), asyncio.TaskGroup() as senders:
+        for _ in range(8):  # a connection each, which the machine gives to either worker
+            session = await stack.enter_async_context(aiohttp.ClientSession(timeout=limit))
+            senders.create_task(send_until_stopped(System(joined / "asker", ASKER, session), url, told))
+        while len(told) < 100:
+            await asyncio.sleep(0.005)
+        began = time.monotonic()
+        run.process.send_signal(signal.SIGTERM)
+    code, _, said = await asyncio.to_thread(run.end)
+    assert (code, time.monotonic() - began < 20) == (0, True), said
+    assert (said.count("gateway.draining"), said.count("gateway.stopped")) == (2, 2), said
+    assert set(told.values()) <= {(202, ""), (503, "draining")}
+    entries = [entry for entry in await entries_of(joined / "b") if entry["ev"] == "msg.accepted"]
+    assert {entry["env"] for entry in entries} == {env for env, (status, _) in told.items() if status == 202}
+    assert len(entries) >= 100
+
+
 async def text_of(session, url):
     async with session.get(f"{url}/metrics") as answer:
         return await answer.text()

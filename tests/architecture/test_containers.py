@@ -27,6 +27,7 @@ from lgsp.cli.root import build
 from lgsp.config import DEFAULT_PORT, NESTED, PREFIX, SECTIONS
 from lgsp.domain import names
 from lgsp.http.server import SHUTDOWN
+from lgsp.http.settings import HTTP_LIMITS
 from lgsp.sdk import AdapterManifest
 from lgsp.sdk.settings import PREFIX as SETTING
 
@@ -49,8 +50,6 @@ ONCE = {"accounts", "founding"}
 """Services that do their work and end."""
 KNOWN = {*ONCE, *GATEWAYS, *SYSTEMS, "postgres", "rabbitmq", "proxy", "prometheus", "ndxp-mock"}
 DATA = "LGSP_DATA"
-LONGEST_WAIT = 60
-"""Seconds for which a call may wait for its reply."""
 JOIN = re.compile(r"^join (\S+) (\S+) (\S+)$", re.MULTILINE)
 LINE = re.compile(r"(?:^|\|\|\n)\s*(lgsp .*?)(?: > /dev/null)?$", re.MULTILINE)
 SECONDS = re.compile(r"^(\d+)s$")
@@ -266,10 +265,21 @@ def wrong_proxy(found: Installation) -> Iterator[str]:
     if "meth GET uri /readyz" not in text or "expect status 200" not in text:
         yield "the proxy does not ask whether a gateway is ready"
     patience = [int(seconds) for seconds in re.findall(r"^ *timeout (?:client|server) (\d+)s$", text, re.MULTILINE)]
-    if len(patience) != 2 or min(patience) <= LONGEST_WAIT:
+    if len(patience) != 2 or min(patience) <= HTTP_LIMITS.wait_seconds:
         yield "the proxy cuts calls that wait"
+    yield from wrong_crowd(text)
     yield from unseen_files(found, "proxy", re.findall(r"ca-file (\S+)", text))
     yield from uncertified(found, [told, *GATEWAYS, "localhost"])
+
+
+def wrong_crowd(text: str) -> Iterator[str]:
+    """Yield where the proxy passes on more connections than gateways take, which would be closed unanswered."""
+    [whole] = [int(most) for most in re.findall(r"^ *maxconn (\d+)$", text, re.MULTILINE)] or [0]
+    [each] = [int(most) for most in re.findall(r"^ *default-server .*\bmaxconn (\d+)\b", text, re.MULTILINE)] or [0]
+    if not 0 < each < HTTP_LIMITS.connections:
+        yield f"a gateway takes {HTTP_LIMITS.connections} connections, and the proxy gives it {each}"
+    if not len(GATEWAYS) * each <= whole <= len(GATEWAYS) * HTTP_LIMITS.connections:
+        yield f"the gateways take {len(GATEWAYS) * HTTP_LIMITS.connections} connections, and the proxy {whole}"
 
 
 def wrong_watch(found: Installation) -> Iterator[str]:
@@ -614,6 +624,10 @@ def test_a_compose_file_that_does_not_is_found(here, tmp_path):
         ("docker/proxy/haproxy.cfg", "bind :8791", "bind :8790", "what the proxy listens on is 8790"),
         ("docker/proxy/haproxy.cfg", "uri /readyz", "uri /healthz", "does not ask"),
         ("docker/proxy/haproxy.cfg", "timeout server 90s", "timeout server 50s", "cuts calls that wait"),
+        ("docker/proxy/haproxy.cfg", "maxconn 1900 ", "", "and the proxy gives it 0"),
+        ("docker/proxy/haproxy.cfg", "maxconn 1900", "maxconn 2000", "and the proxy gives it 2000"),
+        ("docker/proxy/haproxy.cfg", "    maxconn 4000\n", "", "connections, and the proxy 0"),
+        ("docker/proxy/haproxy.cfg", "maxconn 4000", "maxconn 8000", "connections, and the proxy 8000"),
         ("docker/proxy/haproxy.cfg", "/pinned/ca.pem", "/data/tls/ca.pem", "no volume of its own"),
         ("docker/prometheus/prometheus.yaml", ', "gateway-b:8791"', "", "Prometheus asks"),
         ("docker/prometheus/prometheus.yaml", "rules.yaml", "rule.yaml", "Prometheus has no"),

@@ -47,6 +47,9 @@ class ChaoticBus:
     processes: dict[str, Process]
     links: dict[str, Proxy]
     quiet: Path
+    """There once the sender is to send nothing more."""
+    silent: Path
+    """There once it sends nothing more, and all that it ever sent stands in its box."""
 
     @property
     def victims(self) -> dict[str, Process | Victim]:
@@ -152,6 +155,7 @@ async def chaotic_bus(
             processes={},
             links={**standing.links, **{_numbered("clients", number): link for number, link in enumerate(clients)}},
             quiet=folder / "quiet",
+            silent=folder / "silent",
         )
         bus.processes = _processes(bus, rate, standing.linked, [link.port for link in clients])
         if not standing.database:  # its own disk is of interest while it holds the ledger
@@ -176,7 +180,13 @@ def _move_box(settings_file: Path, folder: Path) -> None:
 
 def _processes(bus: ChaoticBus, rate: float, environment: Mapping[str, str], ports: list[int]) -> dict[str, Process]:
     made, receivers = bus.made, [SystemSettings.load(path, {}).system for path in bus.made.receivers]
-    sending = {"settings": str(made.senders[0]), "quiet": str(bus.quiet), "rate": rate, "receivers": receivers}
+    sending = {
+        "settings": str(made.senders[0]),
+        "quiet": str(bus.quiet),
+        "silent": str(bus.silent),
+        "rate": rate,
+        "receivers": receivers,
+    }
     here = {"LGSP_URL": ",".join(f"http://127.0.0.1:{port}" for port in ports)}
     first, second = map(str, made.receivers)
     found = [_gateway(bus, number, each, environment) for number, each in enumerate(made.gateways)]

@@ -1,7 +1,8 @@
 """A sending system under chaos: an `lgsp.sdk` client that sends numbered notes at a steady pace and takes the replies.
 
 The intention and the signed envelope become durable in one transaction, so that a program that is killed leaves no doubt about what was sent. It
-goes on where its box says that it was. It sends nothing more once the file `quiet` is there, and ends on SIGTERM.
+goes on where its box says that it was. It sends nothing more once the file `quiet` is there, says so by making the file `silent`, and ends on
+SIGTERM.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ async def _send(client: Client, plan: dict[str, Any]) -> None:
             await _post(client, number, plan["receivers"][number // len(notes.KINDS) % len(plan["receivers"])])
             due += 1 / plan["rate"]
             await asyncio.sleep(max(due - loop.time(), 0))
+    await asyncio.to_thread(Path(plan["silent"]).touch)
 
 
 async def _post(client: Client, number: int, receiver: str) -> None:

@@ -80,7 +80,14 @@ async def _recovers(bus: ChaoticBus, after: str) -> None:
 async def calm(bus: ChaoticBus) -> float:
     """Send nothing more, wait until all that was sent has come to its end, and return how many seconds that took."""
     await asyncio.to_thread(bus.quiet.touch)
-    began = moved = time.monotonic()
+    began = time.monotonic()
+    while not await asyncio.to_thread(
+        bus.silent.exists
+    ):  # it may be about to send: what is under way tells only of what was sent
+        if time.monotonic() - began > SETTLES_SECONDS:
+            raise Stuck(f"the sender goes on for {SETTLES_SECONDS:.0f} s")
+        await asyncio.sleep(LOOK)
+    moved = time.monotonic()
     least = await asyncio.to_thread(bus.under_way)
     while left := await asyncio.to_thread(bus.under_way):
         if left < least:

@@ -154,3 +154,32 @@ async def test_a_ledger_is_given_up_after_two_looks_without_an_answer_and_taken_
             await asyncio.sleep(0)
     watching.cancel()
     assert looks[:8] == [False, False, False, False, False, True, False, False]
+
+
+class Slow(MemoryLedger):
+    """A ledger that counts how often it is asked at once, and takes a moment."""
+
+    def __init__(self):
+        super().__init__()
+        self.looks = self.at_once = self.most_at_once = 0
+
+    async def size(self):
+        self.looks += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0.01)
+        self.at_once -= 1
+        return 0
+
+
+async def test_however_many_ask_whether_it_is_ready_one_look_a_second_is_what_the_engines_bear(monkeypatch):
+    ledger = Slow()
+    engines = Engines(ledger=ledger)
+    watching = asyncio.create_task(engines.run())
+    found = await asyncio.gather(*(engines.seen() for _ in range(500)))
+    assert (ledger.looks, ledger.most_at_once) == (1, 1)
+    assert all(states == {"ledger": "ok"} for states in found)
+    monkeypatch.setattr("lgsp.bus.engines.FRESH", 0.0)
+    await asyncio.gather(*(engines.seen() for _ in range(5)))
+    assert (ledger.looks, ledger.most_at_once) == (6, 1)
+    watching.cancel()

@@ -112,7 +112,7 @@ async def test_when_the_ledger_is_away_all_are_told_so_and_nothing_stays_held(bu
         broken.setattr(type(bus.ledger), "commit", away)
         assert [told(answer) for answer in await submit(bus, wires)] == ["unavailable", "unavailable"]
     assert bus.ingress.turns.places == LIMITS.judged_at_once
-    assert not +bus.quotas._held
+    assert not any(bus.quotas._held.values())
     assert [told(answer) for answer in await submit(bus, wires)] == ["accepted", "accepted"]
 
 

@@ -157,6 +157,19 @@ async def test_what_was_not_accepted_gives_its_credit_back(bus, world, monkeypat
     assert held.inbox._reserved == 0
 
 
+async def test_a_lease_that_ends_is_judged_by_its_own_flight_and_by_no_other(bus, world):
+    _, held = await attached(bus, 1)
+    request = world.envelope()
+    await bus.ingress.submit(request, peer="test")
+    moves, now = bus.courier.moves, bus.clock.now()
+    back = moves.requeue(held.inbox.flights[request.hash].delivery, now=now)
+    elsewhere = moves.lease(back.after, uuid7=bus.entropy.uuid7(), until=now, now=now)
+    assert await bus.progress.commit([back, elsewhere]) == [True, True]
+    await bus.courier.lease_ended(elsewhere.after)
+    assert await state_of(bus, request) == ("queued", 0)
+    assert not held.inbox.cautious
+
+
 async def test_a_cautious_inbox_is_promised_one_at_a_time(bus, world):
     tray, held = await attached(bus, 8)
     held.inbox.cautious = True

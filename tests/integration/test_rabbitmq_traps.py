@@ -261,6 +261,28 @@ async def test_order_outlives_any_number_of_readers_that_leave(ledger, carrying)
         assert taken == list(range(1, 151))
 
 
+async def test_a_gateway_whose_receiver_has_gone_to_another_brings_nothing_more(ledger, carrying):
+    async with (
+        carrying(ledger, bus=BUS, pace=Pace(left=0.1, look=0.05)) as left,
+        carrying(ledger, bus=BUS) as gone_to,
+    ):
+        leave = left.watch(NDXP, lambda: None)
+        assert await left.take(NDXP, 1) == []
+        leave()
+        async with asyncio.timeout(10):
+            while left._readers[NDXP].is_open:
+                await asyncio.sleep(0.01)
+        gone_to.watch(NDXP, lambda: None)
+        await gone_to.take(NDXP, 1)
+        await queue(ledger, gone_to, *(accept(number) for number in range(1, 21)))
+        taken = []
+        async with asyncio.timeout(10):
+            while len(taken) < 20:
+                taken += numbers(await gone_to.take(NDXP, 20))
+                await asyncio.sleep(0.01)
+    assert taken == list(range(1, 21))
+
+
 async def test_a_channel_that_is_closed_for_slow_answers_brings_everything_again(ledger, transport, rabbitmq):
     # The server looks once a minute at answers that are due within 30 minutes; both are read when a channel is opened.
     usual = [rabbitmq.evaluate(f"element(2, application:get_env(rabbit, {name})).") for name in SLOW]

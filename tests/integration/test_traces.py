@@ -8,8 +8,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from lgsp.backends.memory import MemoryLedger
 from lgsp.testing import BusSimulator
-from lgsp.testing.world import BODY, VERIFY, VERIFY_SCHEMA
+from lgsp.testing.bus import running_bus
+from lgsp.testing.clock import ManualClock
+from lgsp.testing.entropy import SeededEntropy
+from lgsp.testing.world import BODY, VERIFY, VERIFY_SCHEMA, World
 from lgsp.tracing import Traces
 
 OFFICE = "H01.12/vnfishbase"
@@ -80,6 +84,18 @@ async def test_a_span_says_type_lane_and_env_hash_and_nothing_of_the_body(export
     assert accepted.attributes["lgsp.lane"] == "request"
     assert accepted.attributes["lgsp.env"].startswith("sha-256:")
     assert not any(str(value) in str(span.to_json()) for span in spans for value in BODY.values())
+
+
+async def test_an_envelope_that_comes_again_is_not_told_as_accepted_twice(exporter):
+    world = World.make()
+    clock = ManualClock(world.now)
+    sent = world.envelope(traceparent=PARENT)
+    async with running_bus(world, MemoryLedger(), clock=clock, entropy=SeededEntropy(1, clock)) as gateway:
+        receipts = {(await gateway.ingress.submit(sent, peer="test")).receipt for _ in range(2)}
+    assert len(receipts) == 1
+    spans = exporter.get_finished_spans()
+    assert [span.name for span in spans] == ["lgsp.accept", "lgsp.again"]
+    assert {span.attributes["lgsp.env"] for span in spans} == {sent.hash}
 
 
 async def test_a_trace_that_a_program_states_itself_is_kept(exporter, bus):

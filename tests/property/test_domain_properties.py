@@ -90,6 +90,41 @@ def test_what_the_bus_writes_it_reads(value):
     assert strictjson.parse(strictjson.compact(value)) == value
 
 
+PLAIN = st.text(st.characters(codec="utf-8"), max_size=8) | st.integers() | st.booleans()
+STRANGE = (
+    st.floats() | st.binary(max_size=4) | st.none() | st.text(st.characters(categories=["Cs"]), min_size=1, max_size=2)
+)
+MEMBERS = st.dictionaries(
+    st.text(st.characters(codec="utf-8"), max_size=4),
+    st.recursive(PLAIN | STRANGE, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2), max_leaves=6),
+    max_size=5,
+)  # fmt: skip
+
+
+def written(write, members):
+    """Return what is written, or that it is refused."""
+    try:
+        return write(members)
+    except (TypeError, ValueError):
+        return None
+
+
+@given(MEMBERS)
+def test_members_are_written_the_quick_way_as_they_are_the_other_way_or_refused_by_both(members):
+    found = written(strictjson.compact_members, members)
+    assert found == written(strictjson.compact, members)
+    if found is not None:
+        assert strictjson.parse(found, depth=100) == members
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), b"bytes", ["x", b"y"], [float("nan")], {"in": float("nan")}]
+)
+def test_what_is_no_json_is_refused_the_quick_way_too(value):
+    with pytest.raises((TypeError, ValueError)):
+        strictjson.compact_members({"plain": "x", "strange": value})
+
+
 @quick
 @given(st.binary(max_size=200))
 def test_bytes_come_back_from_base64url(data):

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from lgsp.cli.demo.programs import Programs
-from lgsp.cli.demo.province import PORTS, _free_port
 from lgsp.errors import Unusable
+from lgsp.privateserver import PORTS, free_port
 
 SLEEPS = (sys.executable, "-c", "import time; time.sleep(60)")
 SPEAKS = (
@@ -61,6 +61,6 @@ async def test_a_start_that_is_called_off_leaves_nothing_running(tmp_path):
     assert program.process.returncode == -signal.SIGTERM
 
 
-def test_the_gateways_port_is_none_that_an_outgoing_connection_may_take():
-    assert {_free_port() in PORTS for _ in range(20)} == {True}
+def test_a_private_servers_port_is_none_that_an_outgoing_connection_may_take():
+    assert {free_port() in PORTS for _ in range(20)} == {True}
     assert PORTS.stop <= 32_768

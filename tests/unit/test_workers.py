@@ -80,3 +80,39 @@ async def test_a_worker_that_hangs_is_started_again_and_one_that_lives_is_left_a
     kept.stop.set()
     assert await asyncio.wait_for(running, 10) == 0
     assert ended[0] == {"worker": 0, "code": -signal.SIGKILL}
+
+
+DEAF = "import signal, time; print('http://127.0.0.1:1', flush=True); time.sleep(60)"
+"""A worker that does not end when it is told to."""
+
+
+async def test_a_worker_that_has_to_be_killed_at_the_end_is_no_good_end(keeper, monkeypatch):
+    kept, programs = keeper
+    programs[:] = [DEAF, LIVES]
+    monkeypatch.setattr(workers, "END_SECONDS", 0.2)
+    running = asyncio.create_task(kept.run())
+    async with asyncio.timeout(20):
+        while len(kept._listening) < 2:
+            await asyncio.sleep(0.01)
+    kept.stop.set()
+    assert await asyncio.wait_for(running, 10) == 1
+
+
+async def test_when_hearing_a_worker_fails_no_worker_is_left_behind(keeper, monkeypatch):
+    kept, _ = keeper
+    started = []
+    spawn = asyncio.create_subprocess_exec
+
+    async def noted(*arguments, **options):
+        started.append(await spawn(*arguments, **options))
+        return started[-1]
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    monkeypatch.setattr(workers, "replace_text", full)
+    with pytest.raises(BaseExceptionGroup) as failed:
+        await asyncio.wait_for(kept.run(), 20)
+    assert failed.group_contains(OSError, match="no space left")
+    assert [worker.returncode for worker in started] == [0, 0]

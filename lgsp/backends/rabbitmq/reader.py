@@ -69,6 +69,11 @@ class Reader:
         return self._opening.locked()
 
     @property
+    def has_taken(self) -> bool:
+        """Whether something was taken whose row is being leased."""
+        return bool(self._taken)
+
+    @property
     def buffered(self) -> dict[Lane, int]:
         """How many messages of each lane wait here to be taken."""
         return {lane: len(buffer) for lane, buffer in self._buffers.items()}

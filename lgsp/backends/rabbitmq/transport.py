@@ -46,7 +46,9 @@ class Pace:
     """A take from a broker that does not answer ends empty."""
     idle: float = 60.0
     """How long what was fetched may lie here while nobody takes. The broker closes a channel that leaves messages unanswered for 30 minutes."""
-    look: float = 5.0
+    left: float = 2.0
+    """The same when nobody watches the inbox any more: its receiver may be at another gateway, and half of what comes would be brought here."""
+    look: float = 1.0
     """Between two looks at what lies idle."""
 
 
@@ -217,7 +219,13 @@ class RabbitTransport:
 
     def watch(self, inbox: str, call: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever the inbox may hold something new; `call` must neither block nor raise. Return what ends the watch."""
-        return self._watchers.watch(inbox, call)
+        end = self._watchers.watch(inbox, call)
+
+        def leave() -> None:
+            end()
+            self._reader(inbox).used_at = _now()
+
+        return leave
 
     async def carried(self, inbox: str) -> dict[Lane, int] | None:
         """Return how many messages of each lane are ready in its queue or fetched from it, None while the broker does not answer."""
@@ -268,15 +276,17 @@ class RabbitTransport:
         while True:
             await asyncio.sleep(self._pace.look)
             for inbox, reader in list(self._readers.items()):
-                if reader.is_open and not reader.is_opening and _now() - reader.used_at > self._pace.idle:
-                    await self._rest(inbox, reader)
+                if reader.is_open and not reader.is_opening and self._lies_idle(inbox, reader):
+                    await reader.close()
                 elif reader.failed and self._reading.is_up:
                     self._watchers.ring(inbox)
 
-    async def _rest(self, inbox: str, reader: Reader) -> None:
-        """Close an idle reader, unless somebody watches and nothing lies there: then it waits for what comes."""
-        if any(reader.buffered.values()) or not self._watchers.is_watched(inbox):
-            await reader.close()
+    def _lies_idle(self, inbox: str, reader: Reader) -> bool:
+        """Tell whether a reader holds back what others could hand out; where somebody watches and nothing lies there it waits for what comes."""
+        unused = _now() - reader.used_at
+        if self._watchers.is_watched(inbox):
+            return unused > self._pace.idle and any(reader.buffered.values())
+        return unused > self._pace.idle or (unused > self._pace.left and not reader.has_taken)
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         if self._tasks is None:

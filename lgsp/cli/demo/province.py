@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import secrets
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +24,7 @@ from lgsp.datafolder import DataFolder, read_trust
 from lgsp.domain import names
 from lgsp.errors import Unusable
 from lgsp.machine import SystemClock
+from lgsp.privateserver import free_port
 
 BUS: Final = "urn:lgsp:bus:91"
 GATEWAY: Final = "urn:lgsp:bus:91:gw:a"
@@ -45,11 +43,6 @@ ADAPTERS: Final = ("police", "ndxp", "ioc", "one_stop")
 """The systems that run before the fisheries begin."""
 FISHERIES: Final = "vnfishbase"
 CENTRE: Final = "ioc"
-
-
-PORTS: Final = range(20_000, 32_000)
-"""Below those that a system takes for outgoing connections (Linux: from 32768 on): one of these could hold the port while no gateway does."""
-PORTS_TRIED: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +65,7 @@ class Province:
             bus=BUS,
             gateway=GATEWAY,
             origin=ORIGIN,
-            port=_free_port(),
+            port=free_port(),
             storage=Storage.POSTGRESQL if database else Storage.SQLITE,
             storage_url=database,
         )
@@ -105,16 +98,6 @@ class Province:
     def settings_file(self, adapter: str) -> Path:
         """Return the settings file of an adapter's system."""
         return self.folder.system(names.system_urn(SYSTEMS[adapter])) / "system.toml"
-
-
-def _free_port() -> int:
-    """Return a port that is free now: systems must know it before the gateway listens, and again when it has started anew."""
-    for _ in range(PORTS_TRIED):
-        port = secrets.choice(PORTS)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise Unusable("unavailable", f"no free port among {PORTS_TRIED} from {PORTS.start} to {PORTS.stop - 1}")
 
 
 def _make_system(folder: DataFolder, short: str, url: str, settings: Mapping[str, int]) -> None:
