@@ -34,7 +34,7 @@ from lgsp.errors import Defect, Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import Accept, Done, Ledger, ReceiptItem, Refuse, Result
-from lgsp.tracing import Opened, Traces
+from lgsp.tracing import NOTHING, Opened, Traces
 
 JUDGED_AT_MOST = 8
 """How often an envelope is judged again because the directory moved or its twin won; more is a fault of ours."""
@@ -373,13 +373,16 @@ class Ingress:
 
     def _span(self, coming: Sequence[_Coming]) -> AbstractContextManager[Opened]:
         """Return the span of an envelope; where there are spans each goes alone."""
-        first = coming[0]
+        judged = coming[0].judged
+        if not self.traces.are_on or not isinstance(judged, Accepted):
+            return NOTHING
+        manifest = judged.read.manifest
         return self.traces.span(
             "accept",
-            parent=first.found.manifest.text("traceparent"),
-            type=first.found.manifest.type,
-            lane=first.planned.deliveries[0].lane,
-            env=first.found.env,
+            parent=manifest.text("traceparent"),
+            type=manifest.type,
+            lane=judged.leave.lane,
+            env=judged.read.env,
         )
 
     async def _refused(self, refused: Refused, peer: str) -> EnvelopeRefused:

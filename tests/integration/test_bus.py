@@ -82,6 +82,7 @@ async def events(bus):
 
 
 async def states(bus, env):
+    await bus.courier.publisher.note_confirmed()
     return [(delivery.state, delivery.attempts) for delivery in await bus.courier.inboxes.deliveries(env)]
 
 
