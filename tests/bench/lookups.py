@@ -1,14 +1,17 @@
 """What a person who looks something up notices of others: the same look-ups on an idle bus, beside a synchronisation, and beside two floods.
 
 All programs share the machine with the gateway, as they do not in a province; so this is the hard case, for what the others compute counts too.
+Those who flood have signed everything before.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
+from tests.bench import program
 from tests.bench.bus import running as bus_running
 from tests.bench.bus.running import RunningBus
 from tests.bench.made_up import IN_BULK, LOOKED_UP
@@ -19,7 +22,7 @@ RATE: Final = 12
 WARM: Final = 2.0
 OTHERS: Final[dict[str, dict[str, Any]]] = {
     "beside_bulk": {"type": IN_BULK, "in_flight": 32},
-    "beside_flood": {"type": LOOKED_UP, "in_flight": 256},
+    "beside_flood": {"type": LOOKED_UP, "in_flight": 256, "refused": False},
     "beside_refused_flood": {"type": LOOKED_UP, "in_flight": 256, "refused": True},
 }
 """A synchronisation; a client that asks as fast as it can, with a grant; one whose envelopes are all refused by their schema."""
@@ -46,13 +49,22 @@ async def _asked(running: RunningBus, seconds: float) -> dict[str, Any]:
 
 async def _beside(running: RunningBus, order: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Look up while another program does as it was ordered; it begins before and ends after."""
-    [other] = running.beside
-    common = {"size": 1_000, "load": "saturate", "warm": WARM / 2, "seconds": seconds + WARM}
-    busy = asyncio.create_task(running.have(other, **order, **common))
-    try:
-        asked = await _asked(running, seconds)
-    finally:
-        seen = await busy
+    common = {"size": 1_000, "warm": WARM / 2, "seconds": seconds + WARM}
+    async with AsyncExitStack() as stack:
+        if "refused" in order:
+            other = await stack.enter_async_context(
+                program.started("bus.flooder", {"settings": str(running.settings[-1])})
+            )
+            await other.ask(receiver=running.receivers[0], **order, **common)
+            doing = other.answer(program.ANSWER_SECONDS)
+        else:
+            [other] = running.beside
+            doing = running.have(other, load="saturate", **order, **common)
+        busy = asyncio.create_task(doing)
+        try:
+            asked = await _asked(running, seconds)
+        finally:
+            seen = await busy
     return asked | {"others_per_s": seen["exchanges"] / seen["seconds"]}
 
 

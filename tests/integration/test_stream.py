@@ -562,7 +562,7 @@ async def test_a_fault_of_ours_refuses_one_frame_and_keeps_the_stream(edge, worl
         with structlog.testing.capture_logs() as lines:
             await stream.send(1, world.envelope())
             refused = await stream.receive("refused")
-        assert [line["event"] for line in lines] == ["request.failed"]
+        assert [line["event"] for line in lines].count("request.failed") == 1
         assert (refused["ref"], refused["problem"]["code"]) == (1, "internal")
         assert "a fault" not in json.dumps(refused["problem"].get("detail", ""))
         monkeypatch.undo()

@@ -33,6 +33,8 @@ class RunningBus:
     sender: Program
     beside: tuple[Program, ...]
     """Senders in programs of their own, where that is asked for."""
+    settings: tuple[Path, ...]
+    """Those of the senders."""
     receiver: Program
     receivers: tuple[str, ...]
     watched: dict[str, list[int]]
@@ -83,6 +85,7 @@ async def running(
         yield RunningBus(
             sender=sender,
             beside=tuple(others),
+            settings=made.senders,
             receiver=receiver,
             receivers=tuple(SystemSettings.load(path).system for path in made.receivers),
             watched=watched | dict(beside or {}),

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lgsp.sdk import Client, Refused, SystemSettings
+from lgsp.sdk import Client, SystemSettings
 from tests.bench import load, program
 from tests.bench.machine import Watched
 from tests.bench.made_up import REQUESTS, SCHEMA, Notes
@@ -33,7 +33,7 @@ async def main(plan: dict[str, Any], orders: program.Orders) -> None:
 def exchange_of(clients: list[Client], order: dict[str, Any]) -> load.Exchange:
     """Return the exchange that is ordered; senders and receivers take turns."""
     notes, pairs = Notes(order["size"]), itertools.cycle(itertools.product(order["receivers"], clients))
-    act = _flood if order.get("refused") else _ask if order["type"] in REQUESTS else _tell
+    act = _ask if order["type"] in REQUESTS else _tell
     return lambda: act(order["type"], notes.next(), *next(pairs))
 
 
@@ -46,15 +46,6 @@ async def _ask(type_: str, note: dict[str, Any], receiver: str, client: Client) 
     reply = await client.request(type_, audience=receiver, schema=SCHEMA, body=note, timeout=60.0)
     if reply.body["number"] != note["number"]:
         raise RuntimeError("the reply answers another request")
-
-
-async def _flood(type_: str, note: dict[str, Any], receiver: str, client: Client) -> None:
-    """Send what the bus refuses: the schema wants a title."""
-    try:
-        await client.send(type_, audience=receiver, schema=SCHEMA, body={**note, "title": ""})
-    except Refused:
-        return
-    raise RuntimeError("the bus took what its schema refuses")
 
 
 def counted(clients: list[Client]) -> dict[str, int]:
