@@ -36,6 +36,10 @@ class Turns:
     _queued: Counter[str] = field(default_factory=Counter)
     """Places for which each sender waits."""
 
+    def __post_init__(self) -> None:
+        if self.most > self.places:
+            raise ValueError("a sender may hold no more places than there are")
+
     def is_crowd(self, sender: str) -> bool:
         """Tell whether a sender waits for as many places as it may have."""
         return self._queued[sender] >= self.most
@@ -93,16 +97,24 @@ class Turns:
         self._let_in()
 
     def _let_in(self) -> None:
-        """Give places to those who wait, sender by sender. Who wants more than there are keeps those behind it waiting: else it waits for ever."""
+        """Give places to those who wait, one of each sender after the other, as long as there are any."""
+        while self._let_in_one_of_each():
+            pass
+
+    def _let_in_one_of_each(self) -> bool:
+        """Tell whether anybody got its places. Who wants more than there are keeps those behind it waiting: else it waits for ever."""
+        came = False
         for sender in list(self._queues):
             waiting = self._first(sender)
             if waiting is None or self._held[sender] + waiting.count > self.most:
                 continue
             if waiting.count > self.places:
-                return
+                return False
             self._take_off(sender)
             self._hold(sender, waiting.count)
             waiting.place.set_result(None)
+            came = True
+        return came
 
     def _first(self, sender: str) -> _Waiting | None:
         """Return who waits first of a sender; those who wait no more are forgotten."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.edge_refusals import EdgeRefusals
@@ -207,7 +208,8 @@ class Ingress:
         would be refused: what was accepted once gets its receipt whatever is to be said of it now. Where a quota counts it is looked for first:
         a repeat uses nothing, and nobody else may be refused because of it, be it for the length of a commit.
         """
-        async with self.turns.turn(sender, len(coming)) as leave:
+        # What is read on a thread takes all places: nothing of the same sender passes it.
+        async with self.turns.turn(sender, self.turns.most if len(coming) > 1 else 1) as leave:
             if self.turns.is_crowd(sender):
                 await self.sequencer.calm()  # with its places in hand, so that what is behind it waits, too
             directory = self.registry.current
@@ -312,17 +314,7 @@ class Ingress:
         for each in allowed:
             self._plan(each, version, day)
             parts.setdefault(_order(each.planned), []).append(each)
-        if len(parts) == 1:
-            [(order, part)] = parts.items()
-            await self._commit(part, order)
-            return
-        # Each to its end: what is being committed is not to be taken for withdrawn because something else failed.
-        ended = await asyncio.gather(
-            *(self._commit(part, order) for order, part in parts.items()), return_exceptions=True
-        )
-        for error in ended:
-            if error is not None:
-                raise error
+        await _all(self._commit(part, order) for order, part in parts.items())
 
     def _plan(self, each: _Coming, version: int, day: str) -> None:
         assert isinstance(each.judged, Accepted)
@@ -343,16 +335,26 @@ class Ingress:
             self._let_go(each, result=result)
             if isinstance(result, Done):
                 accepted.append((each, _arrival(each, result)))
+        await self._place(accepted)
         if "stale" in results:
             await self.registry.reload()
-        await self._place(accepted)
 
     async def _place(self, accepted: Sequence[tuple[_Coming, Arrival]]) -> None:
         """Hand over or queue what is committed, and answer it."""
+        if not accepted:
+            return
         for each, arrival in accepted:
             self.figures.accepted(arrival.operation.deliveries)
             # First of all: what is promised is leased already, and nobody else would hand it over.
-            await self.placing.promises.keep(each.promises, each.wire, arrival.receipt)
+            promises, each.promises = each.promises, ()
+            await self.placing.promises.keep(promises, each.wire, arrival.receipt)
+        # Apart by where it goes: a queue that does not answer holds up no receipt of what goes elsewhere.
+        parts: dict[frozenset[str], list[tuple[_Coming, Arrival]]] = {}
+        for each, arrival in accepted:
+            parts.setdefault(arrival.inboxes, []).append((each, arrival))
+        await _all(self._hand_on(part) for part in parts.values())
+
+    async def _hand_on(self, accepted: Sequence[tuple[_Coming, Arrival]]) -> None:
         arrivals = [arrival for _, arrival in accepted]
         try:
             refusals = await self.placing.place(arrivals)
@@ -363,13 +365,13 @@ class Ingress:
 
     def _let_go(self, each: _Coming, *, result: Result | None) -> None:
         """Settle what was held for an envelope, unless that is done; without a result it may have been committed all the same."""
-        if not each.holds_quota or not isinstance(each.judged, Accepted):
-            return
-        each.holds_quota = False
-        used = isinstance(result, Done)
-        self.quotas.settle(each.judged.leave.rule, each.found.exchange_key, used=used)
-        if not used:
-            self.placing.promises.withdraw(each.promises, unsure=result is None)
+        is_accepted = isinstance(result, Done)
+        if each.holds_quota and isinstance(each.judged, Accepted):
+            each.holds_quota = False
+            self.quotas.settle(each.judged.leave.rule, each.found.exchange_key, used=is_accepted)
+        if not is_accepted:  # or it was, and something failed before its promises were kept
+            promises, each.promises = each.promises, ()
+            self.placing.promises.withdraw(promises, unsure=result is None)
 
     def _span(self, coming: Sequence[_Coming]) -> AbstractContextManager[Opened]:
         """Return the span of an envelope; where there are spans each goes alone."""
@@ -431,6 +433,17 @@ class Ingress:
 
 def _read_each(wires: Sequence[Wire], directory: Directory) -> list[Read | Refused]:
     return [admission.read(wire, directory) for wire in wires]
+
+
+async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do each to its end, and raise what the first raised: what goes on is not to be taken for withdrawn because something else failed."""
+    first, *others = works
+    if not others:
+        await first
+        return
+    for error in await asyncio.gather(first, *others, return_exceptions=True):
+        if error is not None:
+            raise error
 
 
 def _may_matter(read: Read, directory: Directory) -> bool:

@@ -52,7 +52,10 @@ class Moves:
 
     def unplaced(self, now: datetime) -> tuple[State, datetime | None]:
         """Return the state of a delivery that is to go out, and when the sweep looks after it if nobody has placed it by then."""
-        return ("queued", None) if self.embedded else ("accepted", now + self.limits.republish)
+        if self.embedded:
+            return "queued", None
+        due = now + self.limits.republish
+        return "accepted", due.replace(microsecond=due.microsecond // 1000 * 1000)  # as the row will say it
 
     def queue(self, held: Delivery) -> Step:
         """Note that the broker has confirmed a delivery, unless it went out and came back before that was heard: then another message carries it."""

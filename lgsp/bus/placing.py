@@ -36,6 +36,11 @@ class Arrival:
     promises: Sequence[Promise]
 
     @property
+    def inboxes(self) -> frozenset[str]:
+        """Where it goes."""
+        return frozenset(delivery.to for delivery in self.operation.deliveries)
+
+    @property
     def fitting(self) -> Sequence[Delivery]:
         """The deliveries for which there is room."""
         if not self.crowded:
@@ -93,7 +98,6 @@ class Placing:
         `inbox_full` or `unavailable` is accepted and not placed. An event does not wait for a subscriber without room: what that one does not
         get is expired at once, and told. Where the broker alone is full, the sweep goes on trying.
         """
-        await self._leave_out([delivery for each in arrivals for delivery in each.left_out])
         waiting: list[Delivery] = []
         parcels: list[Parcel] = []
         for each in arrivals:
@@ -111,7 +115,10 @@ class Placing:
         if waiting:
             await self.publisher.place(waiting)
         placed = iter(await self.publisher.publish(parcels) if parcels else ())
-        return [self._unplaced(each.fitting, placed) if parcels and not each.promises else None for each in arrivals]
+        refusals = [
+            self._unplaced(each.fitting, placed) if parcels and not each.promises else None for each in arrivals
+        ]
+        return await self._leave_out(arrivals, refusals)
 
     async def again(self, env: str) -> None:
         """Place what is accepted and not placed of an envelope that comes again, as its receipt says it is; refuse as `place` does."""
@@ -121,9 +128,17 @@ class Placing:
         if refusal is not None:
             raise refusal
 
-    async def _leave_out(self, deliveries: Sequence[Delivery]) -> None:
+    async def _leave_out(self, arrivals: Sequence[Arrival], refusals: Sequence[Refusal | None]) -> list[Refusal | None]:
+        """Expire what there is no room for, and return the refusals with those to whom that could not be told."""
         now = self.clock.now()
-        await self.progress.commit([self.moves.expire(each, now=now, code="inbox_full") for each in deliveries])
+        left_out = [delivery for each in arrivals for delivery in each.left_out]
+        try:
+            await self.progress.commit([self.moves.expire(each, now=now, code="inbox_full") for each in left_out])
+        except Refusal as away:
+            return [
+                refusal or (away if each.left_out else None) for each, refusal in zip(arrivals, refusals, strict=True)
+            ]
+        return list(refusals)
 
     def _unplaced(self, deliveries: Sequence[Delivery], placed: Iterator[Placed]) -> Refusal | None:
         """Return what the sender of these deliveries is refused with, as `placed` says what became of each."""

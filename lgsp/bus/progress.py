@@ -44,9 +44,14 @@ class Progress:
 
     async def commit(self, steps: Sequence[Step]) -> list[bool]:
         """Commit steps in one transaction, tell the senders of what came to an end, and return which took effect."""
-        if not steps:
-            return []
-        results = await self.sequencer.submit(*(step.move for step in steps), order=_order(steps))
+        return await self._commit(steps, _order(steps)) if steps else []
+
+    async def note(self, steps: Sequence[Step]) -> list[bool]:
+        """Commit steps for which nobody waits, as `commit` does."""
+        return await self._commit(steps, "first") if steps else []
+
+    async def _commit(self, steps: Sequence[Step], order: Order) -> list[bool]:
+        results = await self.sequencer.submit(*(step.move for step in steps), order=order)
         done = [isinstance(result, Done) for result in results]
         moved = took(steps, done)
         for delivery in moved:

@@ -7,6 +7,7 @@ waits would be overtaken in its lane; everything else goes through the inbox.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from lgsp.bus.courier import Courier
@@ -15,6 +16,7 @@ from lgsp.bus.moves import Moves
 from lgsp.domain.entries import Draft
 from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import Delivery
+from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.ledger import Accept
 
@@ -87,7 +89,8 @@ class Promises:
             self.courier.note_hand_over(promise.delivery, wire)
             holder.receiver.hand_over(_handover(promise.delivery, wire, receipt))
         if left:
-            await self.courier.requeue(left)
+            with suppress(Refusal):  # the ledger is away: they are strays now, and the sweep lets them out again
+                await self.courier.requeue(left)
 
 
 def _end(promise: Promise, *, used: bool) -> None:

@@ -17,6 +17,7 @@ from lgsp.bus.figures import Figures
 from lgsp.bus.moves import Moves
 from lgsp.bus.progress import Progress
 from lgsp.domain.exchange import Delivery
+from lgsp.domain.records import Lane
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.inboxes import Inboxes, Parcel
@@ -60,7 +61,13 @@ class Publisher:
         self._bell.clear()
         confirmed = list(self._confirmed.values())
         self._confirmed.clear()
-        await self.progress.commit([self.moves.queue(delivery) for delivery in confirmed])
+        await self.progress.note([self.moves.queue(delivery) for delivery in confirmed])
+
+    def forget(self, inbox: str, lane: Lane) -> None:
+        """Forget what was confirmed in a lane: its queue was lost, and the rows say `accepted`."""
+        for known in (self._confirmed, self._published):
+            for delivery in [each for each in known.values() if (each.to, each.lane) == (inbox, lane)]:
+                del known[_place(delivery)]
 
     def handed_out(self, deliveries: Iterable[Delivery]) -> None:
         """Learn that the rows of these deliveries have moved on."""
@@ -97,13 +104,24 @@ class Publisher:
             return []
         self._published.update({_place(parcel.delivery): parcel.delivery for parcel in parcels})
         with self.figures.timed("publish"):
-            placed = await self.transport.publish(parcels)
+            try:
+                placed = await self.transport.publish(parcels)
+            except BaseException:
+                for parcel in parcels:
+                    self._has_arrived(parcel.delivery)
+                raise
         for parcel, word in zip(parcels, placed, strict=True):
-            unseen = self._published.pop(_place(parcel.delivery), None)
-            if word == "queued" and unseen is not None:
-                self._confirmed[_place(unseen)] = unseen
+            if self._has_arrived(parcel.delivery) and word == "queued":
+                self._confirmed[_place(parcel.delivery)] = parcel.delivery
                 self._bell.set()
         return placed
+
+    def _has_arrived(self, delivery: Delivery) -> bool:
+        """Take a delivery off what is on its way; False when it was handed out since, or let out anew."""
+        if self._published.get(_place(delivery)) is not delivery:
+            return False
+        del self._published[_place(delivery)]
+        return True
 
 
 def _place(delivery: Delivery) -> Place:

@@ -140,7 +140,8 @@ class Sweep:
         lives = living is None or holder in living
         return holder != self.neighbours.holder and lives and now - (held.lease_until or now) < GRACE
 
-    async def _commit(self, steps: list[Step]) -> None:
+    async def _commit(self, steps: list[Step]) -> list[Delivery]:
+        """Commit steps, place what goes out again, and return the deliveries that moved."""
         done = await self.progress.commit(steps)
         moved = took(steps, done)
         going = [delivery for delivery in moved if delivery.state != "expired"]
@@ -149,6 +150,7 @@ class Sweep:
             get_logger().info(
                 "sweep.moved", expired=len(moved) - len(going), requeued=len(going), published=placed.count("queued")
             )
+        return moved
 
     async def _look_at_room(self, now: datetime) -> None:
         if self._room_read is None or not timedelta(0) <= now - self._room_read < ROOM_EVERY:
@@ -179,11 +181,11 @@ class Sweep:
         """Publish again what is queued in a lane of an inbox by its rows; a second message of a delivery does no harm."""
         now = self.clock.now()
         # What the broker confirms just now may be lost too: let out anew, that confirmation counts for nothing.
+        self.publisher.forget(inbox, lane)
         unheard = [
             row for row in await self.inboxes.in_state("accepted", AT_ONCE) if (row.to, row.lane) == (inbox, lane)
         ]
-        await self._commit([self.moves.requeue(row, now=now) for row in unheard])
-        done = [row.env for row in unheard]
+        done = [row.env for row in await self._commit([self.moves.requeue(row, now=now) for row in unheard])]
         while found := await self.inboxes.queued(inbox, lane, AT_ONCE, done):
             get_logger().warning("delivery.carrier_lost", inbox=inbox, lane=lane, count=len(found))
             await self._commit([self.moves.requeue(parcel.delivery, now=now) for parcel in found])

@@ -162,9 +162,11 @@ class Session:
         ]
         try:
             reason = await self._ended
+            self._flush()
             self._attachment.close()
             there = reason != "drain" or await self._hear_out(reading)
             reading.cancel()
+            self._flush()
             if there:
                 await self._say_goodbye(reason)
         finally:
@@ -314,6 +316,11 @@ class Session:
         self._outgoing.put(frames.pong(self._bus.clock.now()))
 
     # --- work beside the reading -----------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Begin with what was read and not begun with."""
+        for gathered in (self._sends, self._acks, self._sightings):
+            gathered.flush()
 
     def _start_sends(self, sends: list[Send]) -> None:
         self._start(self._submit(sends), len(sends))

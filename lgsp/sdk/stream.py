@@ -154,6 +154,10 @@ class Stream:
                     for task in others:
                         task.cancel()
         except* Ended as ended:
+            this = asyncio.current_task()
+            if this is not None and this.cancelling():
+                # Python 3.11 drops a cancellation that meets a group which is ending already.
+                raise asyncio.CancelledError from None
             raise _first(ended) from None
 
     async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:

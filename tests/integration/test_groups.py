@@ -1,6 +1,7 @@
 """What comes together is worked on together, and each envelope, ack and sighting has an answer of its own."""
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from lgsp.domain import admission
 from lgsp.domain.envelope import Wire
 from lgsp.domain.limits import LIMITS
 from lgsp.errors import Refusal
+from lgsp.ports.ledger import Accept
 from lgsp.testing.bus import ack_of, running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
@@ -157,3 +159,51 @@ async def test_outcomes_that_are_seen_together_are_noted_by_one_transaction(bus,
     assert transactions(bus) == before + 1
     assert (first, second.code, third) == (None, "not_found", None)
     assert await bus.progress.outcomes(FISHERIES, limit=9) == []
+
+
+class Closing:
+    """A stream that is closed while what it was promised is being committed, and whose deliveries cannot go back either."""
+
+    def __init__(self, bus, monkeypatch):
+        self.handed = []
+        self.attached = bus.courier.attach(NDXP, self)
+        self.attached.credit(16, 1 << 20)
+        commit = type(bus.ledger).commit
+
+        async def close_after(ledger, operations, sign):
+            results = await commit(ledger, operations, sign)
+            if any(isinstance(each, Accept) for each in operations):
+                self.attached.close()
+                monkeypatch.setattr(type(bus.courier), "requeue", away)
+            return results
+
+        monkeypatch.setattr(type(bus.ledger), "commit", close_after)
+
+    def hand_over(self, handover):
+        self.handed.append(handover)
+
+    def outcome(self, delivery):
+        pass
+
+
+async def away(*_args, **_named):
+    raise Refusal("unavailable")
+
+
+async def test_what_was_promised_to_a_stream_that_closes_is_given_back_for_all_of_a_group(bus, world, monkeypatch):
+    Closing(bus, monkeypatch)
+    await asyncio.sleep(0.05)  # the pump has looked, and knows that nothing waits
+    answers = await submit(bus, [world.envelope(number=number) for number in range(1, 5)])
+    assert [told(answer) for answer in answers] == ["accepted"] * 4
+    inbox = bus.courier.inbox(NDXP)
+    assert (inbox._reserved, inbox._bulk, +inbox._coming, +inbox._flying) == (0, 0, {}, {})
+
+
+async def test_a_frame_that_comes_after_a_group_is_not_accepted_before_it(bus, world):
+    wires = [world.envelope(number=number) for number in range(1, 6)]
+    group = asyncio.create_task(submit(bus, wires[:-1]))
+    await asyncio.sleep(0)
+    await submit(bus, wires[-1:])
+    await group
+    entries = [json.loads(each) for each in await bus.ledger.entries(0, await bus.ledger.size())]
+    assert [entry["env"] for entry in entries if entry["ev"] == "msg.accepted"] == [wire.hash for wire in wires]

@@ -127,6 +127,24 @@ async def test_who_wants_many_places_is_not_passed_for_ever_by_those_who_want_on
     assert sorted(order) == ["b", "c", "d", "many"]
 
 
+async def test_places_that_come_free_together_are_given_to_as_many_as_fit():
+    turns, order, gate = Turns(places=4, most=4), [], asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        async with turns.turn("a", 4):
+            for _ in range(4):
+                group.create_task(hold(turns, "a", order, gate))
+            await settle()
+            assert order == []
+        await settle()
+        assert order == ["a"] * 4
+        gate.set()
+
+
+def test_a_sender_may_not_hold_more_places_than_there_are():
+    with pytest.raises(ValueError, match="places"):
+        Turns(places=2, most=3)
+
+
 async def test_who_gives_up_waiting_for_many_places_lets_those_behind_it_in():
     turns, order = Turns(places=2, most=2), []
     async with turns.turn("a"):
