@@ -217,6 +217,8 @@ class Ingress:
             await self._look_up([each for each in read if not hopeful or _may_matter(each.found, directory)])
             for each in read:
                 self._judge(each, directory)
+                if isinstance(each.judged, Refused):
+                    await asyncio.sleep(0)  # the words for a "no" take some milliseconds: others go in between
             # Its twin may have been accepted since it was looked for, if it was.
             await self._look_up([each for each in read if isinstance(each.judged, Refused)])
             await self._answer_judged(read, peer)

@@ -30,12 +30,14 @@ OTHERS: Final[dict[str, dict[str, Any]]] = {
 
 async def measure(folder: Path, seconds: float, rounds: int) -> dict[str, Any]:
     """Return percentiles of look-ups in ms: idle, and beside each of the others with their rate and the factor of the 99th percentile."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    async with bus_running.running(folder, senders=2, apart=True) as running:
-        for _ in range(rounds):
-            found.setdefault("idle", []).append(await _asked(running, seconds))
-            for name, order in OTHERS.items():
-                found.setdefault(name, []).append(await _beside(running, order, seconds))
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("idle", *OTHERS)}
+    for number in range(rounds):
+        for name, seen in found.items():
+            # A bus of its own each time: what one leaves behind is not to be in the way of the next.
+            async with bus_running.running(folder / f"{number}-{name}", senders=2, apart=True, idle=1) as running:
+                seen.append(
+                    await _beside(running, OTHERS[name], seconds) if name in OTHERS else await _asked(running, seconds)
+                )
     idle = _median(found["idle"])
     return {
         name: (median := _median(seen)) | {"p99_to_idle": median["p99_ms"] / idle["p99_ms"]}
@@ -52,9 +54,7 @@ async def _beside(running: RunningBus, order: dict[str, Any], seconds: float) ->
     common = {"size": 1_000, "warm": WARM / 2, "seconds": seconds + WARM}
     async with AsyncExitStack() as stack:
         if "refused" in order:
-            other = await stack.enter_async_context(
-                program.started("bus.flooder", {"settings": str(running.settings[-1])})
-            )
+            other = await stack.enter_async_context(program.started("bus.flooder", {"settings": str(running.idle[0])}))
             await other.ask(receiver=running.receivers[0], **order, **common)
             doing = other.answer(program.ANSWER_SECONDS)
         else:

@@ -33,8 +33,8 @@ class RunningBus:
     sender: Program
     beside: tuple[Program, ...]
     """Senders in programs of their own, where that is asked for."""
-    settings: tuple[Path, ...]
-    """Those of the senders."""
+    idle: tuple[Path, ...]
+    """The settings of senders that have no program."""
     receiver: Program
     receivers: tuple[str, ...]
     watched: dict[str, list[int]]
@@ -60,24 +60,26 @@ async def running(
     receivers: int = 1,
     gateways: int = 1,
     apart: bool = False,
+    idle: int = 0,
     environment: Mapping[str, str] | None = None,
     beside: Mapping[str, list[int]] | None = None,
 ) -> AsyncIterator[RunningBus]:
     """Run a bus in `folder`; `environment` is what its gateway is told (broker, database), `beside` which servers count as its processes.
 
-    With `apart` each sender is a program of its own.
+    With `apart` each sender is a program of its own; `idle` is how many more systems there are that have none.
     """
     environment = environment or {}
     transport = Carrier.RABBITMQ if "LGSP_TRANSPORT__URL" in environment else Carrier.EMBEDDED
     ports = [free_port() for _ in range(gateways)]
     with told(environment):
         made = await province.make(
-            folder / "data", ports=ports, transport=transport, senders=senders, receivers=receivers
+            folder / "data", ports=ports, transport=transport, senders=senders + idle, receivers=receivers
         )
     async with AsyncExitStack() as stack:
         pids = [await stack.enter_async_context(_gateway(each, environment)) for each in made.gateways]
         receiver = await stack.enter_async_context(program.started("bus.receiver", _plan(made.receivers)))
-        shares = [(each,) for each in made.senders] if apart else [made.senders]
+        manned = made.senders[:senders]
+        shares = [(each,) for each in manned] if apart else [manned]
         sender, *others = [
             await stack.enter_async_context(program.started("bus.sender", _plan(share))) for share in shares
         ]
@@ -85,7 +87,7 @@ async def running(
         yield RunningBus(
             sender=sender,
             beside=tuple(others),
-            settings=made.senders,
+            idle=made.senders[senders:],
             receiver=receiver,
             receivers=tuple(SystemSettings.load(path).system for path in made.receivers),
             watched=watched | dict(beside or {}),
