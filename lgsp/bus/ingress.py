@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import Accept, Done, Ledger, ReceiptItem, Refuse, Result
 from lgsp.tracing import NOTHING, Opened, Traces
 
+ANSWERED_LATELY = 1.0
+"""Seconds after a reply during which its sender is no crowd."""
 JUDGED_AT_MOST = 8
 """How often an envelope is judged again because the directory moved or its twin won; more is a fault of ours."""
 
@@ -129,6 +132,8 @@ class Ingress:
     clock: Clock
     traces: Traces = field(default_factory=Traces.found)
     draining: bool = False
+    _answered: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    """When each sender's last reply was accepted, on the loop's clock; of as many as have answered lately."""
 
     async def submit(self, wire: Wire, *, peer: str, system: str = "") -> Receipted:
         """Accept one envelope and return its receipt; any other answer is raised. See `submit_all`."""
@@ -210,7 +215,7 @@ class Ingress:
         """
         # What is read on a thread takes all places: nothing of the same sender passes it.
         async with self.turns.turn(sender, self.turns.most if len(coming) > 1 else 1) as leave:
-            if self.turns.is_crowd(sender):
+            if self.turns.is_crowd(sender) and not self._is_answering(sender):
                 await self.sequencer.calm()  # with its places in hand, so that what is behind it waits, too
             directory = self.registry.current
             read = await self._read(coming, directory, peer, bounded=bounded)
@@ -224,7 +229,9 @@ class Ingress:
             await self._answer_judged(read, peer)
             # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
             leave()
-            await self._accept([each for each in read if isinstance(each.judged, Accepted)], directory.version)
+            allowed = [each for each in read if isinstance(each.judged, Accepted)]
+            self._note_answers(sender, allowed)
+            await self._accept(allowed, directory.version)
 
     async def _read(
         self, coming: Sequence[_Coming], directory: Directory, peer: str, *, bounded: bool
@@ -322,6 +329,18 @@ class Ingress:
         assert isinstance(each.judged, Accepted)
         planned = self.planner.plan(each.judged, version, day)
         each.operation, each.promises = self.placing.promise(planned, each.wire, each.found.manifest, each.crowded)
+
+    def _is_answering(self, sender: str) -> bool:
+        """Tell whether a sender answers: what it has to say much of at once is what people, among others, wait for."""
+        now = asyncio.get_running_loop().time()
+        while self._answered and next(iter(self._answered.values())) < now - ANSWERED_LATELY:
+            self._answered.popitem(last=False)
+        return sender in self._answered
+
+    def _note_answers(self, sender: str, allowed: Sequence[_Coming]) -> None:
+        if any(each.found.manifest.is_reply for each in allowed):
+            self._answered[sender] = asyncio.get_running_loop().time()
+            self._answered.move_to_end(sender)
 
     async def _commit(self, coming: Sequence[_Coming], order: Order) -> None:
         try:

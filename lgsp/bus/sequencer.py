@@ -35,6 +35,9 @@ REST: Final = 0.03
 BULK_EVERY: Final = 0.1
 """Seconds after which a group of bulk goes in any case, so that it is never held up for good."""
 
+CROWD_EVERY: Final = 0.05
+"""Seconds between two steps of a crowd while people ask."""
+
 Order = Literal["urgent", "first", "bulk"]
 """When operations go: `urgent` are those that a person waits for, `first` what holds other work up, `bulk` after both."""
 
@@ -88,8 +91,13 @@ class Sequencer:
         return await answer
 
     async def calm(self) -> None:
-        """Wait until no look-up is under way, as bulk does: for work of many at once that is not committed yet, or never will be."""
+        """Wait until no look-up is under way, as bulk does: for work of many at once that is not committed yet, or never will be.
+
+        While people ask it goes on step by step: what one step sets off in all programs is to be done when the next question comes.
+        """
         clock = asyncio.get_running_loop().time
+        if clock() - self._asked_at < ASKED_LATELY:
+            await asyncio.sleep(self._calm_at + CROWD_EVERY - clock())
         while (rest := self._rest_left(self._calm_at, clock())) > 0:  # noqa: ASYNC110 - nothing rings when nothing happens
             await asyncio.sleep(rest)
         self._calm_at = clock()

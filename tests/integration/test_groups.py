@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lgsp.backends.sql import SqliteLedger
+from lgsp.bus import ingress, sequencer
 from lgsp.bus.ingress import EnvelopeRefused, Receipted
 from lgsp.bus.progress import Sighting
 from lgsp.domain import admission
@@ -207,3 +208,26 @@ async def test_a_frame_that_comes_after_a_group_is_not_accepted_before_it(bus, w
     await group
     entries = [json.loads(each) for each in await bus.ledger.entries(0, await bus.ledger.size())]
     assert [entry["env"] for entry in entries if entry["ev"] == "msg.accepted"] == [wire.hash for wire in wires]
+
+
+async def test_while_people_ask_a_crowd_goes_on_step_by_step_and_at_once_when_nobody_does(bus):
+    clock = asyncio.get_running_loop().time
+    bus.sequencer._asked_at = clock()
+    began = clock()
+    for _ in range(3):
+        await bus.sequencer.calm()
+    assert clock() - began >= 2 * sequencer.CROWD_EVERY
+    bus.sequencer._asked_at = clock() - sequencer.ASKED_LATELY
+    before = bus.sequencer._calm_at
+    await bus.sequencer.calm()
+    assert bus.sequencer._calm_at - before < sequencer.CROWD_EVERY
+
+
+async def test_who_answers_is_no_crowd_for_a_moment(bus, world, monkeypatch):
+    request = world.envelope()
+    await bus.ingress.submit(request, peer="test", system=FISHERIES)
+    await bus.ingress.submit(world.reply(request), peer="test", system=NDXP)
+    assert bus.ingress._is_answering(NDXP)
+    assert not bus.ingress._is_answering(FISHERIES)
+    monkeypatch.setattr(ingress, "ANSWERED_LATELY", -1.0)
+    assert not bus.ingress._is_answering(NDXP)
