@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+ANSWERED_LATELY: Final = 1.0
+"""Seconds after a reply during which its sender is no crowd."""
 SENDERS_KEPT: Final = 10_000
 """Senders whose rate is remembered; those who have rested are forgotten first."""
 
@@ -130,6 +132,26 @@ class Turns:
             self._queues[sender] = queue
         else:
             del self._queued[sender]
+
+
+@dataclass(slots=True)
+class Answering:
+    """Senders who have answered lately: of what they have to say much of at once, some is what a person waits for."""
+
+    _answered: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    """When each sender's last reply was accepted, on the loop's clock, the oldest first."""
+
+    def note(self, sender: str) -> None:
+        """Note that a reply of this sender is accepted."""
+        self._answered[sender] = asyncio.get_running_loop().time()
+        self._answered.move_to_end(sender)
+
+    def has_answered(self, sender: str) -> bool:
+        """Tell whether a sender has answered lately; who has not is forgotten."""
+        now = asyncio.get_running_loop().time()
+        while self._answered and next(iter(self._answered.values())) < now - ANSWERED_LATELY:
+            self._answered.popitem(last=False)
+        return sender in self._answered
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from typing import Any
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.engines import Engines
-from lgsp.bus.fairness import Rates, Turns
+from lgsp.bus.fairness import Answering, Rates, Turns
 from lgsp.bus.figures import Figures
 from lgsp.bus.placing import Arrival, Placing
 from lgsp.bus.planning import Planner
@@ -38,8 +37,6 @@ from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import Accept, Done, Ledger, ReceiptItem, Refuse, Result
 from lgsp.tracing import NOTHING, Opened, Traces
 
-ANSWERED_LATELY = 1.0
-"""Seconds after a reply during which its sender is no crowd."""
 JUDGED_AT_MOST = 8
 """How often an envelope is judged again because the directory moved or its twin won; more is a fault of ours."""
 
@@ -130,10 +127,9 @@ class Ingress:
     refusals: EdgeRefusals
     body_keys: BodyKeys
     clock: Clock
+    answering: Answering = field(default_factory=Answering)
     traces: Traces = field(default_factory=Traces.found)
     draining: bool = False
-    _answered: OrderedDict[str, float] = field(default_factory=OrderedDict)
-    """When each sender's last reply was accepted, on the loop's clock; of as many as have answered lately."""
 
     async def submit(self, wire: Wire, *, peer: str, system: str = "") -> Receipted:
         """Accept one envelope and return its receipt; any other answer is raised. See `submit_all`."""
@@ -215,7 +211,7 @@ class Ingress:
         """
         # What is read on a thread takes all places: nothing of the same sender passes it.
         async with self.turns.turn(sender, self.turns.most if len(coming) > 1 else 1) as leave:
-            if self.turns.is_crowd(sender) and not self._is_answering(sender):
+            if self.turns.is_crowd(sender) and not self.answering.has_answered(sender):
                 await self.sequencer.calm()  # with its places in hand, so that what is behind it waits, too
             directory = self.registry.current
             read = await self._read(coming, directory, peer, bounded=bounded)
@@ -230,7 +226,8 @@ class Ingress:
             # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
             leave()
             allowed = [each for each in read if isinstance(each.judged, Accepted)]
-            self._note_answers(sender, allowed)
+            if any(each.found.manifest.is_reply for each in allowed):
+                self.answering.note(sender)
             await self._accept(allowed, directory.version)
 
     async def _read(
@@ -329,18 +326,6 @@ class Ingress:
         assert isinstance(each.judged, Accepted)
         planned = self.planner.plan(each.judged, version, day)
         each.operation, each.promises = self.placing.promise(planned, each.wire, each.found.manifest, each.crowded)
-
-    def _is_answering(self, sender: str) -> bool:
-        """Tell whether a sender answers: what it has to say much of at once is what people, among others, wait for."""
-        now = asyncio.get_running_loop().time()
-        while self._answered and next(iter(self._answered.values())) < now - ANSWERED_LATELY:
-            self._answered.popitem(last=False)
-        return sender in self._answered
-
-    def _note_answers(self, sender: str, allowed: Sequence[_Coming]) -> None:
-        if any(each.found.manifest.is_reply for each in allowed):
-            self._answered[sender] = asyncio.get_running_loop().time()
-            self._answered.move_to_end(sender)
 
     async def _commit(self, coming: Sequence[_Coming], order: Order) -> None:
         try:

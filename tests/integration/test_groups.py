@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lgsp.backends.sql import SqliteLedger
-from lgsp.bus import ingress, sequencer
+from lgsp.bus import fairness, sequencer
 from lgsp.bus.ingress import EnvelopeRefused, Receipted
 from lgsp.bus.progress import Sighting
 from lgsp.domain import admission
@@ -227,7 +227,7 @@ async def test_who_answers_is_no_crowd_for_a_moment(bus, world, monkeypatch):
     request = world.envelope()
     await bus.ingress.submit(request, peer="test", system=FISHERIES)
     await bus.ingress.submit(world.reply(request), peer="test", system=NDXP)
-    assert bus.ingress._is_answering(NDXP)
-    assert not bus.ingress._is_answering(FISHERIES)
-    monkeypatch.setattr(ingress, "ANSWERED_LATELY", -1.0)
-    assert not bus.ingress._is_answering(NDXP)
+    assert bus.ingress.answering.has_answered(NDXP)
+    assert not bus.ingress.answering.has_answered(FISHERIES)
+    monkeypatch.setattr(fairness, "ANSWERED_LATELY", -1.0)
+    assert not bus.ingress.answering.has_answered(NDXP)
