@@ -15,20 +15,9 @@ from lgsp.domain.limits import LIMITS
 from lgsp.errors import Refusal
 from lgsp.testing.bus import Tray, ack_of, running_bus
 from lgsp.testing.carrier import MemoryCarrier
-from lgsp.testing.clock import ManualClock
 from lgsp.testing.contracts.transport import waiting
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import NDXP, World
-
-
-@pytest.fixture
-def world():
-    return World.make()
-
-
-@pytest.fixture
-def clock(world):
-    return ManualClock(world.now)
+from lgsp.testing.world import NDXP
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from lgsp.errors import Refusal
 from lgsp.ports.ledger import Note
 from lgsp.testing.bus import Tray, ack_of, publish, running_bus
 from lgsp.testing.carrier import MemoryCarrier
-from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
 from lgsp.testing.world import FISHERIES, LOG, NDXP, POLICE, POPULATION, VERIFY_SCHEMA, World
 
@@ -38,16 +37,6 @@ async def store(request, tmp_path, emptied):
     )
     yield made
     await made.close()
-
-
-@pytest.fixture
-def world():
-    return World.make()
-
-
-@pytest.fixture
-def clock(world):
-    return ManualClock(world.now)
 
 
 @pytest.fixture

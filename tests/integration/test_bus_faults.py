@@ -10,9 +10,8 @@ import pytest
 from lgsp.backends.memory import MemoryLedger
 from lgsp.errors import Refusal, Unusable
 from lgsp.testing.bus import Tray, running_bus
-from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import FISHERIES, NDXP, World, made_up_id
+from lgsp.testing.world import FISHERIES, NDXP, made_up_id
 
 
 class FailingLedger(MemoryLedger):
@@ -47,16 +46,6 @@ class FailingLedger(MemoryLedger):
 
     def _damage(self, parcel):
         return replace(parcel, sealed=bytes(40)) if parcel.delivery.env in self.damaged else parcel
-
-
-@pytest.fixture
-def world():
-    return World.make()
-
-
-@pytest.fixture
-def clock(world):
-    return ManualClock(world.now)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from lgsp.testing.bus import ack_of
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.edge import running_edge
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import NDXP, World
+from lgsp.testing.world import NDXP
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -29,11 +29,6 @@ class SlowLedger(MemoryLedger):
     async def commit(self, operations, sign):
         await asyncio.sleep(0.01)
         return await super().commit(operations, sign)
-
-
-@pytest.fixture
-def world():
-    return World.make()
 
 
 @pytest.fixture

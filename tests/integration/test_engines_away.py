@@ -13,23 +13,11 @@ from lgsp.backends.sql import PostgresLedger
 from lgsp.bus.engines import Engines
 from lgsp.errors import Refusal
 from lgsp.testing.bus import parts_of, publish
-from lgsp.testing.clock import ManualClock
 from lgsp.testing.edge import behind_edge, running_edge
 from lgsp.testing.entropy import SeededEntropy
 from lgsp.testing.postgresql import private_database
-from lgsp.testing.world import World
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def world():
-    return World.make()
-
-
-@pytest.fixture
-def clock(world):
-    return ManualClock(world.now)
 
 
 @pytest.fixture(scope="module")

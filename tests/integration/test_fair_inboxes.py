@@ -14,14 +14,9 @@ from lgsp.testing.bus import ack_of, running_bus
 from lgsp.testing.carrier import MemoryCarrier
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import NDXP, ONE_STOP, World
+from lgsp.testing.world import NDXP, ONE_STOP
 
 SHARE = 4
-
-
-@pytest.fixture
-def world():
-    return World.make()
 
 
 @pytest.fixture(params=["embedded", "broker"])

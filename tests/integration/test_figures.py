@@ -12,26 +12,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from lgsp.backends.memory import MemoryLedger
 from lgsp.bus.figures import FOLLOWED, SECONDS, STAGES, Distribution, Figures
 from lgsp.testing.bus import ack_of
-from lgsp.testing.clock import ManualClock
 from lgsp.testing.edge import running_edge
 from lgsp.testing.entropy import SeededEntropy
 from lgsp.testing.samples import accept
-from lgsp.testing.world import BODY, NDXP, World
+from lgsp.testing.world import BODY, NDXP
 
 ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "stage", "le", "state", "part", "engine", "inbox", "lane", "method", "route", "status", "code", "outcome", "what", "gateway", "version",
 }  # fmt: skip
-
-
-@pytest.fixture
-def world():
-    return World.make()
-
-
-@pytest.fixture
-def clock(world):
-    return ManualClock(world.now)
 
 
 @pytest.fixture

@@ -18,12 +18,7 @@ from lgsp.ports.ledger import Accept
 from lgsp.testing.bus import ack_of, running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import FISHERIES, NDXP, World
-
-
-@pytest.fixture
-def world():
-    return World.make()
+from lgsp.testing.world import FISHERIES, NDXP
 
 
 @pytest.fixture

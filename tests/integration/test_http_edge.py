@@ -47,11 +47,6 @@ from lgsp.testing.world import (
 )
 
 
-@pytest.fixture
-def world():
-    return World.make()
-
-
 @asynccontextmanager
 async def opened(world, **changes):
     clock = changes.pop("clock", None) or ManualClock(world.now)

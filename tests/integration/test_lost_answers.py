@@ -17,9 +17,8 @@ from lgsp.errors import Refusal
 from lgsp.ports.ledger import Accept, Move
 from lgsp.testing import samples
 from lgsp.testing.bus import Tray, running_bus
-from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import NDXP, World
+from lgsp.testing.world import NDXP
 
 ROOM = 1 << 20
 
@@ -51,16 +50,6 @@ def leases(operation):
 
 def puts_back(operation):
     return isinstance(operation, Move) and operation.state in {"queued", "waiting"}
-
-
-@pytest.fixture
-def world():
-    return World.make()
-
-
-@pytest.fixture
-def clock(world):
-    return ManualClock(world.now)
 
 
 @pytest.fixture

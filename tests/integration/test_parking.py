@@ -19,9 +19,8 @@ from lgsp.errors import Refusal
 from lgsp.ports.ledger import Move
 from lgsp.testing.bus import Tray, ack_of, running_bus
 from lgsp.testing.carrier import MemoryCarrier
-from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import FISHERIES, NDXP, OFFICER, POLICE, VERIFY, VERIFY_REPLY, World
+from lgsp.testing.world import FISHERIES, NDXP, OFFICER, POLICE, VERIFY, VERIFY_REPLY
 
 BY = {"by": OFFICER, "reason": "the receiver is mended"}
 
@@ -34,16 +33,6 @@ async def store(request, tmp_path):
     made = SqliteLedger.open(tmp_path / "bus.sqlite", create=True)
     yield made
     await made.close()
-
-
-@pytest.fixture
-def world():
-    return World.make()
-
-
-@pytest.fixture
-def clock(world):
-    return ManualClock(world.now)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from lgsp.errors import Refusal
 from lgsp.testing.bus import Tray, running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import NDXP, ONE_STOP, World
+from lgsp.testing.world import NDXP, ONE_STOP
 
 ROOM = 1 << 20
 
@@ -29,11 +29,6 @@ async def store(request, tmp_path):
     made = SqliteLedger.open(tmp_path / "bus.sqlite", create=True)
     yield made
     await made.close()
-
-
-@pytest.fixture
-def world():
-    return World.make()
 
 
 @pytest.fixture

@@ -8,22 +8,11 @@ from lgsp.app import run_on_broker
 from lgsp.backends.memory import MemoryLedger
 from lgsp.errors import Refusal
 from lgsp.testing.bus import ack_of, parts_of, publish
-from lgsp.testing.clock import ManualClock
 from lgsp.testing.contracts.transport import waiting
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import NDXP, World
+from lgsp.testing.world import NDXP
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture
-def world():
-    return World.make()
-
-
-@pytest.fixture
-def clock(world):
-    return ManualClock(world.now)
 
 
 @pytest.fixture

@@ -196,11 +196,6 @@ def world():
 
 
 @pytest.fixture
-def clock(world):
-    return ManualClock(world.now)
-
-
-@pytest.fixture
 def running(world, clock, server, tmp_path):
     """Return what runs a gateway on the server with inboxes of so many bytes, and takes its queues away afterwards."""
 

@@ -28,11 +28,6 @@ from lgsp.testing.entropy import SeededEntropy
 from lgsp.testing.world import FISHERIES, NDXP, World
 
 
-@pytest.fixture
-def world():
-    return World.make()
-
-
 @asynccontextmanager
 async def opened(world, **changes):
     changes.setdefault("clock", ManualClock(world.now))

@@ -93,7 +93,7 @@ class Flood:
     async def _until(self, going: Iterator[bytes], end: float) -> None:
         """Send a frame for each answer until a moment."""
         try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + end - time.monotonic()):
+            async with asyncio.timeout(end - time.monotonic()):
                 while True:
                     answer = json.loads(await self.ws.receive_str())
                     if answer["op"] == "closing":
