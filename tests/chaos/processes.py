@@ -19,6 +19,8 @@ ROOT: Final = Path(__file__).parents[2]
 LGSP: Final = str(Path(sys.executable).with_name("lgsp"))
 LISTENS_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
+LAST_WORDS: Final = 3000
+"""Characters."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,6 +109,10 @@ class Process:
             code = await self._running.wait()
         self._running = None
         return code
+
+    def last_words(self) -> str:
+        """Return the end of what it wrote."""
+        return self.log.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:]
 
     def weigh(self) -> None:
         """Note how much memory this life has held so far."""

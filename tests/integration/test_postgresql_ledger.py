@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from lgsp.backends.sql import PostgresLedger
+from lgsp.backends.sql.postgresql.pool import close_pool
 from lgsp.backends.sql.schema import VERSION
 from lgsp.domain import merkle, strictjson
 from lgsp.errors import Refusal, Unusable
@@ -369,3 +370,19 @@ async def test_what_is_no_address_is_told(database):
     with pytest.raises(Unusable) as raised:
         await PostgresLedger.open("postgresql://host:port/x")
     assert raised.value.code == "config_invalid"
+
+
+@pytest.mark.parametrize("trouble", [BrokenPipeError, TimeoutError, asyncpg.InterfaceError])
+async def test_connections_that_do_not_end_in_peace_are_cut_off_and_the_end_is_an_end(trouble):
+    cut = []
+
+    class Broken:
+        async def close(self):
+            raise trouble("gone")
+
+        def terminate(self):
+            cut.append(self)
+
+    pool = Broken()
+    await close_pool(pool)
+    assert cut == [pool]

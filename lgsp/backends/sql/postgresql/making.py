@@ -15,6 +15,7 @@ from lgsp.backends.sql.postgresql.pool import (
     STATEMENT_SECONDS,
     TROUBLES,
     Connection,
+    close_connection,
     held,
 )
 from lgsp.backends.sql.schema import FRESH, Form, steps
@@ -77,7 +78,7 @@ async def connected(dsn: str, *, seconds: float = UPGRADE_SECONDS) -> AsyncItera
         try:
             yield connection
         finally:
-            await connection.close(timeout=STATEMENT_SECONDS)
+            await close_connection(connection, seconds=STATEMENT_SECONDS)
 
 
 async def form_at(dsn: str) -> Form | None:

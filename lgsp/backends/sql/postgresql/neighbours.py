@@ -21,7 +21,7 @@ import asyncpg
 from lgsp import logs
 from lgsp.backends.sql.postgresql import newsletter
 from lgsp.backends.sql.postgresql.making import told_plainly
-from lgsp.backends.sql.postgresql.pool import CONNECT_SECONDS, SETTINGS, TROUBLES
+from lgsp.backends.sql.postgresql.pool import CONNECT_SECONDS, SETTINGS, TROUBLES, close_connection
 from lgsp.domain.leases import HOLDER_DIGITS
 from lgsp.errors import Unusable
 from lgsp.ports.clock import Clock
@@ -198,7 +198,7 @@ class PostgresNeighbours:
         )
         try:
             if not await self._lock(connection):
-                await _close(connection)
+                await close_connection(connection, seconds=CLOSE_SECONDS)
                 return False
             await connection.add_listener(CHANNEL, self._listen)
             await self._look(connection)
@@ -248,7 +248,7 @@ class PostgresNeighbours:
         if connection is not None:
             with suppress(*TROUBLES):
                 await self._tell(connection)
-            await _close(connection)
+            await close_connection(connection, seconds=CLOSE_SECONDS)
 
     async def _attend(self, connection: asyncpg.Connection) -> NoReturn:
         while True:
@@ -297,13 +297,6 @@ class PostgresNeighbours:
     def _told(self, news: News) -> None:
         if self._hear is not None:
             self._hear(news)
-
-
-async def _close(connection: asyncpg.Connection) -> None:
-    try:
-        await connection.close(timeout=CLOSE_SECONDS)
-    except TROUBLES:
-        connection.terminate()
 
 
 def _offset(before: datetime, there: datetime, after: datetime) -> timedelta:

@@ -118,9 +118,17 @@ def is_open(connection: Connection) -> bool:
 
 
 async def close_pool(pool: asyncpg.Pool) -> None:
-    """Close all connections; those that do not end in time are cut off."""
+    """Close all connections; those that do not end in time, or not in peace, are cut off."""
     try:
         async with asyncio.timeout(STATEMENT_SECONDS):
             await pool.close()
-    except TimeoutError:
+    except TROUBLES:  # one that the network broke, too: gone is what was wanted
         pool.terminate()
+
+
+async def close_connection(connection: asyncpg.Connection, *, seconds: float) -> None:
+    """Close a connection, or cut it off when it does not end in time and in peace."""
+    try:
+        await connection.close(timeout=seconds)
+    except TROUBLES:
+        connection.terminate()
