@@ -236,7 +236,7 @@ class Client:
         if first is not None:
             return first
         letter = self._compose.letter(type_, stated)
-        return await self._box.write(lambda writing: outbox.add(writing, letter))
+        return await self._box.write(lambda writing: outbox.add(writing, letter), sure=True)
 
     async def _receipted(self, sent: Sent, seconds: float) -> Sent:
         future = self._sender.await_receipt(sent.id)

@@ -262,6 +262,24 @@ async def test_an_operation_that_fails_leaves_nothing_and_the_others_stand(box, 
     assert [row.id for row in outbox.queued_after(box.reader, 0, 10)] == [found[0].id, found[2].id]
 
 
+async def test_a_sure_operation_that_fails_takes_along_what_goes_with_it_and_nothing_of_it_is_kept(box, world):
+    told = []
+    box.on_commit = told.append
+
+    def failing(writing):
+        outbox.add(writing, letter(world, 2))
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with_it = await asyncio.gather(
+        box.write(add(world, 1), sure=True), box.write(failing, sure=True), box.write(add(world, 3)),
+        return_exceptions=True,
+    )  # fmt: skip
+    assert [type(each) for each in with_it] == [sqlite3.OperationalError] * 3
+    assert (bodies(box), told) == ([], [])
+    after = await box.write(add(world, 1), sure=True)
+    assert [row.id for row in outbox.queued_after(box.reader, 0, 10)] == [after.id]
+
+
 async def test_what_a_failed_operation_queued_is_not_sent(box, world):
     told = []
     box.on_commit = told.append
