@@ -472,8 +472,10 @@ class Client:
 
     def _look_quiet(self) -> None:
         """Note, while the client is ending, that nothing is on its way any more, or has no way to go."""
+        if not self._receiver.is_ending:
+            return
         is_done = self._sender.backlog.empty and self._receiver.quiet
-        if self._receiver.is_ending and (is_done or not self._stream.is_open.is_set()):
+        if is_done or not self._stream.is_open.is_set():
             self._quiet.set()
 
 
