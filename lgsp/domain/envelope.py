@@ -226,6 +226,7 @@ SPECIAL_RULES: Final = (
 )
 
 
+@names.remembered
 def parse_time(text: str) -> datetime:
     """Return the UTC time of `YYYY-MM-DDTHH:MM:SS[.mmm]Z`; raise `ValueError` for any other form or an impossible date."""
     if TIME_FORM.fullmatch(text) is None:

@@ -46,6 +46,9 @@ class Directories:
 
     async def at(self, version: int) -> Directory:
         """Return a version, fetched when it is not at hand; refuse (`directory_invalid`) one that is not the registrar's."""
+        found = self._held.get(version)
+        if found is not None:
+            return found
         async with self._lock:
             found = self._held.get(version)
             if found is None:
