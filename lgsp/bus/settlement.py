@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,6 +21,9 @@ from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock
 from lgsp.ports.inboxes import Inboxes
+
+Answer = str | Exception
+"""The env hash of a delivery that is settled, or why it is not: a `Refusal`, or a fault of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +61,29 @@ class Settlement:
 
         Refuses as `ack_invalid` what does not verify or names no delivery of the system.
         """
-        [answer] = await self.acknowledge_all(system, [statement])
+        [answer] = await self._together(system, [statement])
         if isinstance(answer, Refusal):
             raise answer
         return answer
 
-    async def acknowledge_all(self, system: str, statements: Sequence[Statement]) -> list[str | Refusal]:
-        """Settle deliveries in one transaction, and return an env hash or a refusal for each ack."""
+    async def acknowledge_all(self, system: str, statements: Sequence[Statement]) -> Sequence[Answer]:
+        """Settle deliveries in one transaction, and return for each ack an env hash, a refusal, or whatever else went wrong with it alone."""
+        try:
+            return await self._together(system, statements)
+        except Refusal as refusal:
+            return [refusal for _ in statements]
+        except Exception:  # noqa: BLE001 - it shows again with the ack that it comes from, and is its answer
+            async with asyncio.TaskGroup() as tasks:
+                works = [tasks.create_task(self._alone(system, statement)) for statement in statements]
+            return [work.result() for work in works]
+
+    async def _alone(self, system: str, statement: Statement) -> Answer:
+        try:
+            return await self.acknowledge(system, statement)
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            return error
+
+    async def _together(self, system: str, statements: Sequence[Statement]) -> list[str | Refusal]:
         with self.courier.figures.timed("settle", len(statements)):
             said = [self._read(system, statement) for statement in statements]
             held = await self._held(system, [word.env for word in said if isinstance(word, _Word)])

@@ -403,14 +403,9 @@ class Session:
         self._refuse(frames.about_ref(ref), answer)
 
     async def _acknowledge(self, acks: Sequence[Statement]) -> None:
-        try:
-            answers = await self._bus.settlement.acknowledge_all(self.system, acks)
-        except Exception as error:  # noqa: BLE001 - logged and answered
-            for ack in acks:
-                self._refuse(frames.about_env(ack.item), error)
-            return
+        answers = await self._bus.settlement.acknowledge_all(self.system, acks)
         for ack, answer in zip(acks, answers, strict=True):
-            if isinstance(answer, Refusal):
+            if isinstance(answer, Exception):
                 self._refuse(frames.about_env(ack.item), answer)
                 continue
             self._outstanding.discard(answer)

@@ -9,6 +9,7 @@ import pytest
 from lgsp.backends.sql import SqliteLedger
 from lgsp.bus import fairness, sequencer
 from lgsp.bus.ingress import EnvelopeRefused, Receipted
+from lgsp.bus.moves import Moves
 from lgsp.bus.progress import Sighting
 from lgsp.domain import admission
 from lgsp.domain.envelope import Wire
@@ -143,6 +144,35 @@ async def test_acks_that_come_together_settle_by_one_transaction_and_each_has_it
     states = [(await bus.courier.inboxes.held(NDXP, [each.env]))[each.env].state for each in found]
     assert states == ["acked"] * 3
     assert dict(bus.courier.in_flight())[NDXP] == 0
+
+
+async def test_a_fault_with_one_ack_is_no_matter_to_the_others(bus, world, monkeypatch):
+    found = await handed(bus, world, (1, 2, 3))
+    acks = [ack_of(world, "ndxp", NDXP, each.env)[0] for each in found]
+    settle = Moves.settle
+
+    def stumbling(moves, held, *word, **given):
+        if held.env == found[1].env:
+            raise RuntimeError("a fault")
+        return settle(moves, held, *word, **given)
+
+    monkeypatch.setattr(Moves, "settle", stumbling)
+    first, second, third = await bus.settlement.acknowledge_all(NDXP, acks)
+    assert [first, third] == [found[0].env, found[2].env]
+    assert isinstance(second, RuntimeError)
+    with pytest.raises(RuntimeError, match="a fault"):
+        await bus.settlement.acknowledge(NDXP, acks[1])
+    states = [(await bus.courier.inboxes.held(NDXP, [each.env]))[each.env].state for each in found]
+    assert states == ["acked", "leased", "acked"]
+
+
+async def test_when_the_ledger_is_away_all_acks_are_told_so(bus, world, monkeypatch):
+    found = await handed(bus, world, (1, 2))
+    acks = [ack_of(world, "ndxp", NDXP, each.env)[0] for each in found]
+    with monkeypatch.context() as broken:
+        broken.setattr(type(bus.ledger), "commit", away)
+        assert [told(answer) for answer in await bus.settlement.acknowledge_all(NDXP, acks)] == ["unavailable"] * 2
+    assert await bus.settlement.acknowledge_all(NDXP, acks) == [each.env for each in found]
 
 
 async def test_outcomes_that_are_seen_together_are_noted_by_one_transaction(bus, world):
