@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -127,6 +128,8 @@ class Ingress:
     refusals: EdgeRefusals
     body_keys: BodyKeys
     clock: Clock
+    verifying: Executor
+    """Checks the signatures of groups; nothing else keeps it busy."""
     answering: Answering = field(default_factory=Answering)
     traces: Traces = field(default_factory=Traces.found)
     draining: bool = False
@@ -240,7 +243,8 @@ class Ingress:
                 reads = [admission.read(wires[0], directory)]
             else:
                 # The signatures of many are checked beside the event loop, which the library lets go on meanwhile.
-                reads = await asyncio.to_thread(_read_each, wires, directory)
+                loop = asyncio.get_running_loop()
+                reads = await loop.run_in_executor(self.verifying, _read_each, wires, directory)
         good = []
         for each, read in zip(coming, reads, strict=True):
             if isinstance(read, Refused):

@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
+from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.sql import SqliteLedger
 from lgsp.bus import fairness, sequencer
 from lgsp.bus.ingress import EnvelopeRefused, Receipted
@@ -78,6 +81,20 @@ async def test_each_has_its_own_answer_whatever_the_others_are(bus, world):
     ]  # fmt: skip
     for wire, answer in zip(wires, answers, strict=True):
         assert answer.env == wire.hash
+
+
+async def test_signatures_are_checked_though_look_ups_of_names_hold_all_shared_threads(world, clock):
+    may_end, shared = threading.Event(), ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(shared)
+    shared.submit(may_end.wait)
+    try:
+        async with running_bus(world, MemoryLedger(), clock=clock, entropy=SeededEntropy()) as bus:
+            async with asyncio.timeout(20):
+                answers = await submit(bus, [world.envelope(number=number) for number in range(1, 9)])
+    finally:
+        may_end.set()
+    assert [told(answer) for answer in answers] == ["accepted"] * 8
+    assert not any(each.name.startswith("signatures") for each in threading.enumerate())
 
 
 async def test_the_same_envelope_twice_in_a_group_is_accepted_once(bus, world):
