@@ -64,10 +64,7 @@ from lgsp.ports.transport import Transport
 BROKER_SECONDS = 2.0
 """How long a start waits for the broker; a gateway without it runs, and says that it is not ready."""
 SIGNATURE_THREADS = 2
-"""They check the signatures of groups, faster than one event loop takes envelopes in.
-
-A gateway's own, for the threads that the loop shares out may all be held by look-ups of names that get no answer.
-"""
+"""They check the signatures of groups. Those that the loop shares out may all be held by look-ups of names that get no answer."""
 MISMATCH = "carrier_mismatch"
 """The code of a delivery whose message was not what its row says."""
 

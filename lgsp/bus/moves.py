@@ -131,6 +131,19 @@ class Moves:
         after = replace(_at_rest(held, state, code=held.code), due_at=due)
         return _step(held, after, expect=frozenset({held.state}), held_lease=held.lease)
 
+    def lapse(self, held: Delivery, *, alone: bool, now: datetime) -> Step:
+        """End a lease whose time is over, unless it is extended at the same moment.
+
+        A final one is settled. What was `alone` in flight counts an attempt, everything else goes out again.
+        """
+        if held.final:
+            step = self.settle_final(held, now=now)
+        elif alone:
+            step = self.put_back(held, code="lease_ended", now=now)
+        else:
+            step = self.requeue(held, now=now)
+        return replace(step, move=replace(step.move, until=held.lease_until))
+
     def expire(self, held: Delivery, *, now: datetime, code: str = "expired") -> Step:
         """End a delivery whose time is over."""
         entry = self._entry("msg.expired", held, now, code=code)

@@ -84,7 +84,8 @@ class Refuse:
 class Move:
     """Move a delivery by compare-and-swap; lost as `moved` unless its state is in `expect` and, where `held` is given, its lease equals it.
 
-    So too where `due` is given and it is due at another moment: it has been let out again since.
+    So too where `due` is given and it is due at another moment: it has been let out again since. And where `until` is given and its lease lasts
+    until another: it was extended.
 
     All members from `state` on are written as given, and the sender is told anew if it is an outcome. A settled state drops the sealed body
     once no delivery of the envelope is open.
@@ -95,6 +96,7 @@ class Move:
     expect: frozenset[State]
     held: str | None = None
     due: datetime | None = None
+    until: datetime | None = None
     state: State
     attempts: int
     lease: str = ""

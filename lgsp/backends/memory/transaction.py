@@ -173,7 +173,7 @@ class Transaction:
         held = self.rows.deliveries.get((operation.env, operation.to))
         if held is None or held.state not in operation.expect or operation.held not in {None, held.lease}:
             return "moved"
-        if _cut(operation.due) not in {None, held.due_at}:
+        if _cut(operation.due) not in {None, held.due_at} or _cut(operation.until) not in {None, held.lease_until}:
             return "moved"
         moved = replace(
             held,
