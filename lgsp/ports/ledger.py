@@ -120,19 +120,23 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """Append an entry that changes nothing else."""
-
-    entry: Draft
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
     """Remember a `jti` until a moment; lost as `spent` when it is remembered already. Those whose time is over at `now` are forgotten."""
 
     jti: str
     until: datetime
     now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Append an entry that changes nothing else.
+
+    Lost as `spent` when `once` is: then the entry is there. So whoever got no answer may repeat it, for as long as that is remembered.
+    """
+
+    entry: Draft
+    once: Spend | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

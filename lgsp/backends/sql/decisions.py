@@ -165,7 +165,7 @@ class Decisions:
             case Seen():
                 return self._see(operation)
             case Note():
-                return Done(index=self._append(operation.entry))
+                return self._note(operation)
             case Spend():
                 return self._spend(operation)
             case Publish():
@@ -310,6 +310,11 @@ class Decisions:
         return Done()
 
     # The rest
+
+    def _note(self, operation: Note) -> Result:
+        if operation.once is not None and self._spend(operation.once) == "spent":
+            return "spent"
+        return Done(index=self._append(operation.entry))
 
     def _spend(self, operation: Spend) -> Result:
         writes, now = self.writes, milliseconds(operation.now)

@@ -21,6 +21,7 @@ from lgsp.ports.ledger import (
     Forget,
     KeepCheckpoint,
     Move,
+    Note,
     Operation,
     Publish,
     Result,
@@ -92,7 +93,7 @@ async def _look(connection: Connection, operations: Sequence[Operation]) -> Foun
         envs, inboxes = zip(*places, strict=True)
         rows = await connection.fetch(sql.STANDINGS.text, envs, inboxes)
         found.standings = {(env, inbox): standing_of(standing) for env, inbox, *standing in rows}
-    jtis = [each.jti for each in operations if isinstance(each, Spend)]
+    jtis = [spent.jti for each in operations if (spent := _spent(each))]
     if jtis:
         found.nonces = dict(await connection.fetch(sql.NONCES.text, jtis))
     if any(isinstance(each, Publish) for each in operations):
@@ -100,6 +101,12 @@ async def _look(connection: Connection, operations: Sequence[Operation]) -> Foun
     if any(isinstance(each, KeepCheckpoint) for each in operations):
         found.kept = await connection.fetchval(sql.COVERED.text)
     return found
+
+
+def _spent(operation: Operation) -> Spend | None:
+    if isinstance(operation, Note):
+        return operation.once
+    return operation if isinstance(operation, Spend) else None
 
 
 async def _write(connection: Connection, writes: Writes) -> None:
