@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -110,6 +110,9 @@ class _Coming:
         return self.operation
 
 
+Again = Callable[[Sequence[_Coming]], Awaitable[None]]
+
+
 @dataclass(slots=True, kw_only=True)
 class Ingress:
     """Takes envelopes in."""
@@ -187,26 +190,24 @@ class Ingress:
         except Exception as error:  # noqa: BLE001 - it is the answer
             each.answer(error)
 
-    async def _submit(self, coming: Sequence[_Coming], peer: str, system: str) -> None:
-        for turn in range(JUDGED_AT_MOST):
-            first = turn == 0
+    async def _submit(self, coming: Sequence[_Coming], peer: str, system: str, turn: int = 0) -> None:
+        """Answer envelopes; what must be judged again is so as soon as that shows: no look-up waits for the bulk that came with it."""
+        if turn == JUDGED_AT_MOST:
+            raise Defect("an envelope was judged again and again")
+        first, again = turn == 0, partial(self._submit, peer=peer, system=system, turn=turn + 1)
+        for each in coming:
+            each.forget()
+        try:
+            # However often it is judged, a call is one call.
+            await self._submit_once(coming, peer, system or peer, again, bounded=first and not system, hopeful=first)
+        finally:
             for each in coming:
-                each.forget()
-            try:
-                # However often it is judged, a call is one call.
-                await self._submit_once(coming, peer, system or peer, bounded=first and not system, hopeful=first)
-            finally:
-                for each in coming:
-                    self._let_go(each, result=None)
-            coming = [each for each in coming if not each.is_answered]
-            if not coming:
-                return
-        raise Defect("an envelope was judged again and again")
+                self._let_go(each, result=None)
 
     async def _submit_once(
-        self, coming: Sequence[_Coming], peer: str, sender: str, *, bounded: bool, hopeful: bool
+        self, coming: Sequence[_Coming], peer: str, sender: str, again: Again, *, bounded: bool, hopeful: bool
     ) -> None:
-        """Answer what can be answered; what is left must be judged again.
+        """Answer what can be answered; what is left is judged `again`.
 
         Nearly every envelope is new, and the commit sees whether it is. So who is `hopeful` looks whether it was accepted before only when it
         would be refused: what was accepted once gets its receipt whatever is to be said of it now. Where a quota counts it is looked for first:
@@ -231,7 +232,7 @@ class Ingress:
             allowed = [each for each in read if isinstance(each.judged, Accepted)]
             if any(each.found.manifest.is_reply for each in allowed):
                 self.answering.note(sender)
-            await self._accept(allowed, directory.version)
+            await self._accept(allowed, directory.version, again)
 
     async def _read(
         self, coming: Sequence[_Coming], directory: Directory, peer: str, *, bounded: bool
@@ -315,7 +316,7 @@ class Ingress:
             return refusal
         return Receipted(env=seen.env, receipt=seen.receipt, manifest=read.manifest, duplicate=True)
 
-    async def _accept(self, allowed: Sequence[_Coming], version: int) -> None:
+    async def _accept(self, allowed: Sequence[_Coming], version: int, again: Again) -> None:
         """Commit what is allowed, what a person waits for apart from the rest, and answer what is accepted."""
         if not allowed:
             return
@@ -324,14 +325,14 @@ class Ingress:
         for each in allowed:
             self._plan(each, version, day)
             parts.setdefault(_order(each.planned), []).append(each)
-        await _all(self._commit(part, order) for order, part in parts.items())
+        await _all(self._commit(part, order, again) for order, part in parts.items())
 
     def _plan(self, each: _Coming, version: int, day: str) -> None:
         assert isinstance(each.judged, Accepted)
         planned = self.planner.plan(each.judged, version, day)
         each.operation, each.promises = self.placing.promise(planned, each.wire, each.found.manifest, each.crowded)
 
-    async def _commit(self, coming: Sequence[_Coming], order: Order) -> None:
+    async def _commit(self, coming: Sequence[_Coming], order: Order, again: Again) -> None:
         try:
             with self._span(coming) as span, self.figures.timed("commit", len(coming)):
                 results = await self.sequencer.submit(*(each.planned for each in coming), order=order)
@@ -348,6 +349,8 @@ class Ingress:
         await self._place(accepted)
         if "stale" in results:
             await self.registry.reload()
+        if left := [each for each in coming if not each.is_answered]:
+            await again(left)
 
     async def _place(self, accepted: Sequence[tuple[_Coming, Arrival]]) -> None:
         """Hand over or queue what is committed, and answer it."""

@@ -14,15 +14,16 @@ from lgsp.bus import fairness, sequencer
 from lgsp.bus.ingress import EnvelopeRefused, Receipted
 from lgsp.bus.moves import Moves
 from lgsp.bus.progress import Sighting
+from lgsp.bus.sequencer import Sequencer
 from lgsp.domain import admission
 from lgsp.domain.envelope import Wire
 from lgsp.domain.limits import LIMITS
 from lgsp.errors import Refusal
 from lgsp.ports.ledger import Accept
-from lgsp.testing.bus import ack_of, running_bus
+from lgsp.testing.bus import ack_of, publish, running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import FISHERIES, NDXP
+from lgsp.testing.world import FISHERIES, NDXP, OWNER_LIST, OWNER_LIST_SCHEMA, POLICE, World
 
 
 @pytest.fixture
@@ -141,6 +142,42 @@ async def test_a_draining_gateway_tells_each(bus, world):
 async def test_a_group_of_more_than_one_sender_may_have_judged_at_once_is_judged_all_the_same(bus, world):
     wires = [world.envelope(number=number) for number in range(1, 2 * LIMITS.judged_of_one)]
     assert {told(answer) for answer in await submit(bus, wires)} == {"accepted"}
+
+
+LIST = {"listId": "H01.12-0000001", "asOf": "2026-11-22", "orgcat": "2025-07", "rows": [{"registration": "AG-00001-TS", "ownerName": "NGUYỄN VĂN AN", "communeCode": "30742"}]}  # fmt: skip
+
+
+async def test_a_look_up_that_is_judged_again_waits_for_no_bulk_that_came_with_it(bus, world, monkeypatch):
+    bulk = world.envelope(
+        number=1, type=OWNER_LIST, audience=POLICE, dataschema=OWNER_LIST_SCHEMA, body=LIST,
+        procedure=None, casefile=None, authid=None,
+    )  # fmt: skip
+    submit_operations, may_go, orders = Sequencer.submit, asyncio.Event(), []
+
+    async def changed_between(sequencer, *operations, order="first"):
+        if any(isinstance(each, Accept) for each in operations):
+            orders.append(order)
+            if order == "bulk":
+                await may_go.wait()
+            elif bus.registry.current.version == 1:
+                await publish(bus, World.make(version=2, prev=world.directory.hash, now=world.now))
+        return await submit_operations(sequencer, *operations, order=order)
+
+    monkeypatch.setattr(Sequencer, "submit", changed_between)
+    answers = {}
+    sending = asyncio.create_task(
+        bus.ingress.submit_all(
+            [bulk, world.envelope(number=2)], peer="test", system=FISHERIES, tell=answers.__setitem__
+        )
+    )
+    async with asyncio.timeout(20):
+        while 1 not in answers:
+            await asyncio.sleep(0.005)
+    assert orders == ["bulk", "urgent", "urgent"]
+    assert list(answers) == [1]
+    may_go.set()
+    await sending
+    assert [told(answers[place]) for place in (0, 1)] == ["accepted", "accepted"]
 
 
 async def handed(bus, world, numbers):
