@@ -35,6 +35,7 @@ from lgsp.bus.progress import Progress
 from lgsp.bus.promises import Promises
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.quotas import Quotas
+from lgsp.bus.refusing import Refusing
 from lgsp.bus.registry import Registry
 from lgsp.bus.replies import Replies
 from lgsp.bus.retention import Forgetting
@@ -394,7 +395,6 @@ def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies) -> I
         clock=parts.clock,
     )
     return Ingress(
-        gateway=parts.gateway,
         registry=base.registry,
         ledger=parts.store,
         sequencer=base.sequencer,
@@ -413,7 +413,7 @@ def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies) -> I
         quotas=base.quotas,
         rates=Rates(rate=parts.limits.rate, burst=parts.limits.burst, now=time.monotonic),
         turns=Turns(places=parts.limits.judged_at_once, most=parts.limits.judged_of_one),
-        refusals=base.refusals,
+        refusing=Refusing(registry=base.registry, sequencer=base.sequencer, edge=base.refusals),
         body_keys=base.body_keys,
         clock=parts.clock,
     )

@@ -8,8 +8,9 @@ import pytest
 
 from lgsp.backends.sql import SqliteLedger
 from lgsp.bus import fairness, sequencer
-from lgsp.bus.ingress import EnvelopeRefused, Receipted
+from lgsp.bus.ingress import Receipted
 from lgsp.bus.progress import Sighting
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.domain import admission
 from lgsp.domain.envelope import Wire
 from lgsp.domain.limits import LIMITS
