@@ -311,8 +311,7 @@ class Ingress:
 
     def _plan(self, each: _Coming, version: int, day: str) -> None:
         assert isinstance(each.judged, Accepted)
-        planned = self.planner.plan(each.judged, version, day)
-        each.operation, each.promises = self.placing.promise(planned, each.wire, each.found.manifest, each.crowded)
+        each.operation, each.promises = self.planner.plan(each.judged, version=version, day=day, crowded=each.crowded)
 
     async def _commit(self, coming: Sequence[_Coming], order: Order) -> None:
         try:

@@ -14,8 +14,8 @@ from lgsp.bus.promises import Promise, Promises
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.replies import Replies
 from lgsp.bus.room import Room
-from lgsp.domain.admission import Accepted
-from lgsp.domain.envelope import Manifest, Wire
+from lgsp.domain.admission import Accepted, Read
+from lgsp.domain.envelope import Manifest
 from lgsp.domain.exchange import Delivery
 from lgsp.domain.records import Lane
 from lgsp.errors import Refusal
@@ -84,13 +84,11 @@ class Placing:
         size = len(wire.compact) + len(wire.body)
         return {target.inbox for target in judged.leave.targets if not self.room.has(target.inbox, size)}
 
-    def promise(
-        self, operation: Accept, wire: Wire, manifest: Manifest, crowded: set[str]
-    ) -> tuple[Accept, Sequence[Promise]]:
-        """Promise what can be handed over as soon as it is committed, and return the operation that says so."""
-        if crowded or self.replies.is_awaited(manifest):
-            return operation, ()
-        return self.promises.make(operation, len(wire.compact) + len(wire.body))
+    def promise(self, deliveries: Sequence[Delivery], read: Read, crowded: set[str]) -> Sequence[Promise]:
+        """Promise what can be handed over as soon as it is committed: each of the deliveries, or none."""
+        if crowded or self.replies.is_awaited(read.manifest):
+            return ()
+        return self.promises.make(deliveries, len(read.wire.compact) + len(read.wire.body))
 
     async def place(self, arrivals: Sequence[Arrival]) -> list[Refusal | None]:
         """Place what was accepted by one commit, and return for each what its sender is told instead of the receipt, None for nothing.

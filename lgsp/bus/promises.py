@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lgsp.bus.courier import Courier
 from lgsp.bus.inbox import Handover, Inbox, Reservation
@@ -18,7 +18,6 @@ from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import Delivery
 from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock, Entropy
-from lgsp.ports.ledger import Accept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +44,12 @@ class Promises:
     clock: Clock
     entropy: Entropy
 
-    def make(self, operation: Accept, size: int) -> tuple[Accept, Sequence[Promise]]:
-        """Return the operation with its deliveries leased as far as they can be promised, `size` bytes each, and the promises.
+    def make(self, deliveries: Sequence[Delivery], size: int) -> Sequence[Promise]:
+        """Promise deliveries that are about to be committed, `size` bytes each: one promise for each, or none where the ledger is not the queue.
 
         Whoever makes promises either keeps or withdraws them.
         """
-        if not self.moves.embedded:
-            return operation, ()
-        promises = [self._promise(delivery, size) for delivery in operation.deliveries]
-        handed = tuple(promise.entry for promise in promises if promise.entry is not None)
-        return replace(operation, deliveries=tuple(each.delivery for each in promises), handed=handed), promises
+        return [self._promise(delivery, size) for delivery in deliveries] if self.moves.embedded else ()
 
     def _promise(self, delivery: Delivery, size: int) -> Promise:
         inbox = self.courier.inbox(delivery.to)
@@ -63,8 +58,10 @@ class Promises:
             inbox.await_coming(delivery.lane)
             return Promise(inbox=inbox, delivery=delivery, kept=None)
         now = self.clock.now()
-        step = self.moves.lease(delivery, uuid7=self.entropy.uuid7(), until=now + self.moves.limits.lease, now=now)
-        return Promise(inbox=inbox, delivery=step.after, kept=kept, entry=step.move.entry)
+        leased, entry = self.moves.leased(
+            delivery, uuid7=self.entropy.uuid7(), until=now + self.moves.limits.lease, now=now
+        )
+        return Promise(inbox=inbox, delivery=leased, kept=kept, entry=entry)
 
     def withdraw(self, promises: Sequence[Promise], *, unsure: bool) -> None:
         """Give back what was promised for an envelope that is not accepted now; `unsure` when it may have been committed all the same."""
