@@ -30,6 +30,7 @@ from lgsp.domain.admission import Accepted, Read, Refused
 from lgsp.domain.directory import Directory
 from lgsp.domain.envelope import Manifest, Wire
 from lgsp.domain.exchange import Exchange
+from lgsp.domain.values import fixed
 from lgsp.errors import Defect, Refusal
 from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import Accept, Done, Ledger, Result
@@ -39,7 +40,7 @@ JUDGED_AT_MOST = 8
 """How often an envelope is judged again because the directory moved or its twin won; more is a fault of ours."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Receipted:
     """An accepted envelope and its receipt, as JSON text: the first one, byte for byte, when it came again."""
 
@@ -302,16 +303,15 @@ class Ingress:
         """Commit what is allowed, what a person waits for apart from the rest, and answer what is accepted."""
         if not allowed:
             return
-        day = await self.body_keys.today()
+        day, now = await self.body_keys.today(), self.clock.now()
         parts: dict[Order, list[_Coming]] = {}
         for each in allowed:
-            self._plan(each, version, day)
+            assert isinstance(each.judged, Accepted)
+            each.operation, each.promises = self.planner.plan(
+                each.judged, version=version, day=day, now=now, crowded=each.crowded
+            )
             parts.setdefault(_order(each.planned), []).append(each)
         await _all(self._commit(part, order) for order, part in parts.items())
-
-    def _plan(self, each: _Coming, version: int, day: str) -> None:
-        assert isinstance(each.judged, Accepted)
-        each.operation, each.promises = self.planner.plan(each.judged, version=version, day=day, crowded=each.crowded)
 
     async def _commit(self, coming: Sequence[_Coming], order: Order) -> None:
         try:

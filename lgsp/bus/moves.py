@@ -14,6 +14,7 @@ from lgsp.domain.leases import lease_name
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.domain.statements import Statement
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
 from lgsp.ports.ledger import Move
 
@@ -25,7 +26,7 @@ DROPPED: Final = "dropped"
 """The code of a delivery that a person ended."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Step:
     """A move to make and the delivery after it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.moves import Moves
@@ -13,7 +14,7 @@ from lgsp.domain import subjects
 from lgsp.domain.admission import Accepted
 from lgsp.domain.entries import Draft, draft
 from lgsp.domain.exchange import Delivery, Exchange
-from lgsp.ports.clock import Clock, Entropy
+from lgsp.ports.clock import Entropy
 from lgsp.ports.ledger import Accept, ReceiptItem, SubjectLink
 
 SALT_BYTES = 16
@@ -28,15 +29,16 @@ class Planner:
     moves: Moves
     body_keys: BodyKeys
     subject_key: bytes = field(repr=False)
-    clock: Clock
     entropy: Entropy
 
-    def plan(self, judged: Accepted, *, version: int, day: str, crowded: set[str]) -> tuple[Accept, Sequence[Promise]]:
+    def plan(
+        self, judged: Accepted, *, version: int, day: str, now: datetime, crowded: set[str]
+    ) -> tuple[Accept, Sequence[Promise]]:
         """Return the operation that accepts an envelope under a version of the directory, its body sealed with the key of a day, and its promises.
 
         `crowded` are the inboxes without room for it.
         """
-        read, leave, now = judged.read, judged.leave, self.clock.now()
+        read, leave = judged.read, judged.leave
         manifest = read.manifest
         sealed = self.body_keys.seal(day, read.env, read.wire.body)
         links = tuple(self._link(scheme, number) for scheme, number in judged.subjects)
@@ -59,7 +61,7 @@ class Planner:
         )
         deliveries = self._deliveries(exchange, judged, len(read.wire.compact) + len(sealed))
         entry = self._entry(judged, exchange, links)
-        promises = self.placing.promise(deliveries, read, crowded)
+        promises = self.placing.promise(deliveries, read, now=now, crowded=crowded)
         operation = Accept(
             exchange=exchange,
             deliveries=tuple(each.delivery for each in promises) or deliveries,
@@ -86,7 +88,7 @@ class Planner:
                 to=inbox,
                 source=exchange.source,
                 id=exchange.id,
-                lane=self.placing.lane(inbox, exchange.source, judged.leave.lane),
+                lane=self.placing.lane(inbox, exchange.source, judged.leave.lane, now=exchange.accepted_at),
                 state=state,
                 attempts=0,
                 lease="",

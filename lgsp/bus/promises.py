@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from lgsp.bus.courier import Courier
 from lgsp.bus.inbox import Handover, Inbox, Reservation
@@ -16,11 +17,12 @@ from lgsp.bus.moves import Moves
 from lgsp.domain.entries import Draft
 from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import Delivery
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
-from lgsp.ports.clock import Clock, Entropy
+from lgsp.ports.clock import Entropy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Promise:
     """One delivery of an envelope that is about to be committed: promised to a stream, or on its way into the queue."""
 
@@ -41,23 +43,21 @@ class Promises:
 
     courier: Courier
     moves: Moves
-    clock: Clock
     entropy: Entropy
 
-    def make(self, deliveries: Sequence[Delivery], size: int) -> Sequence[Promise]:
+    def make(self, deliveries: Sequence[Delivery], size: int, *, now: datetime) -> Sequence[Promise]:
         """Promise deliveries that are about to be committed, `size` bytes each: one promise for each, or none where the ledger is not the queue.
 
         Whoever makes promises either keeps or withdraws them.
         """
-        return [self._promise(delivery, size) for delivery in deliveries] if self.moves.embedded else ()
+        return [self._promise(delivery, size, now) for delivery in deliveries] if self.moves.embedded else ()
 
-    def _promise(self, delivery: Delivery, size: int) -> Promise:
+    def _promise(self, delivery: Delivery, size: int, now: datetime) -> Promise:
         inbox = self.courier.inbox(delivery.to)
         kept = inbox.reserve(delivery.source, delivery.lane, size)
         if kept is None:
             inbox.await_coming(delivery.lane)
             return Promise(inbox=inbox, delivery=delivery, kept=None)
-        now = self.clock.now()
         leased, entry = self.moves.leased(
             delivery, uuid7=self.entropy.uuid7(), until=now + self.moves.limits.lease, now=now
         )

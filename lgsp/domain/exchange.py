@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 from lgsp.domain.records import Lane
+from lgsp.domain.values import fixed
 
 State = Literal["accepted", "queued", "leased", "waiting", "acked", "rejected", "parked", "expired"]
 
@@ -45,7 +45,7 @@ ExchangeKey = tuple[str, str]
 """(`source`, `id`): what makes an envelope the same one again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Exchange:
     """An accepted envelope as the ledger keeps it."""
 
@@ -81,7 +81,7 @@ class Exchange:
         return self.expires if self.reply_until is None else self.expires + (self.reply_until - self.accepted_at)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Delivery:
     """One receiver's part of an exchange: the authority on where it stands."""
 
