@@ -36,6 +36,7 @@ from lgsp.bus.progress import Progress
 from lgsp.bus.promises import Promises
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.quotas import Quotas
+from lgsp.bus.refusing import Refusing
 from lgsp.bus.registry import Registry
 from lgsp.bus.replies import Replies
 from lgsp.bus.retention import Forgetting
@@ -392,13 +393,12 @@ def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies, veri
         publisher=base.publisher,
         progress=base.progress,
         replies=replies,
-        promises=Promises(courier=courier, moves=base.moves, clock=parts.clock, entropy=parts.entropy),
+        promises=Promises(courier=courier, moves=base.moves, entropy=parts.entropy),
         moves=base.moves,
         room=base.room,
         clock=parts.clock,
     )
     return Ingress(
-        gateway=parts.gateway,
         registry=base.registry,
         ledger=parts.store,
         sequencer=base.sequencer,
@@ -411,13 +411,12 @@ def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies, veri
             moves=base.moves,
             body_keys=base.body_keys,
             subject_key=parts.subject_key,
-            clock=parts.clock,
             entropy=parts.entropy,
         ),
         quotas=base.quotas,
         rates=Rates(rate=parts.limits.rate, burst=parts.limits.burst, now=time.monotonic),
         turns=Turns(places=parts.limits.judged_at_once, most=parts.limits.judged_of_one),
-        refusals=base.refusals,
+        refusing=Refusing(registry=base.registry, sequencer=base.sequencer, edge=base.refusals),
         body_keys=base.body_keys,
         clock=parts.clock,
         verifying=verifying,

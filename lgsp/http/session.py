@@ -18,8 +18,9 @@ from aiohttp import WSMsgType, web
 from lgsp.bus.authentication import Caller
 from lgsp.bus.courier import Attachment
 from lgsp.bus.inbox import Handover
-from lgsp.bus.ingress import Answer, EnvelopeRefused, Receipted
+from lgsp.bus.ingress import Answer, Receipted
 from lgsp.bus.progress import Sighting
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
 from lgsp.domain import envelope
 from lgsp.domain.directory import Directory

@@ -14,9 +14,10 @@ from lgsp.domain import base64url, strictjson
 from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
 from lgsp.domain.statements import Statement
+from lgsp.domain.values import fixed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class ReceiptItem:
     """A receipt's item before the entry has its index; `code` only for a rejected envelope."""
 
@@ -49,7 +50,7 @@ class SubjectLink:
     commitment: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Accept:
     """Accept an envelope: entry, exchange, deliveries and sealed body; `handed` are entries that follow its own at once.
 
@@ -80,7 +81,7 @@ class Refuse:
     item: ReceiptItem | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Move:
     """Move a delivery by compare-and-swap; lost as `moved` unless its state is in `expect` and, where `held` is given, its lease equals it.
 
@@ -108,7 +109,7 @@ class Move:
     entry: Draft | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Seen:
     """The sender has seen what became of a delivery; lost as `moved` when there is no such delivery of `source`, or none in `state`."""
 
@@ -179,7 +180,7 @@ Operation = Accept | Refuse | Move | Seen | Note | Spend | Publish | KeepCheckpo
 Lost = Literal["duplicate", "stale", "answered", "moved", "spent"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Done:
     """An operation took effect; `index` is that of its (last) entry, of the first where it accepted an envelope, -1 when it made none."""
 

@@ -12,7 +12,7 @@ import pytest
 from lgsp.backends.embedded import EmbeddedTransport
 from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.sql import PostgresLedger, SqliteLedger
-from lgsp.bus.ingress import EnvelopeRefused
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.domain import checkpoint, merkle, notes, statements
 from lgsp.domain.entries import draft
 from lgsp.domain.limits import LIMITS

@@ -11,9 +11,10 @@ import pytest
 from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.sql import SqliteLedger
 from lgsp.bus import fairness, sequencer
-from lgsp.bus.ingress import EnvelopeRefused, Receipted
+from lgsp.bus.ingress import Receipted
 from lgsp.bus.moves import Moves
 from lgsp.bus.progress import Sighting
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain import admission
 from lgsp.domain.envelope import Wire
