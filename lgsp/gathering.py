@@ -34,6 +34,8 @@ class Gathering(Generic[T]):
             self._hand_on(items)
 
     def _hand_on_within(self, seconds: float) -> None:
+        if self._timer is not None and not self._due:
+            return  # it cannot be sooner than the next turn
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds if seconds else 0.0
         if self._timer is None or due < self._due:

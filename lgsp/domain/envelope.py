@@ -49,13 +49,15 @@ TEXT_RULES: Final[dict[str, re.Pattern[str]]] = {
     "traceparent": re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"),
     "dataclassification": re.compile(r"public|internal|restricted|secret"),
 }
-REPEATED: Final = {
-    name: names.remembered(TEXT_RULES[name].fullmatch)
-    for name in (
-        "specversion", "source", "type", "dataschema", "purpose", "legalbasis", "procedure", "authid", "orgcat", "dataclassification",
-    )
-}  # fmt: skip
+REPEATED: Final = frozenset({
+    "specversion", "source", "type", "dataschema", "purpose", "legalbasis", "procedure", "authid", "orgcat", "dataclassification",
+})  # fmt: skip
 """Attributes whose few values come again and again."""
+MATCHES: Final = {
+    name: names.remembered(rule.fullmatch) if name in REPEATED else rule.fullmatch for name, rule in TEXT_RULES.items()
+}
+OF_PEOPLE: Final = frozenset({"partitionkey", "casefile", "authid"})
+"""Attributes in which programs would put a person's number."""
 REQUIRED: Final = (
     "specversion", "id", "source", "type", "time", "recordedtime", "expirytime", "audience", "dataschema", "datahash", "datasize",
 )  # fmt: skip
@@ -162,16 +164,13 @@ def _check_attributes(attributes: dict[str, Any]) -> None:
 
 
 def _check_attribute(name: str, value: object) -> None:
-    rule = TEXT_RULES.get(name)
-    if rule is not None:
-        fullmatch = REPEATED.get(name, rule.fullmatch)
-        if not isinstance(value, str) or fullmatch(value) is None:
-            raise Refusal("manifest", "the attribute is not of its form", pointer=f"/{name}")
-        if name in {"partitionkey", "casefile", "authid"} and NUMBER_OF_A_PERSON.fullmatch(value):
-            raise Refusal("manifest", "the attribute looks like a person's number", pointer=f"/{name}")
-        return
-    check = SPECIAL_RULES.get(name, _check_extension)
-    check(name, value)
+    matches = MATCHES.get(name)
+    if matches is None:
+        SPECIAL_RULES.get(name, _check_extension)(name, value)
+    elif not isinstance(value, str) or matches(value) is None:
+        raise Refusal("manifest", "the attribute is not of its form", pointer=f"/{name}")
+    elif name in OF_PEOPLE and NUMBER_OF_A_PERSON.fullmatch(value):
+        raise Refusal("manifest", "the attribute looks like a person's number", pointer=f"/{name}")
 
 
 def _check_time(name: str, value: object) -> None:

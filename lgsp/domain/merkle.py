@@ -237,4 +237,4 @@ def _grows(old: int, new: int, old_root: bytes, new_root: bytes, path: Sequence[
 
 
 def _are_hashes(values: Sequence[bytes]) -> bool:
-    return all(len(value) == HASH_BYTES for value in values)
+    return set(map(len, values)) <= {HASH_BYTES}

@@ -50,7 +50,7 @@ def from_wire(value: object) -> Statement:
     compact, item, pos, path = value["jws"], value["item"], value["pos"], value["path"]
     if not (isinstance(compact, str) and isinstance(item, str) and type(pos) is int and isinstance(path, list)):
         raise ValueError("a member of the statement has another type")
-    if not 0 <= pos < BATCH_MAX or len(path) > PATH_MAX or not all(isinstance(step, str) for step in path):
+    if not 0 <= pos < BATCH_MAX or len(path) > PATH_MAX or not set(map(type, path)) <= {str}:
         raise ValueError("the path of the statement is out of bounds")
     item.encode()  # a lone surrogate, which a lax JSON reader lets through, has no bytes that could be hashed
     return Statement(jws=compact, item=item, pos=pos, path=tuple(path))
@@ -137,11 +137,12 @@ def open_item(statement: Statement, signed: Signed) -> dict[str, Any]:
         path = [base64url.decode(step) for step in statement.path]
     except ValueError:
         raise Refusal("base64", "the statement's path") from None
-    leaf = merkle.leaf_hash(statement.item.encode())
+    item = statement.item.encode()
+    leaf = merkle.leaf_hash(item)
     if statement.pos >= signed.size or not merkle.verify_inclusion(leaf, statement.pos, signed.size, path, signed.root):
         raise Refusal("signature", "the item is not under the signed root")
     try:
-        return strictjson.parse_object(statement.item.encode())
+        return strictjson.parse_object(item)
     except strictjson.NotStrict:
         raise Refusal("json", "the statement's item") from None
 

@@ -77,6 +77,7 @@ class _Job:
     operation: Operation[Any]
     done: Callable[[Any], None]
     failed: Callable[[Exception], None]
+    sure: bool
 
 
 class Box:
@@ -109,10 +110,10 @@ class Box:
             os.close(lock)
             raise
 
-    async def write(self, operation: Operation[T]) -> T:
-        """Return the operation's result once it is durable; raise what it raised, with nothing of it kept."""
+    async def write(self, operation: Operation[T], *, sure: bool = False) -> T:
+        """Return the operation's result once it is durable; raise what it raised, with nothing of it kept. `sure` is explained at `post`."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self.post(operation, done=_setter(future), failed=_raiser(future))
+        self.post(operation, done=_setter(future), failed=_raiser(future), sure=sure)
         return await future
 
     def post(
@@ -122,13 +123,17 @@ class Box:
         done: Callable[[T], None] | None = None,
         failed: Callable[[Exception], None] | None = None,
         lazy: bool = False,
+        sure: bool = False,
     ) -> None:
         """Have the operation made durable without waiting; `done` or `failed` is called on the event loop afterwards.
 
         What comes in one turn of the loop goes together. A `lazy` one waits up to `LAZY_SECONDS` for company: only for what nobody waits for
         and what a program that starts after a crash finds out again. The order of posting is kept.
+
+        One that fails leaves nothing behind, and the others stand. One that is `sure` fails only where the file itself does: it may take all
+        that goes with it along, and is spared a savepoint, which would have every page copied that it writes to.
         """
-        job = _Job(operation=operation, done=done or _ignore, failed=failed or report)
+        job = _Job(operation=operation, done=done or _ignore, failed=failed or report, sure=sure)
         self._gathered.add(job, seconds=LAZY_SECONDS if lazy else 0.0)
 
     def hurry(self) -> None:
@@ -172,7 +177,7 @@ class Box:
         writing = Writing(connection=self._connection)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            outcomes = [_apply(writing, job.operation) for job in batch]
+            outcomes = [_apply(writing, job) for job in batch]
             acks = self._seal(writing)
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
@@ -215,12 +220,14 @@ class _Failed:
     error: Exception
 
 
-def _apply(writing: Writing, operation: Operation[Any]) -> Any:  # noqa: ANN401 - the operation's own result
-    """Return the operation's result or what it raised; one that raises leaves the others of the transaction standing."""
+def _apply(writing: Writing, job: _Job) -> Any:  # noqa: ANN401 - the operation's own result
+    """Return the operation's result or what it raised; one that raises leaves the others standing, unless it was sure not to."""
+    if job.sure:
+        return job.operation(writing)
     before = len(writing.queued), len(writing.acks)
     writing.connection.execute("SAVEPOINT operation")
     try:
-        result = operation(writing)
+        result = job.operation(writing)
     except Exception as error:  # noqa: BLE001 - handed to whoever asked for the operation
         del writing.queued[before[0] :], writing.acks[before[1] :]
         writing.connection.execute("ROLLBACK TO operation")

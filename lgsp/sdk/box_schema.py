@@ -13,7 +13,7 @@ from typing import Final
 from lgsp import walkeeper
 from lgsp.errors import Unusable
 
-VERSION: Final = 2
+VERSION: Final = 3
 OF_LOST_RECEIPTS: Final = """\
 CREATE TABLE lgsp_newest (
   one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -27,6 +27,20 @@ CREATE TABLE lgsp_superseded (
 ) STRICT;
 """
 """`lgsp_newest`: the receipt with the highest index; `lgsp_superseded`: those of a log that was rolled back."""
+OUTCOMES: Final = """\
+CREATE TABLE lgsp_outcomes (
+  seq INTEGER NOT NULL,
+  receiver TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('refused', 'acked', 'rejected', 'parked', 'expired')),
+  code TEXT NOT NULL,
+  pointer TEXT NOT NULL,
+  ack TEXT,
+  noticed INTEGER NOT NULL,
+  PRIMARY KEY (seq, receiver)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lgsp_outcomes_unnoticed ON lgsp_outcomes (seq) WHERE noticed = 0;
+"""
+"""`seq` is the envelope's in the outbox: what is settled together stands together, where by env hash each outcome had a page of its own to write."""
 TABLES: Final = f"""
 CREATE TABLE lgsp_outbox (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -45,18 +59,7 @@ CREATE TABLE lgsp_outbox (
 ) STRICT;
 CREATE UNIQUE INDEX lgsp_outbox_key ON lgsp_outbox (key) WHERE key IS NOT NULL AND state <> 'refused';
 CREATE INDEX lgsp_outbox_queued ON lgsp_outbox (seq) WHERE state = 'queued';
-CREATE TABLE lgsp_outcomes (
-  env TEXT NOT NULL,
-  receiver TEXT NOT NULL,
-  state TEXT NOT NULL CHECK (state IN ('refused', 'acked', 'rejected', 'parked', 'expired')),
-  code TEXT NOT NULL,
-  pointer TEXT NOT NULL,
-  ack TEXT,
-  noticed INTEGER NOT NULL,
-  PRIMARY KEY (env, receiver)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX lgsp_outcomes_unnoticed ON lgsp_outcomes (env) WHERE noticed = 0;
-CREATE TABLE lgsp_inbox (
+{OUTCOMES}CREATE TABLE lgsp_inbox (
   source TEXT NOT NULL,
   id TEXT NOT NULL,
   env TEXT NOT NULL UNIQUE,
@@ -83,6 +86,14 @@ STEPS: Final = {
 ALTER TABLE lgsp_outbox ADD COLUMN
   keeps TEXT NOT NULL DEFAULT 'outcome' CHECK (keeps IN ('outcome', 'reply', 'expiry'));
 {OF_LOST_RECEIPTS}""",
+    2: f"""
+ALTER TABLE lgsp_outcomes RENAME TO lgsp_outcomes_by_env;
+DROP INDEX lgsp_outcomes_unnoticed;
+{OUTCOMES}\
+INSERT INTO lgsp_outcomes (seq, receiver, state, code, pointer, ack, noticed)
+  SELECT seq, receiver, c.state, code, pointer, ack, noticed FROM lgsp_outcomes_by_env c JOIN lgsp_outbox USING (env);
+DROP TABLE lgsp_outcomes_by_env;
+""",  # noqa: S608 - the tables above
 }
 """What makes of each version the next."""
 

@@ -236,7 +236,7 @@ class Client:
         if first is not None:
             return first
         letter = self._compose.letter(type_, stated)
-        return await self._box.write(lambda writing: outbox.add(writing, letter))
+        return await self._box.write(lambda writing: outbox.add(writing, letter), sure=True)
 
     async def _receipted(self, sent: Sent, seconds: float) -> Sent:
         future = self._sender.await_receipt(sent.id)
@@ -472,8 +472,10 @@ class Client:
 
     def _look_quiet(self) -> None:
         """Note, while the client is ending, that nothing is on its way any more, or has no way to go."""
+        if not self._receiver.is_ending:
+            return
         is_done = self._sender.backlog.empty and self._receiver.quiet
-        if self._receiver.is_ending and (is_done or not self._stream.is_open.is_set()):
+        if is_done or not self._stream.is_open.is_set():
             self._quiet.set()
 
 

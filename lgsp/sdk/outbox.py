@@ -129,13 +129,12 @@ def _remember_newest(writing: Writing, receipts: Sequence[str]) -> None:
 def refused(writing: Writing, seq: int, outcome: Outcome) -> None:
     """Store the bus's final "no"; the key is free again, since nothing took effect under it."""
     writing.connection.execute("UPDATE lgsp_outbox SET state = 'refused', body = NULL WHERE seq = ?", (seq,))
-    tell(writing, outcome)
+    tell(writing, [outcome])
 
 
 def settled(writing: Writing, outcomes: Sequence[Outcome]) -> None:
     """Store what became of envelopes at their receivers; a settled outcome stays, a parked one may still change."""
-    for outcome in outcomes:
-        tell(writing, outcome)
+    tell(writing, outcomes)
     over = [(outcome.env, outcome.state) for outcome in outcomes if outcome.state != "parked"]
     writing.connection.executemany(
         "UPDATE lgsp_outbox SET body = NULL WHERE env = ?1 AND state = 'receipted'"
@@ -149,22 +148,28 @@ def answered(writing: Writing, identifier: str) -> None:
     writing.connection.execute("UPDATE lgsp_outbox SET body = NULL WHERE id = ? AND state = 'receipted'", (identifier,))
 
 
-def tell(writing: Writing, outcome: Outcome) -> None:
-    """Store one outcome; one that may no longer change stays."""
-    ack = outcome.ack.text() if outcome.ack else None
-    row = (outcome.env, outcome.to, outcome.state, outcome.code, outcome.pointer, ack, int(outcome.state == "acked"))
-    writing.connection.execute(
-        "INSERT INTO lgsp_outcomes (env, receiver, state, code, pointer, ack, noticed) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (env, receiver) DO UPDATE SET state = excluded.state, code = excluded.code,"
+def tell(writing: Writing, outcomes: Sequence[Outcome]) -> None:
+    """Store outcomes of what is in the outbox; one that may no longer change stays."""
+    writing.connection.executemany(
+        "INSERT INTO lgsp_outcomes (seq, receiver, state, code, pointer, ack, noticed)"
+        " SELECT seq, ?2, ?3, ?4, ?5, ?6, ?7 FROM lgsp_outbox WHERE env = ?1"
+        " ON CONFLICT (seq, receiver) DO UPDATE SET state = excluded.state, code = excluded.code,"
         " pointer = excluded.pointer, ack = excluded.ack, noticed = excluded.noticed WHERE state = 'parked'",
-        row,
+        [_told(outcome) for outcome in outcomes],
     )
+
+
+def _told(outcome: Outcome) -> tuple[str | int | None, ...]:
+    ack = outcome.ack.text() if outcome.ack else None
+    needs_nobody = outcome.state == "acked"
+    return (outcome.env, outcome.to, outcome.state, outcome.code, outcome.pointer, ack, int(needs_nobody))
 
 
 def notice(writing: Writing, outcome: Outcome) -> None:
     """Remember that the adapter has acted on an outcome; another one that came meanwhile is still to be shown."""
     writing.connection.execute(
-        "UPDATE lgsp_outcomes SET noticed = 1 WHERE env = ? AND receiver = ? AND state = ?",
+        "UPDATE lgsp_outcomes SET noticed = 1 WHERE receiver = ?2 AND state = ?3"
+        " AND seq = (SELECT seq FROM lgsp_outbox WHERE env = ?1)",
         (outcome.env, outcome.to, outcome.state),
     )
 
@@ -228,8 +233,8 @@ def unnoticed(reader: sqlite3.Connection) -> list[Outcome]:
 
 def _outcomes(reader: sqlite3.Connection, where: str, *values: str) -> list[Outcome]:
     rows = reader.execute(
-        "SELECT o.id, o.key, o.type, c.env, c.receiver, c.state, c.code, c.pointer, c.ack"  # noqa: S608 - the texts above
-        f" FROM lgsp_outcomes c JOIN lgsp_outbox o USING (env) WHERE {where}",
+        "SELECT o.id, o.key, o.type, o.env, c.receiver, c.state, c.code, c.pointer, c.ack"  # noqa: S608 - the texts above
+        f" FROM lgsp_outcomes c JOIN lgsp_outbox o USING (seq) WHERE {where}",
         values,
     )
     return [
@@ -253,7 +258,7 @@ def receipts(reader: sqlite3.Connection) -> Iterator[Receipted]:
     rows = reader.execute(
         "SELECT id, env, s.receipt, CASE o.state WHEN 'receipted' THEN 'repeated' ELSE o.state END"
         " FROM lgsp_superseded s JOIN lgsp_outbox o USING (id, env) UNION ALL"
-        " SELECT id, env, receipt, coalesce((SELECT max(state) FROM lgsp_outcomes c WHERE c.env = o.env), 'open')"
+        " SELECT id, env, receipt, coalesce((SELECT max(state) FROM lgsp_outcomes c WHERE c.seq = o.seq), 'open')"
         " FROM lgsp_outbox o WHERE state = 'receipted'"
     )
     for identifier, env, receipt, state in rows:
@@ -275,7 +280,7 @@ def forget(writing: Writing, before: datetime, now: datetime) -> None:
         "UPDATE lgsp_outbox SET body = NULL WHERE until < ? AND state <> 'queued' AND body IS NOT NULL",
         (now.timestamp(),),
     )
-    gone = "SELECT env FROM lgsp_outbox WHERE until < ? AND state <> 'queued'"
-    for table in ("lgsp_outcomes", "lgsp_superseded"):
-        writing.connection.execute(f"DELETE FROM {table} WHERE env IN ({gone})", moment)  # noqa: S608 - the texts above
-    writing.connection.execute("DELETE FROM lgsp_outbox WHERE until < ? AND state <> 'queued'", moment)
+    gone = "FROM lgsp_outbox WHERE until < ? AND state <> 'queued'"
+    for table, name in (("lgsp_outcomes", "seq"), ("lgsp_superseded", "env")):
+        writing.connection.execute(f"DELETE FROM {table} WHERE {name} IN (SELECT {name} {gone})", moment)  # noqa: S608 - the texts above
+    writing.connection.execute(f"DELETE {gone}", moment)

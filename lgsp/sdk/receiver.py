@@ -320,4 +320,4 @@ class Receiver:
 
     def _mark_settled(self, envs: list[str]) -> None:
         # What is lost of this in a crash makes for a few acks that are sent once more.
-        self._box.post(lambda writing: marks.settled(writing, envs), lazy=True)
+        self._box.post(lambda writing: marks.settled(writing, envs), lazy=True, sure=True)

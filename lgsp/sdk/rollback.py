@@ -44,7 +44,7 @@ def repeat(writing: Writing, now: datetime) -> Repeated:
             writing.connection.execute("UPDATE lgsp_outbox SET body = NULL WHERE seq = ?", (seq,))
             outbox.tell(
                 writing,
-                Outcome(id=identifier, key=key, type=type_, env=env, to="", state="expired", code=LOST),
+                [Outcome(id=identifier, key=key, type=type_, env=env, to="", state="expired", code=LOST)],
             )
     return Repeated(again=again, over=over)
 

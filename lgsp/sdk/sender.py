@@ -154,7 +154,8 @@ class Sender:
             waits.stored(identifiers)
             report(error)
 
-        self._box.post(operation, done=stored, failed=failed, lazy=not is_news and waits.may_put_off(identifiers))
+        lazy = not is_news and waits.may_put_off(identifiers)
+        self._box.post(operation, done=stored, failed=failed, lazy=lazy, sure=True)
 
     # --- receipts and refusals ------------------------------------------------------------------------------------------------------
 

@@ -40,7 +40,10 @@ def read_box(settings_file: Path) -> Box:
         ]
         box.letters = {letter.id: letter for letter in letters}
         box.outcomes = {
-            (env, to): state for env, to, state in found.execute("SELECT env, receiver, state FROM lgsp_outcomes")
+            (env, to): state
+            for env, to, state in found.execute(
+                "SELECT o.env, receiver, c.state FROM lgsp_outcomes c JOIN lgsp_outbox o USING (seq)"
+            )
         }
         box.marks = dict(found.execute("SELECT env, state FROM lgsp_inbox"))
         box.notes = dict(_own(found, "chaos_note", "number, id"))

@@ -200,28 +200,54 @@ async def test_what_has_expired_is_told_of_instead_of_repeated(box, world, sign)
     assert outbox.by_key(box.reader, "k").id == sent.id
 
 
-async def test_a_box_of_the_version_before_is_brought_up_to_the_same_tables(tmp_path, sign):
-    old, new = tmp_path / "old.sqlite", tmp_path / "new.sqlite"
-    with closing(sqlite3.connect(old)) as connection:
-        first = box_schema.TABLES.replace(
-            ",\n  keeps TEXT NOT NULL DEFAULT 'outcome' CHECK (keeps IN ('outcome', 'reply', 'expiry'))", ""
+OUTCOMES_BY_ENV = """\
+CREATE TABLE lgsp_outcomes (env TEXT NOT NULL, receiver TEXT NOT NULL, state TEXT NOT NULL, code TEXT NOT NULL,
+  pointer TEXT NOT NULL, ack TEXT, noticed INTEGER NOT NULL, PRIMARY KEY (env, receiver)) STRICT, WITHOUT ROWID;
+CREATE INDEX lgsp_outcomes_unnoticed ON lgsp_outcomes (env) WHERE noticed = 0;
+"""
+KEEPS = ",\n  keeps TEXT NOT NULL DEFAULT 'outcome' CHECK (keeps IN ('outcome', 'reply', 'expiry'))"
+
+
+def make_old_box(path, version):
+    tables = box_schema.TABLES.replace(box_schema.OUTCOMES, OUTCOMES_BY_ENV)
+    if version == 1:
+        tables = tables.replace(KEEPS, "").replace(box_schema.OF_LOST_RECEIPTS, "")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(tables)
+        connection.execute(
+            "INSERT INTO lgsp_outbox (id, env, source, type, audience, compact, state, until)"
+            " VALUES ('i', 'e', 's', 't', 'a', x'', 'receipted', 0)"
         )
-        connection.executescript(first[: first.index("CREATE TABLE lgsp_newest")])
-        connection.execute("PRAGMA user_version = 1")
-    shapes = []
-    for path in (old, new):
-        opened = Box.open(path, sign=sign)
-        shapes.append(
-            [
-                opened.reader.execute("SELECT type, name FROM sqlite_master ORDER BY name").fetchall(),
-                [
-                    opened.reader.execute(f"PRAGMA table_info({table})").fetchall()
-                    for table in ("lgsp_outbox", "lgsp_newest", "lgsp_superseded")
-                ],
-            ]
-        )
-        await opened.close()
-    assert shapes[0] == shapes[1]
+        connection.execute("INSERT INTO lgsp_outcomes VALUES ('e', 'r', 'rejected', 'c', '/p', NULL, 0)")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.commit()
+
+
+def shape_of(box):
+    tables = [name for (name,) in box.reader.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
+    indexes = box.reader.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY 1").fetchall()
+    return {name: box.reader.execute(f"PRAGMA table_info({name})").fetchall() for name in tables}, indexes
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_box_of_a_version_before_is_brought_up_to_the_same_tables_and_keeps_what_is_in_it(
+    tmp_path, sign, box, version
+):
+    make_old_box(tmp_path / "old.sqlite", version)
+    old = Box.open(tmp_path / "old.sqlite", sign=sign)
+    try:
+        assert shape_of(old) == shape_of(box)
+        kept = outbox.Outcome(id="i", key=None, type="t", env="e", to="r", state="rejected", code="c", pointer="/p")
+        assert outbox.unnoticed(old.reader) == [kept]
+    finally:
+        await old.close()
+
+
+async def test_an_outcome_of_what_is_not_in_the_outbox_is_not_kept(box, world):
+    sent = await box.write(add(world, 1))
+    stranger = replace(outcome_of(sent, "acked"), env="sha-256:stranger")
+    await box.write(lambda writing: outbox.settled(writing, [stranger, outcome_of(sent, "acked")]))
+    assert box.reader.execute("SELECT seq, receiver, state FROM lgsp_outcomes").fetchall() == [(1, NDXP, "acked")]
 
 
 async def test_an_operation_that_fails_leaves_nothing_and_the_others_stand(box, world):
@@ -234,6 +260,24 @@ async def test_an_operation_that_fails_leaves_nothing_and_the_others_stand(box, 
     )
     assert isinstance(found[1], LookupError)
     assert [row.id for row in outbox.queued_after(box.reader, 0, 10)] == [found[0].id, found[2].id]
+
+
+async def test_a_sure_operation_that_fails_takes_along_what_goes_with_it_and_nothing_of_it_is_kept(box, world):
+    told = []
+    box.on_commit = told.append
+
+    def failing(writing):
+        outbox.add(writing, letter(world, 2))
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with_it = await asyncio.gather(
+        box.write(add(world, 1), sure=True), box.write(failing, sure=True), box.write(add(world, 3)),
+        return_exceptions=True,
+    )  # fmt: skip
+    assert [type(each) for each in with_it] == [sqlite3.OperationalError] * 3
+    assert (bodies(box), told) == ([], [])
+    after = await box.write(add(world, 1), sure=True)
+    assert [row.id for row in outbox.queued_after(box.reader, 0, 10)] == [after.id]
 
 
 async def test_what_a_failed_operation_queued_is_not_sent(box, world):
