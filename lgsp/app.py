@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -35,6 +36,7 @@ from lgsp.bus.progress import Progress
 from lgsp.bus.promises import Promises
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.quotas import Quotas
+from lgsp.bus.refusing import Refusing
 from lgsp.bus.registry import Registry
 from lgsp.bus.replies import Replies
 from lgsp.bus.retention import Forgetting
@@ -62,6 +64,8 @@ from lgsp.ports.transport import Transport
 
 BROKER_SECONDS = 2.0
 """How long a start waits for the broker; a gateway without it runs, and says that it is not ready."""
+SIGNATURE_THREADS = 2
+"""They check the signatures of groups. Those that the loop shares out may all be held by look-ups of names that get no answer."""
 MISMATCH = "carrier_mismatch"
 """The code of a delivery whose message was not what its row says."""
 
@@ -223,13 +227,14 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
 @asynccontextmanager
 async def run_bus(parts: Parts) -> AsyncIterator[Bus]:
     """Run a bus made of these parts until the block ends; when one of its tasks fails the block is cancelled."""
-    async with asyncio.TaskGroup() as group:
-        bus = assemble(parts, Tasks(group))
-        await bus.start()
-        try:
-            yield bus
-        finally:
-            await bus.drain()
+    with ThreadPoolExecutor(SIGNATURE_THREADS, thread_name_prefix="signatures") as verifying:
+        async with asyncio.TaskGroup() as group:
+            bus = assemble(parts, Tasks(group), verifying)
+            await bus.start()
+            try:
+                yield bus
+            finally:
+                await bus.drain()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,8 +255,8 @@ class _Base:
     room: Room
 
 
-def assemble(parts: Parts, tasks: Tasks) -> Bus:
-    """Wire the parts; nothing runs yet."""
+def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
+    """Wire the parts; nothing runs yet. Signatures of groups are checked by `verifying`."""
     base = _base(parts)
     courier = _courier(parts, base, tasks)
     replies = Replies(
@@ -263,7 +268,7 @@ def assemble(parts: Parts, tasks: Tasks) -> Bus:
         moves=base.moves,
     )
     hearing = _hearing(parts, base, courier, replies)
-    ingress = _ingress(parts, base, courier, replies)
+    ingress = _ingress(parts, base, courier, replies, verifying)
     auditor = _auditor(parts, base)
     sweep = _sweep(parts, base, courier, auditor, hearing)
     return Bus(
@@ -382,19 +387,18 @@ def _settlement(parts: Parts, base: _Base, courier: Courier) -> Settlement:
     )
 
 
-def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies) -> Ingress:
+def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies, verifying: Executor) -> Ingress:
     placing = Placing(
         inboxes=parts.store,
         publisher=base.publisher,
         progress=base.progress,
         replies=replies,
-        promises=Promises(courier=courier, moves=base.moves, clock=parts.clock, entropy=parts.entropy),
+        promises=Promises(courier=courier, moves=base.moves, entropy=parts.entropy),
         moves=base.moves,
         room=base.room,
         clock=parts.clock,
     )
     return Ingress(
-        gateway=parts.gateway,
         registry=base.registry,
         ledger=parts.store,
         sequencer=base.sequencer,
@@ -407,15 +411,15 @@ def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies) -> I
             moves=base.moves,
             body_keys=base.body_keys,
             subject_key=parts.subject_key,
-            clock=parts.clock,
             entropy=parts.entropy,
         ),
         quotas=base.quotas,
         rates=Rates(rate=parts.limits.rate, burst=parts.limits.burst, now=time.monotonic),
         turns=Turns(places=parts.limits.judged_at_once, most=parts.limits.judged_of_one),
-        refusals=base.refusals,
+        refusing=Refusing(registry=base.registry, sequencer=base.sequencer, edge=base.refusals),
         body_keys=base.body_keys,
         clock=parts.clock,
+        verifying=verifying,
     )
 
 

@@ -20,6 +20,11 @@ class Announcer:
         if not self.neighbours.alone and (inboxes := frozenset(each.to for each in deliveries)):
             self.neighbours.tell(News(queued=inboxes))
 
+    def awaited(self, request: ExchangeKey) -> None:
+        """Tell that a call waits for the reply to a request, before the request can be answered."""
+        if not self.neighbours.alone:
+            self.neighbours.tell(News(awaited=frozenset({request})))
+
     def answered(self, request: ExchangeKey) -> None:
         """Tell that the reply to a request is accepted."""
         if not self.neighbours.alone:

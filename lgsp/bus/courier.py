@@ -305,19 +305,21 @@ class Courier:
                 get_logger().warning("delivery.strayed", inbox=inbox, count=len(found))
 
     async def lease_ended(self, held: Delivery) -> None:
-        """Decide on a delivery whose lease is over: settled if it was final, tried again otherwise, counted if it was alone."""
+        """Decide on a delivery whose lease is over; one that was extended or settled meanwhile is left as it is."""
         inbox = self.inbox(held.to)
-        now = self.clock.now()
         flight = inbox.flight(held.env, held.lease)  # one under another lease says nothing of this one
-        if held.final:
-            await self.progress.commit([self.moves.settle_final(held, now=now)])
-        elif flight is not None and flight.alone:
-            await self.progress.commit([self.moves.put_back(held, code="lease_ended", now=now)])
-        else:
-            if flight is not None:
-                self._take_care(inbox)
-            await self.requeue([held])
+        alone = flight is not None and flight.alone
+        step = self.moves.lapse(held, alone=alone, now=self.clock.now())
+        [is_done] = await self.progress.commit([step])
+        if not is_done:
+            for row in (await self.inboxes.held(held.to, [held.env])).values():
+                self.moved(row)
+            return
+        if flight is not None and not alone and not held.final:
+            self._take_care(inbox)
         self.landed(held, alive=False)
+        if step.after.state in UNHELD:
+            await self.publisher.place([step.after])
 
     async def set_aside(self, inbox: str, env: str, *, code: str) -> bool:
         """Park a delivery whose carrier cannot be trusted, and tell whether there was one to park."""

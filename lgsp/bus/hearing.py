@@ -42,7 +42,9 @@ class Hearing:
     """When everything was looked at, on the loop's clock; the same while there is nobody else."""
 
     def hear(self, news: News) -> None:
-        """Take news that is to be looked at soon."""
+        """Take news that is to be looked at soon; for which replies calls wait is known at once, for one may come before the look."""
+        if news.awaited:
+            self.replies.elsewhere.add(news.awaited)
         self._news.append(news)
         self._bell.set()
 

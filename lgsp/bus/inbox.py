@@ -15,6 +15,7 @@ from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import Delivery
 from lgsp.domain.limits import LIMITS
 from lgsp.domain.records import Lane
+from lgsp.domain.values import fixed
 
 BULK_IN_HAND: Final = 8
 """Deliveries of bulk that a receiver has in hand at most while people ask it something."""
@@ -25,7 +26,7 @@ Waits = Literal["anything", "bulk", "nothing"]
 """`bulk`: nothing but bulk, which has its share in flight."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Handover:
     """One delivery as it is handed to its receiver; `receipt` is JSON text."""
 
@@ -81,7 +82,7 @@ class Attached:
         return self.deliveries > 0 and self.size > 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Reservation:
     """A place in flight that is kept for a delivery before it is committed; `size` was charged to the holder."""
 

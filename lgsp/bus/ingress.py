@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from lgsp.bus.body_keys import BodyKeys
-from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.engines import Engines
 from lgsp.bus.fairness import Answering, Rates, Turns
 from lgsp.bus.figures import Figures
@@ -23,25 +23,25 @@ from lgsp.bus.placing import Arrival, Placing
 from lgsp.bus.planning import Planner
 from lgsp.bus.promises import Promise
 from lgsp.bus.quotas import Quotas
+from lgsp.bus.refusing import Refusing, proven
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Order, Sequencer
 from lgsp.domain import admission, policy
 from lgsp.domain.admission import Accepted, Read, Refused
 from lgsp.domain.directory import Directory
-from lgsp.domain.entries import draft
 from lgsp.domain.envelope import Manifest, Wire
 from lgsp.domain.exchange import Exchange
+from lgsp.domain.values import fixed
 from lgsp.errors import Defect, Refusal
-from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
-from lgsp.ports.ledger import Accept, Done, Ledger, ReceiptItem, Refuse, Result
+from lgsp.ports.ledger import Accept, Done, Ledger, Result
 from lgsp.tracing import NOTHING, Opened, Traces
 
 JUDGED_AT_MOST = 8
 """How often an envelope is judged again because the directory moved or its twin won; more is a fault of ours."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Receipted:
     """An accepted envelope and its receipt, as JSON text: the first one, byte for byte, when it came again."""
 
@@ -49,16 +49,6 @@ class Receipted:
     receipt: str
     manifest: Manifest
     duplicate: bool
-
-
-class EnvelopeRefused(Exception):
-    """A refused envelope; `receipt` (JSON text) is there when the refusal has an entry of its own."""
-
-    def __init__(self, refusal: Refusal, *, env: str, receipt: str | None) -> None:
-        super().__init__(str(refusal))
-        self.refusal = refusal
-        self.env = env
-        self.receipt = receipt
 
 
 Answer = Receipted | Exception
@@ -109,11 +99,13 @@ class _Coming:
         return self.operation
 
 
+Again = Callable[[Sequence[_Coming]], Awaitable[None]]
+
+
 @dataclass(slots=True, kw_only=True)
 class Ingress:
     """Takes envelopes in."""
 
-    gateway: str
     registry: Registry
     ledger: Ledger
     sequencer: Sequencer
@@ -124,9 +116,11 @@ class Ingress:
     quotas: Quotas
     rates: Rates
     turns: Turns
-    refusals: EdgeRefusals
+    refusing: Refusing
     body_keys: BodyKeys
     clock: Clock
+    verifying: Executor
+    """Checks the signatures of groups; nothing else keeps it busy."""
     answering: Answering = field(default_factory=Answering)
     traces: Traces = field(default_factory=Traces.found)
     draining: bool = False
@@ -184,26 +178,24 @@ class Ingress:
         except Exception as error:  # noqa: BLE001 - it is the answer
             each.answer(error)
 
-    async def _submit(self, coming: Sequence[_Coming], peer: str, system: str) -> None:
-        for turn in range(JUDGED_AT_MOST):
-            first = turn == 0
+    async def _submit(self, coming: Sequence[_Coming], peer: str, system: str, turn: int = 0) -> None:
+        """Answer envelopes; what must be judged again is so as soon as that shows: no look-up waits for the bulk that came with it."""
+        if turn == JUDGED_AT_MOST:
+            raise Defect("an envelope was judged again and again")
+        first, again = turn == 0, partial(self._submit, peer=peer, system=system, turn=turn + 1)
+        for each in coming:
+            each.forget()
+        try:
+            # However often it is judged, a call is one call.
+            await self._submit_once(coming, peer, system or peer, again, bounded=first and not system, hopeful=first)
+        finally:
             for each in coming:
-                each.forget()
-            try:
-                # However often it is judged, a call is one call.
-                await self._submit_once(coming, peer, system or peer, bounded=first and not system, hopeful=first)
-            finally:
-                for each in coming:
-                    self._let_go(each, result=None)
-            coming = [each for each in coming if not each.is_answered]
-            if not coming:
-                return
-        raise Defect("an envelope was judged again and again")
+                self._let_go(each, result=None)
 
     async def _submit_once(
-        self, coming: Sequence[_Coming], peer: str, sender: str, *, bounded: bool, hopeful: bool
+        self, coming: Sequence[_Coming], peer: str, sender: str, again: Again, *, bounded: bool, hopeful: bool
     ) -> None:
-        """Answer what can be answered; what is left must be judged again.
+        """Answer what can be answered; what is left is judged `again`.
 
         Nearly every envelope is new, and the commit sees whether it is. So who is `hopeful` looks whether it was accepted before only when it
         would be refused: what was accepted once gets its receipt whatever is to be said of it now. Where a quota counts it is looked for first:
@@ -228,7 +220,7 @@ class Ingress:
             allowed = [each for each in read if isinstance(each.judged, Accepted)]
             if any(each.found.manifest.is_reply for each in allowed):
                 self.answering.note(sender)
-            await self._accept(allowed, directory.version)
+            await self._accept(allowed, directory.version, again)
 
     async def _read(
         self, coming: Sequence[_Coming], directory: Directory, peer: str, *, bounded: bool
@@ -240,11 +232,12 @@ class Ingress:
                 reads = [admission.read(wires[0], directory)]
             else:
                 # The signatures of many are checked beside the event loop, which the library lets go on meanwhile.
-                reads = await asyncio.to_thread(_read_each, wires, directory)
+                loop = asyncio.get_running_loop()
+                reads = await loop.run_in_executor(self.verifying, _read_each, wires, directory)
         good = []
         for each, read in zip(coming, reads, strict=True):
             if isinstance(read, Refused):
-                each.answer(await self._refused(read, peer))
+                each.answer(await self.refusing.record(read, peer))
             elif bounded and (limited := self._limited(read.key.owner, peer)):
                 each.answer(limited)
             else:
@@ -257,7 +250,7 @@ class Ingress:
         wait = self.rates.take(sender)
         if not wait:
             return None
-        self.refusals.count("rate_limited", peer)
+        self.refusing.edge.count("rate_limited", peer)
         return Refusal("rate_limited", retry_after=math.ceil(wait))
 
     async def _look_up(self, coming: Sequence[_Coming]) -> None:
@@ -287,7 +280,7 @@ class Ingress:
         if isinstance(judged, Accepted):
             each.crowded = self.placing.crowded(judged)
             if self.placing.is_refused(judged, each.crowded):
-                judged = _refuse(each.found, Refusal("inbox_full"))
+                judged = proven(each.found, Refusal("inbox_full"))
         if isinstance(judged, Accepted):
             self.quotas.hold(judged.leave.rule, each.found.exchange_key)
             each.holds_quota = True
@@ -299,35 +292,33 @@ class Ingress:
             if each.seen is not None:
                 each.answer(await self._again(each.found, each.seen, peer))
             elif isinstance(each.judged, Refused):
-                each.answer(await self._refused(each.judged, peer))
+                each.answer(await self.refusing.record(each.judged, peer))
 
     async def _again(self, read: Read, seen: Exchange, peer: str) -> Answer:
         """Answer an envelope whose (`source`, `id`) was accepted before: with the first receipt, or `id_conflict`."""
         if not read.repeats(seen):
-            return await self._refused(_refuse(read, Refusal("id_conflict", pointer="/id")), peer)
+            return await self.refusing.record(proven(read, Refusal("id_conflict", pointer="/id")), peer)
         try:
             await self.placing.again(seen.env)
         except Refusal as refusal:
             return refusal
         return Receipted(env=seen.env, receipt=seen.receipt, manifest=read.manifest, duplicate=True)
 
-    async def _accept(self, allowed: Sequence[_Coming], version: int) -> None:
+    async def _accept(self, allowed: Sequence[_Coming], version: int, again: Again) -> None:
         """Commit what is allowed, what a person waits for apart from the rest, and answer what is accepted."""
         if not allowed:
             return
-        day = await self.body_keys.today()
+        day, now = await self.body_keys.today(), self.clock.now()
         parts: dict[Order, list[_Coming]] = {}
         for each in allowed:
-            self._plan(each, version, day)
+            assert isinstance(each.judged, Accepted)
+            each.operation, each.promises = self.planner.plan(
+                each.judged, version=version, day=day, now=now, crowded=each.crowded
+            )
             parts.setdefault(_order(each.planned), []).append(each)
-        await _all(self._commit(part, order) for order, part in parts.items())
+        await _all(self._commit(part, order, again) for order, part in parts.items())
 
-    def _plan(self, each: _Coming, version: int, day: str) -> None:
-        assert isinstance(each.judged, Accepted)
-        planned = self.planner.plan(each.judged, version, day)
-        each.operation, each.promises = self.placing.promise(planned, each.wire, each.found.manifest, each.crowded)
-
-    async def _commit(self, coming: Sequence[_Coming], order: Order) -> None:
+    async def _commit(self, coming: Sequence[_Coming], order: Order, again: Again) -> None:
         try:
             with self._span(coming) as span, self.figures.timed("commit", len(coming)):
                 results = await self.sequencer.submit(*(each.planned for each in coming), order=order)
@@ -344,6 +335,8 @@ class Ingress:
         await self._place(accepted)
         if "stale" in results:
             await self.registry.reload()
+        if left := [each for each in coming if not each.is_answered]:
+            await again(left)
 
     async def _place(self, accepted: Sequence[tuple[_Coming, Arrival]]) -> None:
         """Hand over or queue what is committed, and answer it."""
@@ -393,49 +386,6 @@ class Ingress:
             env=judged.read.env,
         )
 
-    async def _refused(self, refused: Refused, peer: str) -> EnvelopeRefused:
-        """Record a refusal as its stage asks, and return what to raise."""
-        code = refused.refusal.code
-        if not refused.signed:
-            self.refusals.count(code, peer)
-            return EnvelopeRefused(refused.refusal, env=refused.env, receipt=None)
-        if self.refusals.is_one_too_many(refused.kid, code):
-            return EnvelopeRefused(refused.refusal, env=refused.env, receipt=None)
-        # Only what gets an entry gets a line: a flood fills neither the log nor the disk.
-        get_logger().info("envelope.refused", code=code, env=refused.env, peer=peer)
-        parent = refused.manifest.text("traceparent") if refused.manifest else ""
-        with self.traces.span("refuse", parent=parent, code=code, env=refused.env):
-            [result] = await self.sequencer.submit(self._refuse_operation(refused))
-        receipt = result.receipt.text() if isinstance(result, Done) and result.receipt else None
-        return EnvelopeRefused(refused.refusal, env=refused.env, receipt=receipt)
-
-    def _refuse_operation(self, refused: Refused) -> Refuse:
-        manifest, code = refused.manifest, refused.refusal.code
-        entry = draft(
-            "msg.rejected",
-            at=self.clock.now(),
-            bus=self.gateway,
-            env=refused.env,
-            id=manifest.id if manifest else "",
-            src=manifest.source if manifest and refused.source_proven else "",
-            aud=manifest.audience if manifest else "",
-            type=manifest.type if manifest else "",
-            policy=self.registry.current.version,
-            kid=refused.kid,
-            code=code,
-        )
-        item = None
-        if manifest is not None and refused.source_proven:
-            item = ReceiptItem(
-                env=refused.env,
-                id=manifest.id,
-                src=manifest.source,
-                aud=manifest.audience,
-                outcome="rejected",
-                code=code,
-            )
-        return Refuse(entry=entry, item=item)
-
 
 def _read_each(wires: Sequence[Wire], directory: Directory) -> list[Read | Refused]:
     return [admission.read(wire, directory) for wire in wires]
@@ -461,11 +411,6 @@ def _refuse_rest(coming: Iterable[_Coming], refusal: Refusal) -> None:
     for each in coming:
         if not each.is_answered:
             each.answer(refusal)
-
-
-def _refuse(read: Read, refusal: Refusal) -> Refused:
-    """Return a refusal of an envelope whose signature and source are proven."""
-    return Refused(refusal=refusal, env=read.env, kid=read.key.record.id, manifest=read.manifest, source_proven=True)
 
 
 def _arrival(each: _Coming, result: Done) -> Arrival:

@@ -14,6 +14,7 @@ from lgsp.domain.leases import lease_name
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.domain.statements import Statement
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
 from lgsp.ports.ledger import Move
 
@@ -25,7 +26,7 @@ DROPPED: Final = "dropped"
 """The code of a delivery that a person ended."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Step:
     """A move to make and the delivery after it."""
 
@@ -59,15 +60,23 @@ class Moves:
 
     def queue(self, held: Delivery) -> Step:
         """Note that the broker has confirmed a delivery, unless it went out and came back before that was heard: then another message carries it."""
-        return _step(
-            held, _at_rest(held, "queued", code=held.code), expect=frozenset({"accepted"}), held_due=held.due_at
-        )
+        return _step(held, held.moved("queued", code=held.code), expect=frozenset({"accepted"}), held_due=held.due_at)
 
     def lease(self, held: Delivery, *, uuid7: str, until: datetime, now: datetime) -> Step:
         """Lease a delivery for a hand-over; with a broker it may arrive before it is noted as queued."""
-        entry = self._entry("msg.delivered", held, now, attempt=held.attempts + 1)
-        after = replace(held, state="leased", lease=lease_name(uuid7, self.holder), lease_until=until, due_at=None)
+        after, entry = self.leased(held, uuid7=uuid7, until=until, now=now)
         return _step(held, after, expect=UNHELD, entry=entry)
+
+    def leased(self, held: Delivery, *, uuid7: str, until: datetime, now: datetime) -> tuple[Delivery, Draft]:
+        """Return a delivery as it stands once it is leased, and the entry of its hand-over: both are one commit with its acceptance, or a step."""
+        after = held.moved(
+            "leased",
+            lease=lease_name(uuid7, self.holder),
+            lease_until=until,
+            code=held.code,
+            ack=held.ack,
+        )
+        return after, self._entry("msg.delivered", held, now, attempt=held.attempts + 1)
 
     def extend(self, held: Delivery, *, until: datetime) -> Step:
         """Let a lease last longer."""
@@ -83,14 +92,14 @@ class Moves:
         # An entry without a code is a good end: what was rejected without one says so in the bus's own word.
         told = code or ("rejected" if state == "rejected" else "")
         entry = self._entry("msg.acked", held, now, stmt=statement.leaf, code=told)
-        after = _at_rest(held, state, code=code, ack=statement.text())
+        after = held.moved(state, code=code, ack=statement.text())
         return _step(held, after, expect=OPEN, entry=entry)
 
     def settle_final(self, held: Delivery, *, now: datetime) -> Step:
         """Settle a reply that went out in a waiting call's answer, once its lease ended without a nack."""
         return _step(
             held,
-            _at_rest(held, "acked"),
+            held.moved("acked"),
             expect=frozenset({"leased"}),
             held_lease=held.lease,
             entry=self._entry("msg.acked", held, now),
@@ -106,13 +115,13 @@ class Moves:
         if self.retry.is_last(counted):
             return self.park(held, code=code, now=now, attempts=counted)
         due = self.retry.due(counted, now, asked)
-        after = replace(_at_rest(held, "waiting", code=code), attempts=counted, due_at=due)
+        after = held.moved("waiting", attempts=counted, due_at=due, code=code)
         entry = self._entry("msg.nacked", held, now, code=code, attempt=counted)
         return _step(held, after, expect=frozenset({"leased"}), held_lease=held.lease, entry=entry)
 
     def park(self, held: Delivery, *, code: str, now: datetime, attempts: int) -> Step:
         """Set a leased delivery aside until a person decides."""
-        after = replace(_at_rest(held, "parked", code=code), attempts=attempts)
+        after = held.moved("parked", attempts=attempts, code=code)
         entry = self._entry("msg.parked", held, now, code=code, attempt=attempts)
         return _step(held, after, expect=frozenset({"leased"}), held_lease=held.lease, entry=entry)
 
@@ -123,20 +132,33 @@ class Moves:
     def set_aside(self, held: Delivery, *, code: str, now: datetime) -> Step:
         """Park a delivery that is in nobody's hand until a person decides."""
         entry = self._entry("msg.parked", held, now, code=code, attempt=held.attempts)
-        return _step(held, _at_rest(held, "parked", code=code), expect=UNHELD, entry=entry)
+        return _step(held, held.moved("parked", code=code), expect=UNHELD, entry=entry)
 
     def requeue(self, held: Delivery, *, now: datetime) -> Step:
         """Let a delivery go out again without counting an attempt: its lease or pause is over, its receiver or its carrier went away."""
         state, due = self.unplaced(now)
-        after = replace(_at_rest(held, state, code=held.code), due_at=due)
+        after = held.moved(state, due_at=due, code=held.code)
         return _step(held, after, expect=frozenset({held.state}), held_lease=held.lease)
+
+    def lapse(self, held: Delivery, *, alone: bool, now: datetime) -> Step:
+        """End a lease whose time is over, unless it is extended at the same moment.
+
+        A final one is settled. What was `alone` in flight counts an attempt, everything else goes out again.
+        """
+        if held.final:
+            step = self.settle_final(held, now=now)
+        elif alone:
+            step = self.put_back(held, code="lease_ended", now=now)
+        else:
+            step = self.requeue(held, now=now)
+        return replace(step, move=replace(step.move, until=held.lease_until))
 
     def expire(self, held: Delivery, *, now: datetime, code: str = "expired") -> Step:
         """End a delivery whose time is over."""
         entry = self._entry("msg.expired", held, now, code=code)
         return _step(
             held,
-            _at_rest(held, "expired", code=code),
+            held.moved("expired", code=code),
             expect=UNHELD if held.state in UNHELD else frozenset({held.state}),
             held_lease=held.lease,
             entry=entry,
@@ -145,22 +167,18 @@ class Moves:
     def replay(self, held: Delivery, *, by: str, reason: str, now: datetime) -> Step:
         """Let a parked delivery go out again as if for the first time."""
         state, due = self.unplaced(now)
-        after = replace(_at_rest(held, state), attempts=0, due_at=due)
+        after = held.moved(state, attempts=0, due_at=due)
         entry = self._entry("msg.replayed", held, now, by=by, reason=reason)
         return _step(held, after, expect=frozenset({"parked"}), entry=entry)
 
     def drop(self, held: Delivery, *, by: str, reason: str, now: datetime) -> Step:
         """End a parked delivery for good, before its time."""
-        after = _at_rest(held, "expired", code=DROPPED)
+        after = held.moved("expired", code=DROPPED)
         entry = self._entry("msg.expired", held, now, code=DROPPED, by=by, reason=reason)
         return _step(held, after, expect=frozenset({"parked"}), entry=entry)
 
     def _entry(self, event: str, held: Delivery, now: datetime, **members: str | int) -> Draft:
         return draft(event, at=now, bus=self.gateway, env=held.env, id=held.id, to=held.to, **members)
-
-
-def _at_rest(held: Delivery, state: State, *, code: str = "", ack: str = "") -> Delivery:
-    return replace(held, state=state, lease="", lease_until=None, due_at=None, final=False, code=code, ack=ack)
 
 
 def _step(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from lgsp.bus.moves import Moves
 from lgsp.bus.progress import Progress
@@ -14,10 +15,11 @@ from lgsp.bus.promises import Promise, Promises
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.replies import Replies
 from lgsp.bus.room import Room
-from lgsp.domain.admission import Accepted
-from lgsp.domain.envelope import Manifest, Wire
+from lgsp.domain.admission import Accepted, Read
+from lgsp.domain.envelope import Manifest
 from lgsp.domain.exchange import Delivery
 from lgsp.domain.records import Lane
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock
 from lgsp.ports.inboxes import Inboxes, Parcel
@@ -25,7 +27,7 @@ from lgsp.ports.ledger import Accept
 from lgsp.ports.transport import Placed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Arrival:
     """An envelope that was just accepted: its operation, its receipt as JSON text, the inboxes without room, what was promised."""
 
@@ -73,10 +75,10 @@ class Placing:
         closed = any(self.room.is_closed(target.inbox) for target in judged.leave.targets)
         return not judged.leave.is_event and (closed or bool(crowded))
 
-    def lane(self, inbox: str, source: str, wanted: Lane) -> Lane:
+    def lane(self, inbox: str, source: str, wanted: Lane, *, now: datetime) -> Lane:
         """Return the lane in which one delivery more goes."""
         held = self.promises.courier.inbox(inbox).asked_by(source)
-        return self.room.lane(inbox, source, wanted, held=held, now=self.clock.now())
+        return self.room.lane(inbox, source, wanted, held=held, now=now)
 
     def crowded(self, judged: Accepted) -> set[str]:
         """Return the inboxes among the targets that have no room for the envelope."""
@@ -85,12 +87,12 @@ class Placing:
         return {target.inbox for target in judged.leave.targets if not self.room.has(target.inbox, size)}
 
     def promise(
-        self, operation: Accept, wire: Wire, manifest: Manifest, crowded: set[str]
-    ) -> tuple[Accept, Sequence[Promise]]:
-        """Promise what can be handed over as soon as it is committed, and return the operation that says so."""
-        if crowded or self.replies.is_awaited(manifest):
-            return operation, ()
-        return self.promises.make(operation, len(wire.compact) + len(wire.body))
+        self, deliveries: Sequence[Delivery], read: Read, *, now: datetime, crowded: set[str]
+    ) -> Sequence[Promise]:
+        """Promise what can be handed over as soon as it is committed: each of the deliveries, or none."""
+        if crowded or self.replies.is_awaited(read.manifest):
+            return ()
+        return self.promises.make(deliveries, len(read.wire.compact) + len(read.wire.body), now=now)
 
     async def place(self, arrivals: Sequence[Arrival]) -> list[Refusal | None]:
         """Place what was accepted by one commit, and return for each what its sender is told instead of the receipt, None for nothing.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.moves import Moves
 from lgsp.bus.placing import Placing
+from lgsp.bus.promises import Promise
 from lgsp.domain import subjects
 from lgsp.domain.admission import Accepted
 from lgsp.domain.entries import Draft, draft
 from lgsp.domain.exchange import Delivery, Exchange
-from lgsp.ports.clock import Clock, Entropy
+from lgsp.ports.clock import Entropy
 from lgsp.ports.ledger import Accept, ReceiptItem, SubjectLink
 
 SALT_BYTES = 16
@@ -26,12 +29,16 @@ class Planner:
     moves: Moves
     body_keys: BodyKeys
     subject_key: bytes = field(repr=False)
-    clock: Clock
     entropy: Entropy
 
-    def plan(self, judged: Accepted, version: int, day: str) -> Accept:
-        """Return the operation that accepts an envelope under a version of the directory, its body sealed with the key of a day."""
-        read, leave, now = judged.read, judged.leave, self.clock.now()
+    def plan(
+        self, judged: Accepted, *, version: int, day: str, now: datetime, crowded: set[str]
+    ) -> tuple[Accept, Sequence[Promise]]:
+        """Return the operation that accepts an envelope under a version of the directory, its body sealed with the key of a day, and its promises.
+
+        `crowded` are the inboxes without room for it.
+        """
+        read, leave = judged.read, judged.leave
         manifest = read.manifest
         sealed = self.body_keys.seal(day, read.env, read.wire.body)
         links = tuple(self._link(scheme, number) for scheme, number in judged.subjects)
@@ -52,19 +59,24 @@ class Planner:
             compact=read.wire.compact,
             receipt="",
         )
-        return Accept(
+        deliveries = self._deliveries(exchange, judged, len(read.wire.compact) + len(sealed))
+        entry = self._entry(judged, exchange, links)
+        promises = self.placing.promise(deliveries, read, now=now, crowded=crowded)
+        operation = Accept(
             exchange=exchange,
-            deliveries=self._deliveries(exchange, judged, len(read.wire.compact) + len(sealed)),
+            deliveries=tuple(each.delivery for each in promises) or deliveries,
             sealed=sealed,
             day=day,
-            entry=self._entry(judged, exchange, links),
+            entry=entry,
             item=ReceiptItem(
                 env=read.env, id=manifest.id, src=manifest.source, aud=manifest.audience, outcome="accepted", code=""
             ),
             subjects=links,
             answers=judged.cause.key if judged.cause else None,
             head=version,
+            handed=tuple(each.entry for each in promises if each.entry is not None),
         )
+        return operation, promises
 
     def _deliveries(self, exchange: Exchange, judged: Accepted, size: int) -> tuple[Delivery, ...]:
         """Return one delivery per inbox: a bridge that stands for two subscribers, or a system that subscribed twice, gets it once."""
@@ -76,7 +88,7 @@ class Planner:
                 to=inbox,
                 source=exchange.source,
                 id=exchange.id,
-                lane=self.placing.lane(inbox, exchange.source, judged.leave.lane),
+                lane=self.placing.lane(inbox, exchange.source, judged.leave.lane, now=exchange.accepted_at),
                 state=state,
                 attempts=0,
                 lease="",

@@ -13,6 +13,7 @@ from lgsp.bus.moves import Step, took
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Order, Sequencer
 from lgsp.domain.exchange import OUTCOMES, SETTLED, Delivery, Exchange, State
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.inboxes import Inboxes
@@ -21,7 +22,7 @@ from lgsp.ports.ledger import Done, Ledger, Seen
 Tell = Callable[[Delivery], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Sighting:
     """An outcome that the sender has made its own, in the state that it was shown; "" where the sender does not say."""
 

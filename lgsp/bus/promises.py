@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import datetime
 
 from lgsp.bus.courier import Courier
 from lgsp.bus.inbox import Handover, Inbox, Reservation
@@ -16,12 +17,12 @@ from lgsp.bus.moves import Moves
 from lgsp.domain.entries import Draft
 from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import Delivery
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
-from lgsp.ports.clock import Clock, Entropy
-from lgsp.ports.ledger import Accept
+from lgsp.ports.clock import Entropy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Promise:
     """One delivery of an envelope that is about to be committed: promised to a stream, or on its way into the queue."""
 
@@ -42,29 +43,25 @@ class Promises:
 
     courier: Courier
     moves: Moves
-    clock: Clock
     entropy: Entropy
 
-    def make(self, operation: Accept, size: int) -> tuple[Accept, Sequence[Promise]]:
-        """Return the operation with its deliveries leased as far as they can be promised, `size` bytes each, and the promises.
+    def make(self, deliveries: Sequence[Delivery], size: int, *, now: datetime) -> Sequence[Promise]:
+        """Promise deliveries that are about to be committed, `size` bytes each: one promise for each, or none where the ledger is not the queue.
 
         Whoever makes promises either keeps or withdraws them.
         """
-        if not self.moves.embedded:
-            return operation, ()
-        promises = [self._promise(delivery, size) for delivery in operation.deliveries]
-        handed = tuple(promise.entry for promise in promises if promise.entry is not None)
-        return replace(operation, deliveries=tuple(each.delivery for each in promises), handed=handed), promises
+        return [self._promise(delivery, size, now) for delivery in deliveries] if self.moves.embedded else ()
 
-    def _promise(self, delivery: Delivery, size: int) -> Promise:
+    def _promise(self, delivery: Delivery, size: int, now: datetime) -> Promise:
         inbox = self.courier.inbox(delivery.to)
         kept = inbox.reserve(delivery.source, delivery.lane, size)
         if kept is None:
             inbox.await_coming(delivery.lane)
             return Promise(inbox=inbox, delivery=delivery, kept=None)
-        now = self.clock.now()
-        step = self.moves.lease(delivery, uuid7=self.entropy.uuid7(), until=now + self.moves.limits.lease, now=now)
-        return Promise(inbox=inbox, delivery=step.after, kept=kept, entry=step.move.entry)
+        leased, entry = self.moves.leased(
+            delivery, uuid7=self.entropy.uuid7(), until=now + self.moves.limits.lease, now=now
+        )
+        return Promise(inbox=inbox, delivery=leased, kept=kept, entry=entry)
 
     def withdraw(self, promises: Sequence[Promise], *, unsure: bool) -> None:
         """Give back what was promised for an envelope that is not accepted now; `unsure` when it may have been committed all the same."""

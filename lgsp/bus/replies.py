@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from lgsp.bus.announcer import Announcer
 from lgsp.bus.courier import Courier
+from lgsp.bus.elsewhere import Elsewhere
 from lgsp.bus.inbox import Handover
 from lgsp.bus.moves import Moves
 from lgsp.bus.progress import Progress
@@ -20,11 +21,13 @@ from lgsp.ports.ledger import Ledger
 
 FINAL_LEASE: Final = timedelta(seconds=30)
 """How long a waiting call has to put its answer back."""
+FIRST_HAND: Final = 1.0
+"""Seconds for which a reply is left to the gateway where a call waits for it, before those are woken who have streams or ask for deliveries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replies:
-    """The calls of this gateway that wait."""
+    """The calls of this gateway that wait, and what is known of those elsewhere."""
 
     courier: Courier
     ledger: Ledger
@@ -32,6 +35,7 @@ class Replies:
     progress: Progress
     announcer: Announcer
     moves: Moves
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
     _waiters: dict[ExchangeKey, ReplyWaiter] = field(default_factory=dict)
 
     def expect(self, asker: str, request_id: str) -> ReplyWaiter:
@@ -39,16 +43,20 @@ class Replies:
         return ReplyWaiter(replies=self, key=(asker, request_id))
 
     def arrived(self, manifest: Manifest, deliveries: Sequence[Delivery]) -> bool:
-        """Give a reply that is queued to the call that waits for it, and tell whether there was one here."""
+        """Give a reply that is queued to the call that waits for it, here or elsewhere, and tell whether there is one."""
         if not manifest.is_reply or not deliveries:
             return False
-        key = manifest.audience, manifest.text("causationid")
+        key = _request_of(manifest)
         waiter = self._waiters.get(key)
-        if waiter is None:
-            self.announcer.answered(key)
-            return False
-        waiter.arrive(deliveries[0])
-        return True
+        if waiter is not None:
+            waiter.arrive(deliveries[0])
+            return True
+        is_elsewhere = self.elsewhere.has(key)
+        self.elsewhere.answered(key)
+        self.announcer.answered(key)
+        if is_elsewhere:  # it goes through the inbox after all if that call has ended meanwhile
+            asyncio.get_running_loop().call_later(FIRST_HAND, self.leave, deliveries[0])
+        return is_elsewhere
 
     async def look(self, keys: Collection[ExchangeKey] | None = None) -> None:
         """Look whether the requests of these keys, or of all calls that wait, were answered at another gateway."""
@@ -60,12 +68,17 @@ class Replies:
                 waiter.arrive(deliveries[0])
 
     def is_awaited(self, manifest: Manifest) -> bool:
-        """Tell whether a call waits for this reply."""
-        return manifest.is_reply and (manifest.audience, manifest.text("causationid")) in self._waiters
+        """Tell whether a call waits for this reply, here or elsewhere."""
+        if not manifest.is_reply:
+            return False
+        key = _request_of(manifest)
+        return key in self._waiters or self.elsewhere.has(key)
 
     def listen(self, waiter: ReplyWaiter) -> Callable[[], None]:
         """Let the waiter have its reply; return what ends that. Who waits first gets it: a repeated request takes nothing from it."""
         first = self._waiters.setdefault(waiter.key, waiter)
+        if self.moves.embedded:  # a broker's message goes its way at once
+            self.announcer.awaited(waiter.key)
 
         def stop() -> None:
             if first is waiter:
@@ -92,6 +105,10 @@ class Replies:
         held = (await self.inboxes.held(handover.to, [handover.env])).get(handover.env)
         if held is not None and held.state == "leased" and held.lease == handover.lease:
             await self.progress.commit([self.moves.finish(held)])
+
+
+def _request_of(reply: Manifest) -> ExchangeKey:
+    return reply.audience, reply.text("causationid")
 
 
 @dataclass(slots=True, kw_only=True)

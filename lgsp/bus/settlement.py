@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,12 +18,16 @@ from lgsp.domain.exchange import SETTLED, Delivery
 from lgsp.domain.leases import begun_at
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.statements import Statement
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock
 from lgsp.ports.inboxes import Inboxes
 
+Answer = str | Exception
+"""The env hash of a delivery that is settled, or why it is not: a `Refusal`, or a fault of ours."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@fixed
 class _Word:
     """A receiver's signed word on a delivery, after its signature was checked."""
 
@@ -31,7 +36,7 @@ class _Word:
     env: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class _Settling:
     """A delivery and the step that settles it, None when it is settled."""
 
@@ -57,17 +62,34 @@ class Settlement:
 
         Refuses as `ack_invalid` what does not verify or names no delivery of the system.
         """
-        [answer] = await self.acknowledge_all(system, [statement])
+        [answer] = await self._together(system, [statement])
         if isinstance(answer, Refusal):
             raise answer
         return answer
 
-    async def acknowledge_all(self, system: str, statements: Sequence[Statement]) -> list[str | Refusal]:
-        """Settle deliveries in one transaction, and return an env hash or a refusal for each ack."""
+    async def acknowledge_all(self, system: str, statements: Sequence[Statement]) -> Sequence[Answer]:
+        """Settle deliveries in one transaction, and return for each ack an env hash, a refusal, or whatever else went wrong with it alone."""
+        try:
+            return await self._together(system, statements)
+        except Refusal as refusal:
+            return [refusal for _ in statements]
+        except Exception:  # noqa: BLE001 - it shows again with the ack that it comes from, and is its answer
+            async with asyncio.TaskGroup() as tasks:
+                works = [tasks.create_task(self._alone(system, statement)) for statement in statements]
+            return [work.result() for work in works]
+
+    async def _alone(self, system: str, statement: Statement) -> Answer:
+        try:
+            return await self.acknowledge(system, statement)
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            return error
+
+    async def _together(self, system: str, statements: Sequence[Statement]) -> list[str | Refusal]:
         with self.courier.figures.timed("settle", len(statements)):
             said = [self._read(system, statement) for statement in statements]
             held = await self._held(system, [word.env for word in said if isinstance(word, _Word)])
-            planned = [self._plan(word, held) if isinstance(word, _Word) else word for word in said]
+            now = self.clock.now()
+            planned = [self._plan(word, held, now) if isinstance(word, _Word) else word for word in said]
             await self._settle([each for each in planned if isinstance(each, _Settling)])
         return [each if isinstance(each, Refusal) else each.held.env for each in planned]
 
@@ -85,14 +107,14 @@ class Settlement:
         found = await self.inboxes.held(system, others) if others else {}
         return {env: delivery for env, delivery in known.items() if delivery is not None} | dict(found)
 
-    def _plan(self, word: _Word, held: Mapping[str, Delivery]) -> _Settling | Refusal:
+    def _plan(self, word: _Word, held: Mapping[str, Delivery], now: datetime) -> _Settling | Refusal:
         delivery = held.get(word.env)
         if delivery is None:
             return Refusal("ack_invalid", "there is no such delivery")
         if delivery.state in SETTLED:  # an old ack that comes again says nothing of what is in flight now
             return _Settling(held=delivery, step=None)
         try:
-            step = self.moves.settle(delivery, word.statement, word.item, now=self.clock.now())
+            step = self.moves.settle(delivery, word.statement, word.item, now=now)
         except Refusal as refusal:
             return refusal
         return _Settling(held=delivery, step=step)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Final
 
 from lgsp.bus.auditor import Auditor
@@ -30,7 +32,7 @@ from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.ports.inboxes import Inboxes
-from lgsp.ports.ledger import Note
+from lgsp.ports.ledger import Note, Spend
 from lgsp.ports.neighbours import Neighbours
 from lgsp.ports.transport import Transport
 
@@ -43,6 +45,8 @@ ROOM_EVERY: Final = timedelta(seconds=5)
 """How old the figures of open bytes may become."""
 CARRIERS_EVERY: Final = timedelta(seconds=15)
 """How often the rows that are queued are compared with what the broker carries; two comparisons find a loss."""
+SUMS_KNOWN: Final = timedelta(days=1)
+"""For how long a summed entry is known to be written: longer than a ledger is away."""
 
 LaneOf = tuple[str, Lane]
 """(Inbox, lane)."""
@@ -67,8 +71,10 @@ class Sweep:
     moves: Moves
     forgetting: Forgetting
     clock: Clock
-    _unwritten: list[Draft] = field(default_factory=list)
-    """Summed entries that the ledger has not taken yet."""
+    _unwritten: list[Note] = field(default_factory=list)
+    """Summed entries that the ledger has not taken yet, or nobody heard so."""
+    _numbers: Iterator[int] = field(default_factory=count)
+    """What tells this running gateway's sums apart."""
     _was_alone: bool = True
     _refused: int = 0
     """How many groups the ledger had refused when the flights were looked at for that."""
@@ -194,12 +200,17 @@ class Sweep:
                 break
 
     async def flush_refusals(self) -> None:
-        """Write the summed entries of the minute; while the ledger is away they are kept."""
-        drafts, self._unwritten = self._unwritten + self.refusals.drain(), []
-        if not drafts:
+        """Write the summed entries of the minute; while the ledger is away they are kept. One that was written though nobody heard so is known."""
+        notes, self._unwritten = self._unwritten + [self._once(entry) for entry in self.refusals.drain()], []
+        if not notes:
             return
         try:
-            await self.sequencer.submit(*(Note(entry=entry) for entry in drafts))
+            await self.sequencer.submit(*notes)
         except Refusal:
-            self._unwritten = drafts + self._unwritten
+            self._unwritten = notes + self._unwritten
             raise
+
+    def _once(self, entry: Draft) -> Note:
+        """Return the operation that appends an entry unless it is there; no authorization is named like that."""
+        now, name = self.clock.now(), f"{self.neighbours.holder}:{next(self._numbers)}"
+        return Note(entry=entry, once=Spend(jti=name, until=now + SUMS_KNOWN, now=now))

@@ -5,6 +5,7 @@ Only the module of the command that is called is loaded: an adapter's process ha
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from collections.abc import Sequence
@@ -99,7 +100,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
     # A command that is over in a moment tells its result itself; `serve` and `adapter run` log all they do.
     logs.configure(level=logging.ERROR)
     try:
-        build(called(given))(args=given, prog_name="lgsp", obj=voice)
+        command = build(called(given))
+        gc.enable()
+        command(args=given, prog_name="lgsp", obj=voice)
     except LgspError as error:
         code = voice.explain(error)
     except BaseExceptionGroup as group:

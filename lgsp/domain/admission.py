@@ -17,10 +17,11 @@ from lgsp.domain.envelope import Manifest, Wire
 from lgsp.domain.exchange import Exchange, ExchangeKey
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.records import ServiceRecord
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Read:
     """An envelope whose signature, manifest, source and body have been checked."""
 
@@ -46,7 +47,7 @@ class Read:
         return seen.compact.split(b".")[1] == self.wire.compact.split(b".")[1]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Accepted:
     """An envelope that passed every check."""
 

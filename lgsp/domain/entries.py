@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
 from lgsp.domain import strictjson
 from lgsp.domain.envelope import format_time
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
 
 MEMBERS: Final = (
@@ -42,7 +42,7 @@ def check_reason(reason: str) -> str:
     return reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Draft:
     """An entry before the ledger gives it its number."""
 

@@ -6,12 +6,13 @@ Building, the two wire forms, and the manifest's rules. Who may send it is decid
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from lgsp.domain import base64url, jws, names, strictjson
 from lgsp.domain.keys import Signer
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
 
 TYP: Final = "lgsp-env.v1+jws"
@@ -64,7 +65,7 @@ RESERVED: Final = frozenset({"dataref"})
 REFUSED: Final = frozenset({"data", "data_base64", "subject"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Manifest:
     """The signed attributes of an envelope; `attributes` holds every member received, known or not."""
 
@@ -78,18 +79,15 @@ class Manifest:
     body_hash: str
     body_size: int
     attributes: dict[str, Any]
+    is_reply: bool
+    """Whether this answers a request."""
 
     def text(self, name: str) -> str:
         """Return an optional attribute, or "" when it is absent."""
         return str(self.attributes.get(name, ""))
 
-    @property
-    def is_reply(self) -> bool:
-        """Whether this answers a request."""
-        return names.is_reply_type(self.type)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Wire:
     """An envelope as it travels: the compact JWS and the exact body."""
 
@@ -153,6 +151,7 @@ def parse_manifest(payload: bytes) -> Manifest:
         body_hash=attributes["datahash"],
         body_size=attributes["datasize"],
         attributes=attributes,
+        is_reply=names.is_reply_type(attributes["type"]),
     )
 
 
@@ -234,6 +233,7 @@ def parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+@lru_cache(maxsize=64)  # what is done together is of one moment, which is written into each of its entries
 def format_time(moment: datetime) -> str:
     """Return an aware time as `YYYY-MM-DDTHH:MM:SS.mmmZ`, milliseconds cut."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from lgsp.domain import base64url
 from lgsp.domain.keys import PublicKey, Signer
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
 
 HEADER_FORM: Final = re.compile(
@@ -21,7 +21,7 @@ HEADER_FORM: Final = re.compile(
 PARTS: Final = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Jws:
     """A compact JWS taken apart; nothing in it is proven until `verify`."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from lgsp.domain import names
@@ -11,13 +11,14 @@ from lgsp.domain.directory import Directory, day_of
 from lgsp.domain.envelope import Manifest
 from lgsp.domain.exchange import Exchange
 from lgsp.domain.records import GrantRecord, Lane, ServiceRecord
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
 
 UsedToday = Callable[[str], int]
 """How many exchanges a grant (by its id) was used for today."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Target:
     """One delivery to make: for `receiver`, into the inbox of `inbox` (itself or its bridge)."""
 
@@ -27,7 +28,7 @@ class Target:
     """The id of the subscription that makes it, for an event."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Leave:
     """A yes: the service, where it goes, and the rule that allowed it ("" for a reply, which its request allows)."""
 
@@ -179,13 +180,14 @@ def find_grant(
     directory: Directory, manifest: Manifest, service: ServiceRecord, *, now: datetime, used: UsedToday
 ) -> GrantRecord:
     """Return the first grant, by id, that allows the manifest; where none does, refuse by the grant that came furthest."""
-    furthest: tuple[int, Refusal] = (-1, Refusal("no_grant"))
+    furthest: tuple[int, Refusal] | None = None
     for grant in sorted(_grants_of(directory, manifest), key=lambda grant: grant.id):
         refused = _first_objection(directory, grant, manifest, service, now=now, used=used)
         if refused is None:
             return grant
-        furthest = max(furthest, refused, key=lambda found: found[0])
-    raise furthest[1]
+        if furthest is None or refused[0] > furthest[0]:
+            furthest = refused
+    raise Refusal("no_grant") if furthest is None else furthest[1]
 
 
 def is_counted(directory: Directory, manifest: Manifest) -> bool:
@@ -194,11 +196,12 @@ def is_counted(directory: Directory, manifest: Manifest) -> bool:
 
 
 def _grants_of(directory: Directory, manifest: Manifest) -> list[GrantRecord]:
+    audiences = {manifest.audience, names.agency_of(manifest.audience)}
     return [
         grant
         for grantee in (manifest.source, names.agency_of(manifest.source))
         for grant in directory.grants.get((grantee, manifest.type), ())
-        if grant.audience in {manifest.audience, names.agency_of(manifest.audience)}
+        if grant.audience in audiences
     ]
 
 

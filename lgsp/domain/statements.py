@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from lgsp.domain import base64url, envelope, jws, merkle, strictjson
 from lgsp.domain.keys import PublicKey, Signer
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
 
 RECEIPT: Final = "lgsp-rcpt.v1+jws"
@@ -19,7 +20,7 @@ BATCH_MAX: Final = 256
 PATH_MAX: Final = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Statement:
     """One item of a signed batch, with the path from it to the signed root."""
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from lgsp.bus.ingress import EnvelopeRefused
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
 from lgsp.errors import Refusal
 from lgsp.http import admin, audit, catalogue, envelopes, health, inbox, outcomes

@@ -10,7 +10,8 @@ from typing import Final
 
 from aiohttp import web
 
-from lgsp.bus.ingress import EnvelopeRefused, Receipted
+from lgsp.bus.ingress import Receipted
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
 from lgsp.domain import admission, envelope, strictjson
 from lgsp.domain.envelope import Wire

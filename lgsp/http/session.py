@@ -18,8 +18,9 @@ from aiohttp import WSMsgType, web
 from lgsp.bus.authentication import Caller
 from lgsp.bus.courier import Attachment
 from lgsp.bus.inbox import Handover
-from lgsp.bus.ingress import Answer, EnvelopeRefused, Receipted
+from lgsp.bus.ingress import Answer, Receipted
 from lgsp.bus.progress import Sighting
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
 from lgsp.domain import envelope
 from lgsp.domain.directory import Directory
@@ -403,14 +404,9 @@ class Session:
         self._refuse(frames.about_ref(ref), answer)
 
     async def _acknowledge(self, acks: Sequence[Statement]) -> None:
-        try:
-            answers = await self._bus.settlement.acknowledge_all(self.system, acks)
-        except Exception as error:  # noqa: BLE001 - logged and answered
-            for ack in acks:
-                self._refuse(frames.about_env(ack.item), error)
-            return
+        answers = await self._bus.settlement.acknowledge_all(self.system, acks)
         for ack, answer in zip(acks, answers, strict=True):
-            if isinstance(answer, Refusal):
+            if isinstance(answer, Exception):
                 self._refuse(frames.about_env(ack.item), answer)
                 continue
             self._outstanding.discard(answer)

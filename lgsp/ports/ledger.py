@@ -14,9 +14,10 @@ from lgsp.domain import base64url, strictjson
 from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
 from lgsp.domain.statements import Statement
+from lgsp.domain.values import fixed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class ReceiptItem:
     """A receipt's item before the entry has its index; `code` only for a rejected envelope."""
 
@@ -49,7 +50,7 @@ class SubjectLink:
     commitment: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Accept:
     """Accept an envelope: entry, exchange, deliveries and sealed body; `handed` are entries that follow its own at once.
 
@@ -80,11 +81,12 @@ class Refuse:
     item: ReceiptItem | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Move:
     """Move a delivery by compare-and-swap; lost as `moved` unless its state is in `expect` and, where `held` is given, its lease equals it.
 
-    So too where `due` is given and it is due at another moment: it has been let out again since.
+    So too where `due` is given and it is due at another moment: it has been let out again since. And where `until` is given and its lease lasts
+    until another: it was extended.
 
     All members from `state` on are written as given, and the sender is told anew if it is an outcome. A settled state drops the sealed body
     once no delivery of the envelope is open.
@@ -95,6 +97,7 @@ class Move:
     expect: frozenset[State]
     held: str | None = None
     due: datetime | None = None
+    until: datetime | None = None
     state: State
     attempts: int
     lease: str = ""
@@ -106,7 +109,7 @@ class Move:
     entry: Draft | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Seen:
     """The sender has seen what became of a delivery; lost as `moved` when there is no such delivery of `source`, or none in `state`."""
 
@@ -118,19 +121,23 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """Append an entry that changes nothing else."""
-
-    entry: Draft
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
     """Remember a `jti` until a moment; lost as `spent` when it is remembered already. Those whose time is over at `now` are forgotten."""
 
     jti: str
     until: datetime
     now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Append an entry that changes nothing else.
+
+    Lost as `spent` when `once` is: then the entry is there. So whoever got no answer may repeat it, for as long as that is remembered.
+    """
+
+    entry: Draft
+    once: Spend | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +180,7 @@ Operation = Accept | Refuse | Move | Seen | Note | Spend | Publish | KeepCheckpo
 Lost = Literal["duplicate", "stale", "answered", "moved", "spent"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Done:
     """An operation took effect; `index` is that of its (last) entry, of the first where it accepted an envelope, -1 when it made none."""
 

@@ -22,6 +22,8 @@ class News:
 
     queued: frozenset[str] = frozenset()
     """Inboxes in which something waits."""
+    awaited: frozenset[ExchangeKey] = frozenset()
+    """Requests for whose reply a call waits."""
     answered: frozenset[ExchangeKey] = frozenset()
     """Requests whose reply is accepted."""
     moved: frozenset[Moved] = frozenset()
@@ -36,6 +38,7 @@ def gathered(news: Sequence[News]) -> News:
     """Return much news as one."""
     return News(
         queued=frozenset().union(*(each.queued for each in news)),
+        awaited=frozenset().union(*(each.awaited for each in news)),
         answered=frozenset().union(*(each.answered for each in news)),
         moved=frozenset().union(*(each.moved for each in news)),
         directory=max((each.directory for each in news), default=0),

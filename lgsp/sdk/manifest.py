@@ -31,7 +31,7 @@ TRUTH: Final = {"true": True, "false": False, "1": True, "0": False}
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class Title(_Part):

@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from lgsp.bus.ingress import Answer, EnvelopeRefused, Ingress, Receipted, Tell
+from lgsp.bus.ingress import Answer, Ingress, Receipted, Tell
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.domain import names, statements, strictjson
 from lgsp.domain.envelope import Manifest, Wire
 from lgsp.domain.statements import Statement

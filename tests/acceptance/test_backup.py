@@ -304,6 +304,58 @@ def test_settings_in_a_backup_put_no_key_outside_the_data_folder(province, lgsp,
     assert not (new / place).exists()
 
 
+def put_ledger_at(data, path):
+    """Have the settings of a data folder say that the ledger lies there."""
+    settings = data / "lgsp.toml"
+    written = settings.read_text()
+    assert '"bus.sqlite"' in written
+    settings.write_text(written.replace('"bus.sqlite"', f'"{path}"'))
+
+
+@pytest.fixture
+def with_its_ledger_elsewhere(province, tmp_path):
+    """A data folder whose settings say that the ledger lies on another disk, and where that is."""
+    path = tmp_path / "disk" / "bus.sqlite"
+    path.parent.mkdir()
+    (province / "bus.sqlite").rename(path)
+    put_ledger_at(province, path)
+    return province, path
+
+
+def test_a_ledger_outside_the_data_folder_is_backed_up_and_restored_to_where_the_settings_say(
+    with_its_ledger_elsewhere, lgsp, tmp_path
+):
+    data, path = with_its_ledger_elsewhere
+    backup = tmp_path / "backup"
+    assert lgsp("backup", "create", backup, "--data", data).code == 0
+    restore = ("backup", "restore", backup, "--data", data, "--reason", "a test", "--accept-loss")
+    assert "[file_exists]" in lgsp(*restore).err
+    path.unlink()
+    assert lgsp(*restore).code == 0
+    assert path.is_file()
+    assert lgsp("audit", "verify", "--data", data).code == 0
+    assert not (data / "bus.sqlite").exists()
+
+
+@pytest.mark.parametrize("place", ["{disk}/bus.sqlite", "../disk/bus.sqlite"])
+def test_settings_in_a_backup_put_no_ledger_outside_the_data_folder(province, lgsp, tmp_path, place):
+    backup, new, disk = tmp_path / "backup", tmp_path / "new", tmp_path / "disk"
+    assert lgsp("backup", "create", backup, "--data", province, "--with-keys").code == 0
+    put_ledger_at(backup, place.format(disk=disk))
+    renew(backup, json.loads((backup / "manifest.json").read_text()))
+    disk.mkdir()
+    restore = ("backup", "restore", backup, "--data", new, "--reason", "a test", "--accept-loss")
+    refused = lgsp(*restore)
+    assert refused.code == 2
+    assert "[ledger_elsewhere]" in refused.err
+    assert "/disk/bus.sqlite" in refused.err
+    assert [path.name for path in new.iterdir()] == ["lock"]
+    assert list(disk.iterdir()) == []
+    shutil.copy(backup / "lgsp.toml", new)
+    assert lgsp(*restore).code == 0
+    assert [path.name for path in disk.iterdir()] == ["bus.sqlite"]
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_in_a_database_too_what_came_after_the_backup_is_named_and_what_had_no_end_is_repeated_once(

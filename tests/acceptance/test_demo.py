@@ -259,28 +259,36 @@ def open_scratch():
 
 
 @pytest.mark.parametrize(
-    ("engines", "told"),
+    ("engines", "told", "kept"),
     [
-        pytest.param("postgresql", ["database", "broker"], id="postgresql"),
-        pytest.param("rabbitmq", ["broker"], id="rabbitmq", marks=pytest.mark.long),
+        pytest.param("postgresql", ["database", "broker", "backup"], ["kept"], id="postgresql, kept"),
+        pytest.param("postgresql", ["database", "broker"], [], id="postgresql", marks=pytest.mark.long),
+        pytest.param("rabbitmq", ["broker"], [], id="rabbitmq", marks=pytest.mark.long),
     ],
 )
 def test_on_engines_the_story_is_the_same_and_they_are_gone_afterwards(
-    engines, told, run_apart, open_scratch, running_in, true_outcomes
+    engines, told, kept, run_apart, open_scratch, running_in, true_outcomes
 ):
     scratch = open_scratch
-    sizes = ("--vessels", "60", "--lookups", "8")
+    options = ["--vessels", "60", "--lookups", "8"]
+    for name in kept:
+        options += ["--data", str(scratch / name)]
     code, out, err = run_apart(
-        "demo", "--json", "--engines", engines, "--seed", str(SEED), *sizes, cwd=scratch, TMPDIR=str(scratch)
+        "demo", "--json", "--engines", engines, "--seed", str(SEED), *options, cwd=scratch, TMPDIR=str(scratch)
     )
     assert code == 0, err
-    assert [name for name in ("database", "broker") if WORDS[name][0] in err] == told
+    assert [name for name in ("database", "broker", "backup") if WORDS[name][0] in err] == told
     result = json.loads(out)
     assert counts(result) == figures(true_outcomes(SEED, 60))
     assert (result["counted"], result["verified"]) == (result["linked"], True)
-    assert list(scratch.iterdir()) == []
+    assert [path.name for path in scratch.iterdir()] == kept
     assert running_in(scratch) == []
     assert not [process for process in psutil.process_iter() if home_of(process).startswith(str(scratch))]
+    for name in kept:  # the ledger of a database that is gone
+        backup, trust = (str(scratch / name / each) for each in ("backup", "trust.json"))
+        code, told_of, err = run_apart("backup", "verify", backup, "--trust", trust, cwd=scratch)
+        assert code == 0, err
+        assert f"{result['log_size']} entries" in told_of
 
 
 def home_of(process):
@@ -317,6 +325,7 @@ def test_another_seed_gives_other_counts_and_the_tables_speak_vietnamese(run_apa
         "unequal",
         "broker",
         "database",
+        "backup",
     }
     assert [words[1] for name, words in WORDS.items() if name not in silent and words[1] not in out] == []
     assert "không có quyền" in out

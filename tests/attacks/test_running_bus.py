@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from lgsp.backends.sql.sqlite import SqliteLedger
-from lgsp.bus.ingress import EnvelopeRefused
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.domain import base64url, keys
 from lgsp.domain.envelope import Wire, format_time
 from lgsp.testing.bus import publish, running_bus

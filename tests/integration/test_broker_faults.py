@@ -10,7 +10,7 @@ import pytest
 
 from lgsp.backends.memory import MemoryLedger
 from lgsp.bus import sweep
-from lgsp.bus.ingress import EnvelopeRefused
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.domain.limits import LIMITS
 from lgsp.errors import Refusal
 from lgsp.testing.bus import Tray, ack_of, running_bus

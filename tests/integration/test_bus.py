@@ -12,7 +12,7 @@ import pytest
 from lgsp.backends.embedded import EmbeddedTransport
 from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.sql import PostgresLedger, SqliteLedger
-from lgsp.bus.ingress import EnvelopeRefused
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.domain import checkpoint, merkle, notes, statements
 from lgsp.domain.entries import draft
 from lgsp.domain.limits import LIMITS
@@ -622,6 +622,23 @@ async def test_a_lease_can_be_extended_up_to_ten_minutes_and_no_longer(bus, worl
     await bus.sweep.once()
     with pytest.raises(Refusal, match="lease_lost"):
         await bus.settlement.extend(NDXP, env=handed.env, lease=handed.lease)
+
+
+async def test_a_lease_that_is_extended_while_the_sweep_ends_it_goes_on(bus, world, clock):
+    await bus.ingress.submit(world.envelope(expirytime="2026-11-22T12:00:00.000Z"), peer="test")
+    [handed] = await bus.courier.pull(NDXP, limit=1, wait=1)
+    clock.advance(301)
+    [ended] = await bus.courier.inboxes.due(clock.now(), 9)
+    until_when = await bus.settlement.extend(NDXP, env=handed.env, lease=handed.lease)
+    await bus.courier.lease_ended(ended)
+    held = (await bus.courier.inboxes.held(NDXP, [handed.env]))[handed.env]
+    assert (held.state, held.lease, held.lease_until) == ("leased", handed.lease, until_when)
+    assert bus.courier.in_hand(NDXP, handed.env) is not None
+    clock.advance(301)
+    await bus.sweep.once()
+    held = (await bus.courier.inboxes.held(NDXP, [handed.env]))[handed.env]
+    assert (held.state, held.code, held.attempts) == ("waiting", "lease_ended", 1)
+    assert bus.courier.in_hand(NDXP, handed.env) is None
 
 
 async def test_a_repeated_request_takes_no_reply_from_the_call_that_waits_for_it(bus, world):

@@ -2,23 +2,29 @@
 
 import asyncio
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
+from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.sql import SqliteLedger
 from lgsp.bus import fairness, sequencer
-from lgsp.bus.ingress import EnvelopeRefused, Receipted
+from lgsp.bus.ingress import Receipted
+from lgsp.bus.moves import Moves
 from lgsp.bus.progress import Sighting
+from lgsp.bus.refusing import EnvelopeRefused
+from lgsp.bus.sequencer import Sequencer
 from lgsp.domain import admission
 from lgsp.domain.envelope import Wire
 from lgsp.domain.limits import LIMITS
 from lgsp.errors import Refusal
 from lgsp.ports.ledger import Accept
-from lgsp.testing.bus import ack_of, running_bus
+from lgsp.testing.bus import ack_of, publish, running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import FISHERIES, NDXP
+from lgsp.testing.world import FISHERIES, NDXP, OWNER_LIST, OWNER_LIST_SCHEMA, POLICE, World
 
 
 @pytest.fixture
@@ -79,6 +85,20 @@ async def test_each_has_its_own_answer_whatever_the_others_are(bus, world):
         assert answer.env == wire.hash
 
 
+async def test_signatures_are_checked_though_look_ups_of_names_hold_all_shared_threads(world, clock):
+    may_end, shared = threading.Event(), ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(shared)
+    shared.submit(may_end.wait)
+    try:
+        async with running_bus(world, MemoryLedger(), clock=clock, entropy=SeededEntropy()) as bus:
+            async with asyncio.timeout(20):
+                answers = await submit(bus, [world.envelope(number=number) for number in range(1, 9)])
+    finally:
+        may_end.set()
+    assert [told(answer) for answer in answers] == ["accepted"] * 8
+    assert not any(each.name.startswith("signatures") for each in threading.enumerate())
+
+
 async def test_the_same_envelope_twice_in_a_group_is_accepted_once(bus, world):
     wire = world.envelope()
     first, second = await submit(bus, [wire, wire])
@@ -125,6 +145,42 @@ async def test_a_group_of_more_than_one_sender_may_have_judged_at_once_is_judged
     assert {told(answer) for answer in await submit(bus, wires)} == {"accepted"}
 
 
+LIST = {"listId": "H01.12-0000001", "asOf": "2026-11-22", "orgcat": "2025-07", "rows": [{"registration": "AG-00001-TS", "ownerName": "NGUYỄN VĂN AN", "communeCode": "30742"}]}  # fmt: skip
+
+
+async def test_a_look_up_that_is_judged_again_waits_for_no_bulk_that_came_with_it(bus, world, monkeypatch):
+    bulk = world.envelope(
+        number=1, type=OWNER_LIST, audience=POLICE, dataschema=OWNER_LIST_SCHEMA, body=LIST,
+        procedure=None, casefile=None, authid=None,
+    )  # fmt: skip
+    submit_operations, may_go, orders = Sequencer.submit, asyncio.Event(), []
+
+    async def changed_between(sequencer, *operations, order="first"):
+        if any(isinstance(each, Accept) for each in operations):
+            orders.append(order)
+            if order == "bulk":
+                await may_go.wait()
+            elif bus.registry.current.version == 1:
+                await publish(bus, World.make(version=2, prev=world.directory.hash, now=world.now))
+        return await submit_operations(sequencer, *operations, order=order)
+
+    monkeypatch.setattr(Sequencer, "submit", changed_between)
+    answers = {}
+    sending = asyncio.create_task(
+        bus.ingress.submit_all(
+            [bulk, world.envelope(number=2)], peer="test", system=FISHERIES, tell=answers.__setitem__
+        )
+    )
+    async with asyncio.timeout(20):
+        while 1 not in answers:
+            await asyncio.sleep(0.005)
+    assert orders == ["bulk", "urgent", "urgent"]
+    assert list(answers) == [1]
+    may_go.set()
+    await sending
+    assert [told(answers[place]) for place in (0, 1)] == ["accepted", "accepted"]
+
+
 async def handed(bus, world, numbers):
     await asyncio.gather(*(bus.ingress.submit(world.envelope(number=number), peer="test") for number in numbers))
     return await bus.courier.pull(NDXP, limit=len(numbers), wait=1)
@@ -143,6 +199,35 @@ async def test_acks_that_come_together_settle_by_one_transaction_and_each_has_it
     states = [(await bus.courier.inboxes.held(NDXP, [each.env]))[each.env].state for each in found]
     assert states == ["acked"] * 3
     assert dict(bus.courier.in_flight())[NDXP] == 0
+
+
+async def test_a_fault_with_one_ack_is_no_matter_to_the_others(bus, world, monkeypatch):
+    found = await handed(bus, world, (1, 2, 3))
+    acks = [ack_of(world, "ndxp", NDXP, each.env)[0] for each in found]
+    settle = Moves.settle
+
+    def stumbling(moves, held, *word, **given):
+        if held.env == found[1].env:
+            raise RuntimeError("a fault")
+        return settle(moves, held, *word, **given)
+
+    monkeypatch.setattr(Moves, "settle", stumbling)
+    first, second, third = await bus.settlement.acknowledge_all(NDXP, acks)
+    assert [first, third] == [found[0].env, found[2].env]
+    assert isinstance(second, RuntimeError)
+    with pytest.raises(RuntimeError, match="a fault"):
+        await bus.settlement.acknowledge(NDXP, acks[1])
+    states = [(await bus.courier.inboxes.held(NDXP, [each.env]))[each.env].state for each in found]
+    assert states == ["acked", "leased", "acked"]
+
+
+async def test_when_the_ledger_is_away_all_acks_are_told_so(bus, world, monkeypatch):
+    found = await handed(bus, world, (1, 2))
+    acks = [ack_of(world, "ndxp", NDXP, each.env)[0] for each in found]
+    with monkeypatch.context() as broken:
+        broken.setattr(type(bus.ledger), "commit", away)
+        assert [told(answer) for answer in await bus.settlement.acknowledge_all(NDXP, acks)] == ["unavailable"] * 2
+    assert await bus.settlement.acknowledge_all(NDXP, acks) == [each.env for each in found]
 
 
 async def test_outcomes_that_are_seen_together_are_noted_by_one_transaction(bus, world):

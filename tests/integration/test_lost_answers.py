@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +15,7 @@ from lgsp.backends.memory import MemoryLedger
 from lgsp.bus import strays
 from lgsp.bus.strays import Strays
 from lgsp.errors import Refusal
-from lgsp.ports.ledger import Accept, Move
+from lgsp.ports.ledger import Accept, Move, Note
 from lgsp.testing import samples
 from lgsp.testing.bus import Tray, running_bus
 from lgsp.testing.entropy import SeededEntropy
@@ -46,6 +47,10 @@ def accepts(operation):
 
 def leases(operation):
     return isinstance(operation, Move) and operation.state == "leased"
+
+
+def notes(operation):
+    return isinstance(operation, Note)
 
 
 def puts_back(operation):
@@ -190,6 +195,19 @@ async def test_what_a_dead_gateway_held_wakes_its_receivers_though_the_ledger_we
     await bus.sweep.once()
     await until(lambda: len(tray.handed) == len(sent))
     assert {handed.env for handed in tray.handed} == {wire.hash for wire in sent}
+
+
+@pytest.mark.parametrize("applied", [True, False])
+async def test_a_sum_of_refusals_is_written_once_though_no_answer_came(bus, store, applied):
+    bus.refusals.count("signature", "192.0.2.1")
+    store.about, store.applies = notes, applied
+    with pytest.raises(Refusal, match="unavailable"):
+        await bus.sweep.flush_refusals()
+    bus.refusals.count("signature", "192.0.2.1")
+    await bus.sweep.flush_refusals()
+    await bus.sweep.flush_refusals()
+    entries = [json.loads(each) for each in await bus.ledger.entries(0, await bus.ledger.size())]
+    assert [each["n"] for each in entries if each["ev"] == "edge.refused"] == [1, 1]
 
 
 async def test_a_lease_that_is_in_somebodys_hand_is_left_alone(bus, world, store):

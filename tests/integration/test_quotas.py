@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from lgsp.backends.memory import MemoryLedger
-from lgsp.bus.ingress import EnvelopeRefused
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.domain import names
 from lgsp.testing.bus import running_bus
 from lgsp.testing.clock import ManualClock

@@ -17,7 +17,7 @@ from lgsp.app import run_on_broker
 from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.rabbitmq import RabbitTransport
 from lgsp.backends.sql.sqlite import SqliteLedger
-from lgsp.bus.ingress import EnvelopeRefused
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.cli.founding import trust_of
 from lgsp.cli.log_audit import audit
 from lgsp.domain.envelope import format_time

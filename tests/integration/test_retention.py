@@ -10,7 +10,7 @@ import pytest
 from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.sql import PostgresLedger, SqliteLedger
 from lgsp.bus import retention
-from lgsp.bus.ingress import EnvelopeRefused
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.ports.ledger import Done, Forget
 from lgsp.testing.bus import running_bus
 from lgsp.testing.clock import ManualClock

@@ -16,7 +16,7 @@ from lgsp.machine import SystemClock
 from lgsp.testing.bus import ack_of, publish
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.gateways import gateway_urn, running_gateway, world_of_gateways
-from lgsp.testing.world import NDXP, World, key_record, signer_named
+from lgsp.testing.world import FISHERIES, NDXP, World, key_record, signer_named
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -119,6 +119,44 @@ async def test_a_call_that_waits_at_one_gateway_is_answered_through_the_other(ga
             assert answer.status == 200, answer.body
             assert answer.members["reply"]["envelope"] == reply.structured()
     assert sorted(took)[5] < 1, took
+
+
+async def asker_and_answerer(streams, gateway):
+    """Return streams of both at a gateway, which takes up at once what comes for them."""
+    asker, answerer = [await streams.enter_async_context(gateway.stream(each)) for each in ("fisheries", "ndxp")]
+    for stream in (asker, answerer):
+        await stream.give(credit=100)
+    await until(lambda: [gateway.bus.courier.inbox(each).waits for each in (FISHERIES, NDXP)] == ["nothing"] * 2)
+    return asker, answerer
+
+
+@embedded
+async def test_a_reply_reaches_the_call_that_waits_elsewhere_though_the_asker_has_a_stream_here(gateways, world):
+    a, b = gateways
+    async with AsyncExitStack() as streams:
+        _, answerer = await asker_and_answerer(streams, a)
+        for number in range(1, 6):
+            request = world.envelope(number=number)
+            waiting = asyncio.create_task(b.post(request, Prefer="wait=10"))
+            await answerer.receive("deliver")
+            reply = world.reply(request, number=100 + number)
+            await answerer.send(number, reply)
+            answer = await waiting
+            assert answer.status == 200, answer.body
+            assert answer.members["reply"]["envelope"] == reply.structured()
+
+
+@embedded
+async def test_a_reply_for_which_a_call_elsewhere_waits_no_more_goes_to_the_stream(gateways, world):
+    a, b = gateways
+    async with AsyncExitStack() as streams:
+        asker, answerer = await asker_and_answerer(streams, a)
+        request = world.envelope()
+        assert (await b.post(request, Prefer="wait=1")).status == 202
+        await answerer.receive("deliver")
+        reply = world.reply(request)
+        await answerer.send(1, reply)
+        assert envelope.from_structured((await asker.receive("deliver"))["envelope"]) == reply
 
 
 @embedded

@@ -6,7 +6,7 @@ from contextlib import closing
 import asyncpg
 import pytest
 
-from lgsp.backends.sql import PostgresLedger, SqliteLedger, postgresql, schema, sqlite
+from lgsp.backends.sql import PostgresLedger, SqliteLedger, postgresql, schema, sqlite, steps
 from lgsp.backends.sql.postgresql import statements as postgresql_statements
 from lgsp.backends.sql.sqlite import statements as sqlite_statements
 
@@ -57,7 +57,7 @@ def test_a_file_made_anew_is_the_one_that_all_steps_make():
     fresh, stepped = sqlite3.connect(":memory:"), sqlite3.connect(":memory:")
     for statement in sqlite_statements.creation():
         fresh.execute(statement)
-    for step in schema.steps(sqlite_statements.DIALECT, above=0):
+    for step in steps.steps(sqlite_statements.DIALECT, above=0):
         for statement in step.statements:
             stepped.execute(statement)
     assert tables_of(stepped) == tables_of(fresh)
@@ -67,7 +67,7 @@ def test_a_file_made_anew_is_the_one_that_all_steps_make():
 
 def of_form_2(path):
     """Make a file as it was before there were steps, with one exchange and a person that it names."""
-    first, *_ = schema.steps(sqlite_statements.DIALECT, above=0)
+    first, *_ = steps.steps(sqlite_statements.DIALECT, above=0)
     with closing(sqlite3.connect(path)) as connection:
         for statement in first.statements:
             connection.execute(statement)
@@ -94,6 +94,6 @@ async def test_a_file_of_the_first_form_is_brought_up_to_date_with_what_it_holds
 
 @pytest.mark.parametrize("dialect", [sqlite_statements.DIALECT, postgresql_statements.DIALECT])
 def test_the_last_step_makes_the_form_that_this_program_knows(dialect):
-    *_, last = schema.steps(dialect, above=0)
+    *_, last = steps.steps(dialect, above=0)
     assert last.meta == schema.FRESH
-    assert list(schema.steps(dialect, above=schema.VERSION)) == []
+    assert list(steps.steps(dialect, above=schema.VERSION)) == []

@@ -1,7 +1,7 @@
 """What `lgsp check` says of an envelope that the bus has met before is what the bus says."""
 
 from lgsp.backends.memory import MemoryLedger
-from lgsp.bus.ingress import EnvelopeRefused
+from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.cli.checking import LOOK_UP, form_opinion
 from lgsp.cli.gateway_door import Kept
 from lgsp.cli.key_commands import P256_ORDER

@@ -95,7 +95,7 @@ class Transaction:
             case Seen():
                 return self._see(operation)
             case Note():
-                return Done(index=self._append(operation.entry))
+                return self._note(operation)
             case Spend():
                 return self._spend(operation)
             case Publish():
@@ -173,7 +173,7 @@ class Transaction:
         held = self.rows.deliveries.get((operation.env, operation.to))
         if held is None or held.state not in operation.expect or operation.held not in {None, held.lease}:
             return "moved"
-        if _cut(operation.due) not in {None, held.due_at}:
+        if _cut(operation.due) not in {None, held.due_at} or _cut(operation.until) not in {None, held.lease_until}:
             return "moved"
         moved = replace(
             held,
@@ -206,6 +206,11 @@ class Transaction:
         self.rows.unseen[place] = False
         self.touched.add(place)
         return Done()
+
+    def _note(self, operation: Note) -> Result:
+        if operation.once is not None and self._spend(operation.once) == "spent":
+            return "spent"
+        return Done(index=self._append(operation.entry))
 
     def _spend(self, operation: Spend) -> Result:
         now = cut(operation.now)

@@ -2,7 +2,7 @@
 
 tables  rows  selects     what is kept, its rows as values, what is read
 decisions                 what a commit decides, without a word to the database
-schema  migrations/       the form of the tables, and the steps from one to the next
+schema  steps  migrations/  the form of the tables, and the steps from one to the next
 sqlite/  postgresql/      the engines: statements, one commit, reads, the ledger, copies of it
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Protocol, assert_never
+from typing import Any, Protocol, assert_never
 
 from lgsp.backends.sql.rows import Row, delivery_row, exchange_row, milliseconds, standing_row
 from lgsp.domain import merkle
@@ -46,8 +46,15 @@ class Standing:
     source: str
     state: str
     lease: str
+    lease_until: int | None
     due_at: int | None
     expires: int
+
+
+def standing_of(row: Sequence[Any]) -> Standing:
+    """Return where a delivery stands by `selects.STANDING`."""
+    source, state, lease, lease_until, due_at, expires = row
+    return Standing(source=source, state=state, lease=lease, lease_until=lease_until, due_at=due_at, expires=expires)
 
 
 class Known(Protocol):
@@ -158,7 +165,7 @@ class Decisions:
             case Seen():
                 return self._see(operation)
             case Note():
-                return Done(index=self._append(operation.entry))
+                return self._note(operation)
             case Spend():
                 return self._spend(operation)
             case Publish():
@@ -251,6 +258,7 @@ class Decisions:
                 source=delivery.source,
                 state=delivery.state,
                 lease=delivery.lease,
+                lease_until=row["lease_until"],
                 due_at=row["due_at"],
                 expires=row["expires"],
             )
@@ -275,8 +283,11 @@ class Decisions:
             return "moved"
         if operation.due is not None and milliseconds(operation.due) != held.due_at:
             return "moved"
+        if operation.until is not None and milliseconds(operation.until) != held.lease_until:
+            return "moved"
         row = standing_row(operation, held.expires)
-        held.state, held.lease, held.due_at = operation.state, operation.lease, row["due_at"]
+        held.state, held.lease = operation.state, operation.lease
+        held.lease_until, held.due_at = row["lease_until"], row["due_at"]
         fresh = self.writes.deliveries.get(place)
         if fresh is not None:
             fresh.update(row)
@@ -299,6 +310,11 @@ class Decisions:
         return Done()
 
     # The rest
+
+    def _note(self, operation: Note) -> Result:
+        if operation.once is not None and self._spend(operation.once) == "spent":
+            return "spent"
+        return Done(index=self._append(operation.entry))
 
     def _spend(self, operation: Spend) -> Result:
         writes, now = self.writes, milliseconds(operation.now)

@@ -63,6 +63,11 @@ EXCHANGE_COLUMNS: Final = (
 )  # fmt: skip
 """In the order in which `rows.exchange_of` reads them."""
 
+STANDING: Final = (
+    delivery.c.source, delivery.c.state, delivery.c.lease, delivery.c.lease_until, delivery.c.due_at, delivery.c.expires,
+)  # fmt: skip
+"""In the order in which `decisions.standing_of` reads them."""
+
 DELIVERY: Final = sa.select(*DELIVERY_COLUMNS)
 _IN_ORDER: Final = (delivery.c.position, delivery.c.inbox)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import tomllib
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,8 @@ async def restore(
     """Make a backup that was checked the ledger of `data`.
 
     Refuses as `loss_unconfirmed` unless the loss is accepted or evidence shows that nothing is known to be missing; as `file_exists` where a
-    ledger is; as `config_invalid` settings of another bus, log or key.
+    ledger is; as `config_invalid` settings of another bus, log or key; as `keys_elsewhere` or `ledger_elsewhere` settings out of the backup that
+    would have something written outside the data folder.
     """
     check_reason(reason)
     size = checked.verdict.size
@@ -88,14 +90,7 @@ def _settle_files(backup: Path, root: DataFolder, checked: Checked, undoing: Exi
         undoing.callback(target.unlink)
         sync(target.parent)
 
-    if not root.settings.exists():
-        if not checked.manifest.keys:
-            raise Unusable(
-                "data_missing", f"{root.settings}: the backup holds no settings and keys; bring them back first"
-            )
-        _refuse_keys_elsewhere(backup)
-        bring(folder.SETTINGS, root.settings)
-    settings = Settings.load(root.root)
+    settings = Settings.load(root.root) if root.settings.exists() else _bring_settings(backup, root, checked, bring)
     if (settings.bus.urn, settings.bus.log) != (checked.trust.bus, checked.trust.log.name):
         raise Unusable("config_invalid", f"{root.root / FILE}: is of another bus or log than the backup")
     if not root.trust.exists():
@@ -111,6 +106,17 @@ def _settle_files(backup: Path, root: DataFolder, checked: Checked, undoing: Exi
     return settings
 
 
+def _bring_settings(backup: Path, root: DataFolder, checked: Checked, bring: Callable[[str, Path], None]) -> Settings:
+    """Bring the settings of a backup and return them; refuse those that have anything written outside the data folder."""
+    if not checked.manifest.keys:
+        raise Unusable("data_missing", f"{root.settings}: the backup holds no settings and keys; bring them back first")
+    _refuse_keys_elsewhere(backup)
+    bring(folder.SETTINGS, root.settings)
+    settings = Settings.load(root.root)
+    _refuse_ledger_elsewhere(settings)
+    return settings
+
+
 def _refuse_keys_elsewhere(backup: Path) -> None:
     """Refuse (`keys_elsewhere`) settings of a backup that would have keys written to places outside the data folder."""
     try:
@@ -121,6 +127,14 @@ def _refuse_keys_elsewhere(backup: Path) -> None:
     outside = [f"keys.{name} = {place}" for name, place in places.items() if place.is_absolute() or ".." in place.parts]
     if outside:
         raise Unusable("keys_elsewhere", "\n".join(outside))
+
+
+def _refuse_ledger_elsewhere(settings: Settings) -> None:
+    """Refuse (`ledger_elsewhere`) settings out of a backup that would have the ledger written outside the data folder; the environment may say so."""
+    storage = settings.storage
+    stated_here = storage.kind == "postgresql" or settings.origins()["storage.path"] != FILE
+    if not stated_here and not storage.path.resolve().is_relative_to(settings.data.resolve()):
+        raise Unusable("ledger_elsewhere", f"storage.path = {storage.path}")
 
 
 def _work_beside(settings: Settings) -> Path:

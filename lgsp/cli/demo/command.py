@@ -75,6 +75,7 @@ def demo(
         lookups=lookups,
         language=voice.language,
         engines=chosen,
+        kept=kept,
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -32,6 +32,10 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "refusals": ("What the bus refuses", "Những gì trục từ chối"),
     "verify": ("Stopping, then verifying the whole log", "Dừng lại và kiểm chứng toàn bộ nhật ký"),
+    "backup": (
+        "Keeping the ledger, whose database ends now, as a backup beside the other files",
+        "Lưu sổ cái thành bản sao lưu cạnh các tệp khác, vì cơ sở dữ liệu riêng sắp dừng",
+    ),
     "stay": (
         "The gateway's address: {url}. All programs stay up; Ctrl-C ends them and verifies the log",
         "Địa chỉ của cổng: {url}. Mọi chương trình vẫn chạy; nhấn Ctrl-C để dừng và kiểm chứng nhật ký",

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, Self
 
 import aiohttp
 
+from lgsp.cli.backup.taking import take
 from lgsp.cli.demo.engines import Engine, broker_of, database_of
 from lgsp.cli.demo.latency import Latency, measure
 from lgsp.cli.demo.programs import Event, Program, Programs
@@ -23,6 +24,7 @@ from lgsp.cli.demo.province import ADAPTERS, CENTRE, FISHERIES, Province
 from lgsp.cli.demo.refusals import Offender, Shown
 from lgsp.cli.demo.tally import Tally, compare
 from lgsp.cli.demo.verdict import Verdict, verify
+from lgsp.config import Settings
 from lgsp.errors import Unusable
 from lgsp.privatebroker import PrivateServer
 
@@ -34,6 +36,8 @@ LOOKUP_SECONDS: Final = 120.0
 COUNT_SECONDS: Final = 60.0
 """How long after the synchronisation the centre may still be counting before its figures are taken as they are."""
 POLL_SECONDS: Final = 0.05
+BACKUP: Final = "backup"
+"""The folder beside the others in which a ledger is kept whose database is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,8 @@ class Plan:
     language: str = "en"
     engines: frozenset[Engine] = frozenset()
     """What runs beside the gateway; nothing is the embedded default."""
+    kept: bool = False
+    """Whether somebody wants the files afterwards."""
 
     @property
     def idle_lookups(self) -> int:
@@ -270,7 +276,10 @@ async def tell(plan: Plan, screen: Screen, *, stay: Callable[[], Awaitable[None]
         await story.programs.stop_all(but="gateway")
         peak = story.programs.running["gateway"].peak_mb
         await story.programs.stop_all()
-        verdict = await verify(plan.data)  # in here: a database ends with the story
+        verdict = await verify(plan.data)
+        if plan.kept and "postgresql" in plan.engines:  # the database ends with the story
+            screen.act("backup")
+            await take(Settings.load(plan.data), plan.data / BACKUP, with_keys=False)
     return Outcome(
         report=report,
         tally=tally,

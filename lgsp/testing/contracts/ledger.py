@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -281,6 +282,14 @@ class LedgerContract:
         once = Spend(jti="once", until=NOW + timedelta(minutes=11), now=NOW)
         assert await commit(ledger, once, once) == [Done(), "spent"]
         assert await commit(ledger, once) == ["spent"]
+
+    async def test_an_entry_that_is_noted_once_is_there_once(self, ledger: Store) -> None:
+        once = Spend(jti="once", until=NOW + LIFE, now=NOW)
+        first, second = (replace(samples.note(number), once=once) for number in (1, 2))
+        assert await commit(ledger, first, second) == [Done(index=0), "spent"]
+        assert await commit(ledger, first, samples.note(3)) == ["spent", Done(index=1)]
+        assert await commit(ledger, once) == ["spent"]
+        assert await ledger.size() == 2
 
     async def test_a_jti_is_spent_once_though_the_clock_goes_back(self, ledger: Store) -> None:
         later = Spend(jti="later", until=NOW + 2 * LIFE, now=NOW + LIFE)

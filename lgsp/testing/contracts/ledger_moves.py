@@ -111,6 +111,22 @@ class LedgerMovesContract:
         given = None if late is None else odd + timedelta(milliseconds=late)
         assert await commit(ledger, move(replace(held, state="accepted"), "queued", due=given)) == [result]
 
+    @pytest.mark.parametrize(("late", "result"), [(0, Done()), (1, "moved"), (None, Done())])
+    async def test_a_move_that_names_until_when_a_lease_lasts_needs_it(
+        self, ledger: Store, late: int | None, result: object
+    ) -> None:
+        held = await accepted(ledger, accept(1))
+        seen, extended = NOW + timedelta(microseconds=500), NOW + timedelta(minutes=5)
+        await commit(ledger, lease(held, "lease-1", until=seen))
+        until = None if late is None else seen + timedelta(milliseconds=late)
+        leased = replace(held, state="leased")
+        extension = move(leased, "leased", held="lease-1", lease="lease-1", lease_until=extended)
+        lapse = move(leased, "queued", held="lease-1", until=until)
+        assert await commit(ledger, lapse) == [result]
+        if result == "moved":
+            assert await commit(ledger, extension, replace(lapse, until=seen)) == [Done(), "moved"]
+            assert (await ledger.held(NDXP, [held.env]))[held.env].lease_until == extended
+
     async def test_of_two_leases_in_one_commit_the_first_holds(self, ledger: Store) -> None:
         held = await accepted(ledger, accept(1))
         results = await commit(ledger, lease(held, "one"), lease(held, "two"))

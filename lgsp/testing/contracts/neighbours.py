@@ -14,6 +14,7 @@ PATIENCE = 20.0
 
 ALL_KINDS = News(
     queued=frozenset({"urn:lgsp:agency:H01.12:sys:vnfishbase", "urn:lgsp:agency:H01.21:sys:police"}),
+    awaited=frozenset({("urn:lgsp:agency:H01.12:sys:vnfishbase", "0199a1f2-7b1c-7000-8000-000000000002")}),
     answered=frozenset({("urn:lgsp:agency:H01.12:sys:vnfishbase", "0199a1f2-7b1c-7000-8000-000000000001")}),
     moved=frozenset(
         (f"urn:lgsp:agency:H01.12:sys:s{number}", "urn:lgsp:agency:H01.21:sys:police", f"sha-256:{number:043}")

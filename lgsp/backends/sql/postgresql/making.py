@@ -18,7 +18,7 @@ from lgsp.backends.sql.postgresql.pool import (
     close_connection,
     held,
 )
-from lgsp.backends.sql.schema import FRESH, Form, steps
+from lgsp.backends.sql.schema import FRESH, Form
 from lgsp.errors import Unusable
 
 UPGRADE_SECONDS: Final = 600.0
@@ -89,6 +89,8 @@ async def form_at(dsn: str) -> Form | None:
 
 async def upgrade(dsn: str) -> None:
     """Bring the tables of a database to this program's form, all steps or none, while gateways of the form before go on."""
+    from lgsp.backends.sql.steps import steps  # noqa: PLC0415 - Alembic takes long to load, and only an upgrade wants it
+
     async with connected(dsn) as connection, alone(connection):
         form = await form_of(connection)
         for step in steps(sql.DIALECT, above=0 if form is None else form.version):

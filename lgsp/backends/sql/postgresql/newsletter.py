@@ -29,6 +29,7 @@ def _lines(news: News) -> Iterator[str]:
         yield MISSED
     if news.directory:
         yield f"d {news.directory}"
+    yield from (f"w {asker} {identifier}" for asker, identifier in sorted(news.awaited))
     yield from (f"a {asker} {identifier}" for asker, identifier in sorted(news.answered))
     yield from (f"q {inbox}" for inbox in sorted(news.queued))
     yield from (f"m {source} {to} {env}" for source, to, env in sorted(news.moved))
@@ -54,6 +55,8 @@ def _read_line(line: str) -> News:
     match line.split(" "):
         case ["q", inbox]:
             return News(queued=frozenset({inbox}))
+        case ["w", asker, identifier]:
+            return News(awaited=frozenset({(asker, identifier)}))
         case ["a", asker, identifier]:
             return News(answered=frozenset({(asker, identifier)}))
         case ["m", source, to, env]:

@@ -129,11 +129,7 @@ STANDINGS: Final = _sql(
     sa.select(
         delivery.c.env,
         delivery.c.inbox,
-        delivery.c.source,
-        delivery.c.state,
-        delivery.c.lease,
-        delivery.c.due_at,
-        delivery.c.expires,
+        *selects.STANDING,
     )
     .select_from(sa.join(_PLACES, delivery, _AT_PLACES))
     # In one order for everybody: whoever locks the same rows waits, and never for somebody who waits for oneself.

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lgsp.backends.sql.decisions import Decisions, Place, Publication, Standing, Writes
+from lgsp.backends.sql.decisions import Decisions, Place, Publication, Standing, Writes, standing_of
 from lgsp.backends.sql.postgresql import statements as sql
 from lgsp.backends.sql.postgresql.pool import Connection
 from lgsp.backends.sql.rows import Row
@@ -21,6 +21,7 @@ from lgsp.ports.ledger import (
     Forget,
     KeepCheckpoint,
     Move,
+    Note,
     Operation,
     Publish,
     Result,
@@ -91,11 +92,8 @@ async def _look(connection: Connection, operations: Sequence[Operation]) -> Foun
     if places:
         envs, inboxes = zip(*places, strict=True)
         rows = await connection.fetch(sql.STANDINGS.text, envs, inboxes)
-        found.standings = {
-            (row[0], row[1]): Standing(source=row[2], state=row[3], lease=row[4], due_at=row[5], expires=row[6])
-            for row in rows
-        }
-    jtis = [each.jti for each in operations if isinstance(each, Spend)]
+        found.standings = {(env, inbox): standing_of(standing) for env, inbox, *standing in rows}
+    jtis = [spent.jti for each in operations if (spent := _spent(each))]
     if jtis:
         found.nonces = dict(await connection.fetch(sql.NONCES.text, jtis))
     if any(isinstance(each, Publish) for each in operations):
@@ -103,6 +101,12 @@ async def _look(connection: Connection, operations: Sequence[Operation]) -> Foun
     if any(isinstance(each, KeepCheckpoint) for each in operations):
         found.kept = await connection.fetchval(sql.COVERED.text)
     return found
+
+
+def _spent(operation: Operation) -> Spend | None:
+    if isinstance(operation, Note):
+        return operation.once
+    return operation if isinstance(operation, Spend) else None
 
 
 async def _write(connection: Connection, writes: Writes) -> None:

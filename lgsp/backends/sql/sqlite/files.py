@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from lgsp import walkeeper
-from lgsp.backends.sql.schema import FRESH, Form, steps
+from lgsp.backends.sql.schema import FRESH, Form
 from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.errors import Unusable
 
@@ -137,6 +137,8 @@ def form_at(path: Path) -> Form | None:
 
 def upgrade(path: Path) -> None:
     """Bring a file's tables to this program's form, all steps or none."""
+    from lgsp.backends.sql.steps import steps  # noqa: PLC0415 - Alembic takes long to load, and only an upgrade wants it
+
     with told_plainly(path), closing(_connect(path, "rw")) as connection:
         for pragma in WRITER:
             connection.execute(pragma)

@@ -112,11 +112,7 @@ _BUT: Final = sa.func.json_each(_p("but")).table_valued("value")
 IN_STATE: Final = _sql(selects.IN_STATE.where(_HOLDER.not_in(sa.select(_BUT.c.value))))
 OUTCOMES: Final = _sql(selects.OUTCOMES)
 DEPTHS: Final = _sql(selects.DEPTHS)
-STANDING: Final = _sql(
-    sa.select(delivery.c.source, delivery.c.state, delivery.c.lease, delivery.c.due_at, delivery.c.expires).where(
-        selects.THIS_DELIVERY
-    )
-)
+STANDING: Final = _sql(sa.select(*selects.STANDING).where(selects.THIS_DELIVERY))
 INSERT_DELIVERY: Final = _group(sa.insert(delivery))
 MOVE: Final = _group(sa.update(delivery).where(*_OF_DELIVERY).values({name: _p(name) for name in selects.MOVED}))
 SEE: Final = _group(sa.update(delivery).where(*_OF_DELIVERY).values(unseen=selects.ZERO))

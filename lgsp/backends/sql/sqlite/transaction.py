@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lgsp.backends.sql.decisions import Decisions, Place, Publication, Standing, Writes
+from lgsp.backends.sql.decisions import Decisions, Place, Publication, Standing, Writes, standing_of
 from lgsp.backends.sql.rows import Row
 from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import ExchangeKey
@@ -34,8 +34,7 @@ class LookUp:
         found = self._row(sql.STANDING, {"env": place[0], "inbox": place[1]})
         if found is None:
             return None
-        source, state, lease, due_at, expires = found
-        return Standing(source=source, state=state, lease=lease, due_at=due_at, expires=expires)
+        return standing_of(found)
 
     def spent_until(self, jti: str) -> int | None:
         """Return until when a `jti` is remembered."""
