@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from lgsp.domain.statements import BATCH_MAX, Statement
+from lgsp.domain.values import fixed
 from lgsp.errors import Defect, Unusable
 from lgsp.gathering import Gathering
 from lgsp.logs import get_logger
@@ -34,7 +35,7 @@ LAZY_SECONDS: Final = 0.1
 """How long bookkeeping waits for a transaction to go along with."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Outgoing:
     """A signed envelope in the outbox, as it is sent and repeated."""
 
@@ -72,7 +73,7 @@ SignAcks = Callable[[Sequence[bytes]], Sequence[Statement]]
 """Sign at most 256 ack items under one signature; called on the box's thread."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class _Job:
     operation: Operation[Any]
     done: Callable[[Any], None]

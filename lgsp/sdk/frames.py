@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, cast
 from lgsp.domain import envelope, statements, strictjson
 from lgsp.domain.envelope import Wire
 from lgsp.domain.statements import Statement
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
 
 DEPTH: Final = 8
@@ -34,7 +35,7 @@ class Welcome:
     now: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Handed:
     """A delivery."""
 
@@ -51,7 +52,7 @@ class Handed:
         return len(self.wire.compact) + len(self.wire.body)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Became:
     """What became of an envelope that was sent."""
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from lgsp.domain import statements, strictjson
 from lgsp.domain.statements import Statement
+from lgsp.domain.values import fixed
 from lgsp.sdk.box import Outgoing, Writing
 
 Keeps = Literal["outcome", "reply", "expiry"]
@@ -27,7 +28,7 @@ INDEX: Final = re.compile(r'\\"index\\":([0-9]{1,18})')
 COLUMNS: Final = "seq, id, env, source, type, audience, compact, body, key"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Letter:
     """A signed envelope on its way into the outbox; with a `key` it goes in once, whatever the number of tries."""
 
@@ -66,7 +67,7 @@ class Receipted:
     state: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Posted:
     """What was said about an envelope of the outbox when it was posted."""
 

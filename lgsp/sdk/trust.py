@@ -15,7 +15,6 @@ Fetching directories is `directories`', remembering what was dealt with `marks`'
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -24,6 +23,7 @@ from lgsp.domain import admission, base64url, statements, strictjson
 from lgsp.domain.directory import Directory, Key
 from lgsp.domain.envelope import Manifest
 from lgsp.domain.statements import Signed, Statement
+from lgsp.domain.values import fixed
 from lgsp.errors import Refusal
 from lgsp.sdk.box import Outgoing
 from lgsp.sdk.frames import Became, Handed
@@ -31,7 +31,7 @@ from lgsp.sdk.frames import Became, Handed
 SIGNATURES_KEPT: Final = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Believed:
     """A delivery that passed every check."""
 
