@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lgsp.backends.memory import MemoryLedger
-from lgsp.backends.rabbitmq import Pace, RabbitTransport
+from lgsp.backends.rabbitmq import Pace, RabbitTransport, reader
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.contracts.inboxes import numbers
 from lgsp.testing.contracts.transport import queue, take_all, waiting
@@ -255,3 +255,22 @@ async def test_a_message_that_came_twice_is_handed_out_once(ledger, transport):
     assert await waiting(transport) == 2
     assert numbers(await take_all(transport)) == [1]
     assert await waiting(transport) == 0
+
+
+async def test_an_acknowledgement_that_nobody_writes_any_more_holds_up_no_inbox(ledger, transport, monkeypatch):
+    # What the library does with frames that wait to be written when the writer of a lost connection ends: whoever sent one waits for ever.
+    monkeypatch.setattr(reader, "CALL_SECONDS", 0.1)
+    await queue(ledger, transport, accept(1), accept(2))
+    [first] = await transport.take(NDXP, 1)
+    asked = []
+
+    async def ack(message):
+        asked.append(message)
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("aio_pika.IncomingMessage.ack", ack)
+        async with asyncio.timeout(5):
+            await transport.drop(NDXP, [first.delivery.env])
+    assert len(asked) == 1
+    assert numbers(await eventually(lambda: transport.take(NDXP, 5))) == [2]

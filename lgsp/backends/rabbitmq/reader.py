@@ -202,7 +202,9 @@ def _order(carried: Carried) -> int:
 async def _answer_for(messages: Sequence[AbstractIncomingMessage]) -> None:
     try:
         with broker_calls():
-            for message in messages:
-                await message.ack()
+            # The library leaves whoever waits for a frame to be written waiting for ever when the connection ends before.
+            async with asyncio.timeout(CALL_SECONDS):
+                for message in messages:
+                    await message.ack()
     except BrokerAwayError:
         return  # with its channel the broker takes them back, and their rows say that they are done with
