@@ -32,7 +32,7 @@ def ledger():
 
 @pytest.fixture
 async def transport(ledger, carrying):
-    async with carrying(ledger, pace=Pace(publish=2, look=0.2)) as transport:
+    async with carrying(ledger, pace=Pace(publish=2, look=0.2, probes=4)) as transport:
         yield transport
 
 

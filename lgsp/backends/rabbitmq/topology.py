@@ -24,7 +24,8 @@ MESSAGE_BYTES: Final = 4 * 1024
 DELIVERY_LIMIT: Final = 1_000_000
 """How often one message may come back, practically without end: without a limit the broker puts what comes back behind all others."""
 PROBE_SECONDS: Final = 1.0
-PROBES: Final = 4
+PROBES: Final = 15
+"""How often a queue is tried before it is held for dead: a cluster takes up to ten seconds to choose a new leader when one stands still."""
 DELETE_SECONDS: Final = 30.0
 TRIAL: Final = "trial"
 """The last part of the name of a queue that no inbox has: it is made when others are silent, to tell their trouble from the broker's."""
@@ -57,6 +58,7 @@ class Topology:
     spawn: Spawn
     lost: Callable[[str], None]
     """Told of a queue that was made anew: what it held is gone."""
+    probes: int = PROBES
     _ready: dict[str, asyncio.Future[bool]] = field(default_factory=dict)
     _differing: set[str] = field(default_factory=set)
     """Queues that stand on the broker with other limits than ours."""
@@ -154,7 +156,7 @@ class Topology:
             self._deadly.add(name)
             self.link.complaint = ""  # heeded once: the queue that is made anew answers for itself
         await self._declare_anew(name)
-        for _ in range(0 if name in self._deadly else PROBES):
+        for _ in range(0 if name in self._deadly else self.probes):
             if await self._answers(name):
                 return True
         # A queue declared within seconds of a kill comes back without a leader for good, and one whose disk was full may have no process any

@@ -16,7 +16,7 @@ from lgsp.backends.rabbitmq.carrier import Carried
 from lgsp.backends.rabbitmq.connection import BrokerAwayError, Link
 from lgsp.backends.rabbitmq.outlet import PUBLISH_SECONDS, Outlet
 from lgsp.backends.rabbitmq.reader import Reader
-from lgsp.backends.rabbitmq.topology import Topology, queue_name
+from lgsp.backends.rabbitmq.topology import PROBES, Topology, queue_name
 from lgsp.backends.watchers import Watchers
 from lgsp.domain.exchange import Delivery
 from lgsp.domain.lanes import LANES
@@ -50,6 +50,8 @@ class Pace:
     """The same when nobody watches the inbox any more: its receiver may be at another gateway, and half of what comes would be brought here."""
     look: float = 1.0
     """Between two looks at what lies idle."""
+    probes: int = PROBES
+    """How often a silent queue is tried, a second each time."""
 
 
 class RabbitTransport:
@@ -73,7 +75,9 @@ class RabbitTransport:
         # inboxes that cannot be emptied do not help it.
         self._sending = Link(url=url, use="publishing", on_change=self._renew_outlet)
         self._reading = Link(url=url, use="consuming", on_change=self._renew_readers)
-        self._topology = Topology(link=self._reading, inbox_bytes=inbox_bytes, spawn=self._spawn, lost=self._on_loss)
+        self._topology = Topology(
+            link=self._reading, inbox_bytes=inbox_bytes, spawn=self._spawn, lost=self._on_loss, probes=pace.probes
+        )
         self._outlet = Outlet(
             bus=bus, link=self._sending, topology=self._topology, clock=clock, spawn=self._spawn, seconds=pace.publish
         )
