@@ -274,3 +274,24 @@ async def test_an_acknowledgement_that_nobody_writes_any_more_holds_up_no_inbox(
             await transport.drop(NDXP, [first.delivery.env])
     assert len(asked) == 1
     assert numbers(await eventually(lambda: transport.take(NDXP, 5))) == [2]
+
+
+async def test_a_queue_that_forgot_who_consumes_it_is_noticed_when_rows_and_queues_are_compared(ledger, transport):
+    await queue(ledger, transport, accept(1))
+    assert numbers(await transport.take(NDXP, 1)) == [1]
+    called = asyncio.Event()
+    transport.watch(NDXP, called.set)
+    await forget_consumers(transport, NDXP)
+    await queue(ledger, transport, accept(2))
+    assert await transport.take(NDXP, 5) == []
+    called.clear()
+    assert (await transport.carried(NDXP))["request"] == 1
+    assert called.is_set()
+    assert numbers(await eventually(lambda: transport.take(NDXP, 5), seconds=10)) == [1, 2]
+
+
+async def forget_consumers(transport, inbox):
+    """End an inbox's consumers where its reader does not learn of it: no call of ours does such a thing."""
+    channel = await transport._reader(inbox)._channel.get_underlay_channel()
+    for tag in list(channel.consumers):
+        await channel.basic_cancel(tag)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from aio_pika.abc import AbstractChannel
+from aio_pika.abc import AbstractChannel, AbstractQueue
 from aio_pika.exceptions import ChannelPreconditionFailed
 
 from lgsp.backends.rabbitmq.connection import CALL_SECONDS, BrokerAwayError, Link, broker_calls, close
@@ -47,6 +47,13 @@ def arguments(inbox_bytes: int) -> dict[str, Any]:
         "x-overflow": "reject-publish",
         "x-delivery-limit": DELIVERY_LIMIT,
     }
+
+
+class Found(NamedTuple):
+    """What a queue was found with."""
+
+    ready: int
+    consumers: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,8 +135,8 @@ class Topology:
         if not await asyncio.shield(ready):
             raise BrokerAwayError(name)
 
-    async def count(self, name: str) -> int:
-        """Return how many messages are ready in a queue, those with a consumer not counted."""
+    async def count(self, name: str) -> Found:
+        """Return how many messages are ready in a queue, those with a consumer not counted, and how many consumers it has."""
         await self.ensure(name)
         channel = await self.link.channel()
         try:
@@ -175,8 +182,8 @@ class Topology:
         finally:
             await close(channel)
 
-    async def _declare(self, channel: AbstractChannel, name: str) -> int:
-        """Declare a queue and return how many messages are ready in it; one with other limits is left as it is, and told of."""
+    async def _declare(self, channel: AbstractChannel, name: str) -> Found:
+        """Declare a queue and return what is found in it; one with other limits is left as it is, and told of."""
         if name in self._differing:
             return await self._declare_passively(name)
         try:
@@ -190,14 +197,14 @@ class Topology:
             self._differing.add(name)
             get_logger().warning("broker.queue_differs", queue=name)
             return await self._declare_passively(name)
-        return queue.declaration_result.message_count or 0
+        return _found(queue)
 
-    async def _declare_passively(self, name: str) -> int:
+    async def _declare_passively(self, name: str) -> Found:
         channel = await self.link.channel()
         try:
             with broker_calls():
                 queue = await channel.declare_queue(name, passive=True, timeout=CALL_SECONDS)
-            return queue.declaration_result.message_count or 0
+            return _found(queue)
         finally:
             await close(channel)
 
@@ -223,3 +230,8 @@ class Topology:
                 await channel.queue_delete(name, timeout=DELETE_SECONDS)
         finally:
             await close(channel)
+
+
+def _found(queue: AbstractQueue) -> Found:
+    told = queue.declaration_result
+    return Found(ready=told.message_count or 0, consumers=told.consumer_count or 0)

@@ -152,7 +152,9 @@ class RabbitTransport:
         try:
             depths = [depth for depth in await self._inboxes.depths() if (depth.inbox, depth.lane) == (inbox, lane)]
             name = queue_name(self._bus, inbox, lane)
-            if await self._topology.count(name) > 2 * sum(depth.count for depth in depths if depth.state in COMES):
+            if (await self._topology.count(name)).ready > 2 * sum(
+                depth.count for depth in depths if depth.state in COMES
+            ):
                 await self._topology.renew(name)
         except (BrokerAwayError, Refusal):
             return  # the next that does not fit tries it again
@@ -232,14 +234,21 @@ class RabbitTransport:
         return leave
 
     async def carried(self, inbox: str) -> dict[Lane, int] | None:
-        """Return how many messages of each lane are ready in its queue or fetched from it, None while the broker does not answer."""
+        """Return how many messages of each lane are ready in its queue or fetched from it, None while the broker does not answer.
+
+        A queue made anew while a node of a cluster was away may have forgotten who consumes it, and tell nobody: then the reader begins anew.
+        """
         reader = self._reader(inbox)
+        has_consumers = reader.is_open and not reader.is_opening
         try:
             async with asyncio.timeout(self._pace.take):
-                waiting = {lane: await self._topology.count(name) for lane, name in reader.queues.items()}
+                found = {lane: await self._topology.count(name) for lane, name in reader.queues.items()}
         except (BrokerAwayError, TimeoutError):
             return None
-        return {lane: waiting[lane] + buffered for lane, buffered in reader.buffered.items()}
+        held = {lane: found[lane].ready + buffered for lane, buffered in reader.buffered.items()}
+        if has_consumers and not all(each.consumers for each in found.values()):
+            await reader.close()
+        return held
 
     def queues(self) -> list[str]:
         """Return the names of the queues that were used on this connection."""
