@@ -12,7 +12,7 @@ from typing import Final
 
 from lgsp.domain.exchange import ExchangeKey
 
-WAIT_MAX: Final = 60.0
+WAIT_MAX: Final = 60
 """Seconds that a call waits at most."""
 KEPT: Final = 10_000
 """Calls that are known; one more forgets the oldest."""

@@ -74,9 +74,7 @@ class Settlement:
         except Refusal as refusal:
             return [refusal for _ in statements]
         except Exception:  # noqa: BLE001 - it shows again with the ack that it comes from, and is its answer
-            async with asyncio.TaskGroup() as tasks:
-                works = [tasks.create_task(self._alone(system, statement)) for statement in statements]
-            return [work.result() for work in works]
+            return await asyncio.gather(*(self._alone(system, statement) for statement in statements))
 
     async def _alone(self, system: str, statement: Statement) -> Answer:
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lgsp.bus.elsewhere import WAIT_MAX
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
@@ -15,7 +17,7 @@ class HttpLimits:
     """How long a connection may be open without a whole request; above the 60 s that a call may wait."""
     body_seconds: float = 15.0
     """In which a request's body has to be complete."""
-    wait_seconds: int = 60
+    wait_seconds: int = WAIT_MAX
     """The longest `wait` of an inbox or of `Prefer`."""
     inbox_items: int = 100
     """Deliveries in one answer of the inbox."""

@@ -92,15 +92,14 @@ class Composer:
 
     def _letter(self, type_: str, stated: Stated, directory: Directory) -> Letter:
         now = self.clock.now()
-        recorded = envelope.format_time(now)
         life = stated.get("expires_in") or _life(directory, type_)
         attributes = {
             "specversion": "1.0",
             "id": self.entropy.uuid7(),
             "source": stated.get("source", self.system),
             "type": type_,
-            "time": envelope.format_time(stated["time"]) if "time" in stated else recorded,
-            "recordedtime": recorded,
+            "time": envelope.format_time(stated.get("time", now)),
+            "recordedtime": envelope.format_time(now),
             "expirytime": envelope.format_time(now + life),
             "audience": stated["audience"],
             "datacontenttype": "application/json",

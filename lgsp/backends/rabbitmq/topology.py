@@ -65,7 +65,8 @@ class Topology:
     spawn: Spawn
     lost: Callable[[str], None]
     """Told of a queue that was made anew: what it held is gone."""
-    probes: int = PROBES
+    probes: int
+    """How often a silent queue is tried, a second each time, before it is made anew."""
     _ready: dict[str, asyncio.Future[bool]] = field(default_factory=dict)
     _differing: set[str] = field(default_factory=set)
     """Queues that stand on the broker with other limits than ours."""

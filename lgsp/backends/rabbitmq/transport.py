@@ -152,9 +152,8 @@ class RabbitTransport:
         try:
             depths = [depth for depth in await self._inboxes.depths() if (depth.inbox, depth.lane) == (inbox, lane)]
             name = queue_name(self._bus, inbox, lane)
-            if (await self._topology.count(name)).ready > 2 * sum(
-                depth.count for depth in depths if depth.state in COMES
-            ):
+            found = await self._topology.count(name)
+            if found.ready > 2 * sum(depth.count for depth in depths if depth.state in COMES):
                 await self._topology.renew(name)
         except (BrokerAwayError, Refusal):
             return  # the next that does not fit tries it again
@@ -239,14 +238,14 @@ class RabbitTransport:
         A queue made anew while a node of a cluster was away may have forgotten who consumes it, and tell nobody: then the reader begins anew.
         """
         reader = self._reader(inbox)
-        has_consumers = reader.is_open and not reader.is_opening
+        consumes = reader.is_open and not reader.is_opening
         try:
             async with asyncio.timeout(self._pace.take):
                 found = {lane: await self._topology.count(name) for lane, name in reader.queues.items()}
         except (BrokerAwayError, TimeoutError):
             return None
         held = {lane: found[lane].ready + buffered for lane, buffered in reader.buffered.items()}
-        if has_consumers and not all(each.consumers for each in found.values()):
+        if consumes and not all(each.consumers for each in found.values()):
             await reader.close()
         return held
 
