@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.rabbitmq import Pace, RabbitTransport, reader
@@ -21,6 +22,7 @@ SETTLE = "[dets:sync(Table) || Table <- dets:all()]."
 """The server writes what it knows of a new queue every few seconds; one declared since then is lost by a kill. This writes it now."""
 STOP = 'ra:stop_server(quorum_queues, {{binary_to_atom(<<"%2F_{queue}">>), node()}}).'
 """The process of a queue ends, as when the disk was full, while the broker goes on."""
+START = 'ra:restart_server(quorum_queues, {{binary_to_atom(<<"%2F_{queue}">>), node()}}).'
 STOP_ALL = "application:stop(ra)."
 """What carries all quorum queues ends, as when the disk was full for longer; the broker takes connections as before."""
 
@@ -122,6 +124,31 @@ async def test_a_queue_whose_process_has_ended_is_made_anew_and_keeps_no_other_i
     await eventually(lambda: publishes(transport, parcel))
     assert numbers(await eventually(lambda: transport.take(NDXP, 5))) == [1]
     assert lost == [(NDXP, "request")]
+
+
+async def test_a_queue_for_whose_sake_the_connection_ended_keeps_what_it_holds_when_it_answers_again(
+    ledger, transport, rabbitmq
+):
+    await queue(ledger, transport, accept(1))
+    [away] = [name for name in transport.queues() if name.endswith("ndxp.request")]
+    lost = []
+
+    async def lose(inbox, lane):
+        lost.append((inbox, lane))
+
+    transport.report_to(mismatched=nobody, lost=lose)
+    assert rabbitmq.evaluate(STOP.format(queue=away)) == "ok"
+    with capture_logs() as told:
+        rabbitmq.evaluate(CUT)
+        await eventually(lambda: lost_twice(told))  # by the cut, and by the try that followed it
+        assert rabbitmq.evaluate(START.format(queue=away)) == "ok"
+        assert numbers(await eventually(lambda: transport.take(NDXP, 5))) == [1]
+    assert lost == []
+    assert {each["event"] for each in told} <= {"broker.away", "broker.connected"}
+
+
+async def lost_twice(told):
+    return sum(each["event"] == "broker.away" for each in told) >= 2
 
 
 async def test_one_silent_queue_is_no_trouble_of_the_broker(ledger, transport, rabbitmq):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -117,20 +117,21 @@ class Link:
         """
         if self._connection is None:
             raise BrokerAwayError("not connected")
-        with broker_calls():
-            async with asyncio.timeout(CALL_SECONDS):
-                return await _opened(self._connection.channel(publisher_confirms=confirms, on_return_raises=confirms))
+        return await _open(self._connection, confirms=confirms)
+
+    @asynccontextmanager
+    async def apart(self) -> AsyncGenerator[AbstractChannel]:
+        """Open a channel on a connection of its own, for what might end it; raise `BrokerAwayError` when it cannot be had."""
+        connection = await self._new()
+        try:
+            yield await _open(connection)
+        finally:
+            await close(connection)
 
     async def _connect(self, lost: asyncio.Event) -> AbstractConnection | None:
-        connection = None
         try:
-            with broker_calls():
-                connection = self._new()
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    await connection.connect()
+            connection = await self._new()
         except BrokerAwayError as error:
-            if connection is not None:
-                await close(connection)
             self.reason = str(error)
             self._say("broker.away", reason=self.reason)
             return None
@@ -143,10 +144,19 @@ class Link:
         self.complaint = str(error or "")
         lost.set()
 
-    def _new(self) -> AbstractConnection:
+    async def _new(self) -> AbstractConnection:
         # Not the library's `connect`: what it leaves behind when it fails is closed by the garbage collector, in whatever thread that runs.
-        address = make_url(self.url, heartbeat=HEARTBEAT_SECONDS)
-        return aio_pika.Connection(address, client_properties={"connection_name": f"lgsp {self.use}"})
+        with broker_calls():
+            address = make_url(self.url, heartbeat=HEARTBEAT_SECONDS)
+            connection = aio_pika.Connection(address, client_properties={"connection_name": f"lgsp {self.use}"})
+        try:
+            with broker_calls():
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await connection.connect()
+        except BrokerAwayError:
+            await close(connection)
+            raise
+        return connection
 
     async def _serve(self, connection: AbstractConnection, lost: asyncio.Event) -> None:
         self._connection = connection
@@ -167,6 +177,12 @@ class Link:
             self._said = event
             level = logging.INFO if event == "broker.connected" else logging.WARNING
             get_logger().log(level, event, use=self.use, **fields)
+
+
+async def _open(connection: AbstractConnection, *, confirms: bool = False) -> AbstractChannel:
+    with broker_calls():
+        async with asyncio.timeout(CALL_SECONDS):
+            return await _opened(connection.channel(publisher_confirms=confirms, on_return_raises=confirms))
 
 
 async def _opened(channel: Any) -> AbstractChannel:  # noqa: ANN401 - the library's channel is its own awaitable, untyped as such

@@ -70,8 +70,8 @@ class Topology:
     _ready: dict[str, asyncio.Future[bool]] = field(default_factory=dict)
     _differing: set[str] = field(default_factory=set)
     """Queues that stand on the broker with other limits than ours."""
-    _deadly: set[str] = field(default_factory=set)
-    """Queues for whose sake the broker ended a connection, and every other queue's use with it: they are not tried again, but made anew."""
+    _feared: set[str] = field(default_factory=set)
+    """Queues for whose sake the broker ended a connection, and every other queue's use with it: they are tried on one of their own."""
     _is_doubted: bool = False
     """Whether a queue did not answer, and nobody has looked yet whether that is the broker's trouble or this queue's alone."""
 
@@ -161,10 +161,10 @@ class Topology:
 
     async def _is_prepared(self, name: str) -> bool:
         if f"'{name}'" in self.link.complaint:
-            self._deadly.add(name)
-            self.link.complaint = ""  # heeded once: the queue that is made anew answers for itself
+            self._feared.add(name)
+            self.link.complaint = ""  # heeded once: then the queue answers for itself
         await self._declare_anew(name)
-        for _ in range(0 if name in self._deadly else self.probes):
+        for _ in range(self.probes):
             if await self._answers(name):
                 return True
         # A queue declared within seconds of a kill comes back without a leader for good, and one whose disk was full may have no process any
@@ -172,7 +172,7 @@ class Topology:
         get_logger().warning("broker.queue_dead", queue=name)
         await self._delete(name)
         await self._declare_anew(name)
-        self._deadly.discard(name)
+        self._feared.discard(name)
         self.lost(name)
         return await self._answers(name)
 
@@ -210,19 +210,18 @@ class Topology:
             await close(channel)
 
     async def _answers(self, name: str) -> bool:
-        """Tell whether a queue has a leader: it gives its first message, or says that it has none. The closed channel puts it back in front."""
-        channel = await self.link.channel()
-        try:
-            with broker_calls():
-                queue = await channel.get_queue(name, ensure=False)
-                await queue.get(fail=False, timeout=PROBE_SECONDS)
-        except BrokerAwayError as error:
-            if isinstance(error.__cause__, TimeoutError):
+        """Tell whether a queue has a leader, after `PROBE_SECONDS` at the latest."""
+        if name not in self._feared:
+            return await _gives(await self.link.channel(), name)
+        async with self.link.apart() as channel:
+            try:
+                answers = await _gives(channel, name)
+            except BrokerAwayError:  # this connection too ended for its sake
+                await asyncio.sleep(PROBE_SECONDS)
                 return False
-            raise
-        finally:
-            await close(channel)
-        return True
+        if answers:
+            self._feared.discard(name)
+        return answers
 
     async def _delete(self, name: str) -> None:
         channel = await self.link.channel()
@@ -231,6 +230,21 @@ class Topology:
                 await channel.queue_delete(name, timeout=DELETE_SECONDS)
         finally:
             await close(channel)
+
+
+async def _gives(channel: AbstractChannel, name: str) -> bool:
+    """Tell whether a queue gives its first message, or says that it has none. The closed channel puts it back in front."""
+    try:
+        with broker_calls():
+            queue = await channel.get_queue(name, ensure=False)
+            await queue.get(fail=False, timeout=PROBE_SECONDS)
+    except BrokerAwayError as error:
+        if isinstance(error.__cause__, TimeoutError):
+            return False
+        raise
+    finally:
+        await close(channel)
+    return True
 
 
 def _found(queue: AbstractQueue) -> Found:
