@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from lgsp import keyfiles
 from lgsp.backends.embedded import EmbeddedTransport
@@ -28,6 +27,7 @@ from lgsp.bus.figures import Figures
 from lgsp.bus.health import Health
 from lgsp.bus.hearing import Hearing
 from lgsp.bus.ingress import Ingress
+from lgsp.bus.logtree import LogTree
 from lgsp.bus.moves import Moves
 from lgsp.bus.parking import Parking
 from lgsp.bus.placing import Placing
@@ -55,11 +55,8 @@ from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.machine import SystemClock, SystemEntropy
 from lgsp.ports.clock import Clock, Entropy
-from lgsp.ports.directory import DirectoryStore
-from lgsp.ports.inboxes import Inboxes
-from lgsp.ports.ledger import Ledger
 from lgsp.ports.neighbours import Neighbours
-from lgsp.ports.retention import Retention
+from lgsp.ports.store import Store
 from lgsp.ports.transport import Transport
 
 BROKER_SECONDS = 2.0
@@ -73,10 +70,6 @@ MISMATCH = "carrier_mismatch"
 def _alone() -> Neighbours:
     """Return the place of a gateway whose ledger no other can reach."""
     return Neighbourhood().join()
-
-
-class Store(Ledger, Inboxes, DirectoryStore, Retention, Protocol):
-    """A backend that keeps everything: log, deliveries and directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -429,6 +422,7 @@ def _auditor(parts: Parts, base: _Base) -> Auditor:
         origin=parts.log,
         key=parts.log_key,
         ledger=parts.store,
+        tree=LogTree(ledger=parts.store, nodes=parts.store),
         sequencer=base.sequencer,
         clock=parts.clock,
     )

@@ -36,6 +36,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "wal.busy": frozenset({"reason"}),
     "read.failed": frozenset({"exc_info"}),
     "directory.changed": frozenset({"version"}),
+    "log.damaged": frozenset({"what"}),
     "task.failed": frozenset({"task", "exc_info"}),
     "engine.changed": frozenset({"engine", "state"}),
     "broker.connected": frozenset({"use"}),

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lgsp.bus.authentication import Caller
+from lgsp.bus.logtree import LogTree, NodesMissing
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain import jws, merkle, notes, strictjson
 from lgsp.domain.checkpoint import Checkpoint, checkpoint_body, format_proof, open_checkpoint
 from lgsp.domain.entries import draft
 from lgsp.domain.keys import PrivateKey
-from lgsp.domain.merkle import Frontier
 from lgsp.domain.notes import LOG_KEY, NoteInvalid, NoteKey
+from lgsp.domain.tiles import Tile
 from lgsp.errors import Refusal, Unusable
+from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import KeepCheckpoint, Ledger, Note
 
 READ_AT_ONCE: Final = 8_192
 ENTRIES_AT_ONCE: Final = 1_000
-CHUNK: Final = 1_024
-"""Leaves under one remembered subtree, a power of two: a proof reads one chunk of leaves, however long the log is."""
 LOG_BAD: Final = 3
 """What a command that met a bad log ends with."""
 
@@ -34,13 +34,9 @@ class Auditor:
     origin: str
     key: PrivateKey
     ledger: Ledger
+    tree: LogTree
     sequencer: Sequencer
     clock: Clock
-    _frontier: Frontier = field(default_factory=Frontier)
-    _chunks: list[bytes] = field(default_factory=list)
-    """Roots of the complete chunks: 32 bytes of memory for 1,024 entries."""
-    _open: list[bytes] = field(default_factory=list)
-    """Leaves of the chunk that is not complete."""
     _last: tuple[int, str] = (-1, "")
     _kept: int = 0
     """The size under the last stored checkpoint."""
@@ -52,15 +48,17 @@ class Auditor:
         Refuses (`log_broken`) a log that is shorter or another: two roots for one size would follow.
         """
         note, size = await self.ledger.checkpoint(), await self.ledger.size()
-        if note:
-            kept = self._opened(note)
-            if size < kept.size:
-                raise _broken(f"the log has {size} entries, its checkpoint was signed over {kept.size}")
-            await self._advance(kept.size)
-            if self._frontier.root() != kept.root:
-                raise _broken(f"the first {kept.size} entries are not those of the signed checkpoint")
-            self._kept = kept.size
-        await self._rehash(self._kept, size)
+        kept = self._opened(note) if note else Checkpoint(origin=self.origin, size=0, root=merkle.EMPTY_ROOT)
+        if size < kept.size:
+            raise _broken(f"the log has {size} entries, its checkpoint was signed over {kept.size}")
+        try:
+            await self.tree.begin(kept.size)
+        except (NodesMissing, ValueError) as error:
+            raise _broken(f"{error} is missing") from None
+        if self.tree.root() != kept.root:
+            raise _broken(f"the first {kept.size} entries are not those of the signed checkpoint")
+        self._kept = kept.size
+        await self._rehash(kept.size, size)
 
     def _opened(self, note: str) -> Checkpoint:
         try:
@@ -79,39 +77,25 @@ class Auditor:
     async def checkpoint(self) -> str:
         """Return the signed checkpoint over all committed entries (C2SP signed note)."""
         size = await self.ledger.size()
-        if size != self._last[0]:
-            await self._advance(size)
+        if size > self._last[0]:
+            await self.tree.advance(size)
             # What was appended for another call meanwhile is committed too; the size stated is always that of the root.
-            size = self._frontier.size
-            self._last = (size, self._sign(size, self._frontier.root()))
+            size = self.tree.size
+            self._last = (size, self._sign(size, self.tree.root()))
         return self._last[1]
-
-    async def _advance(self, size: int) -> None:
-        while self._frontier.size < size:
-            start = self._frontier.size
-            leaves = await self.ledger.leaves(start, min(size, start + READ_AT_ONCE))
-            if self._frontier.size == start:  # else another call has appended them in the meantime
-                self._append(leaves)
-
-    def _append(self, leaves: list[bytes]) -> None:
-        for leaf in leaves:
-            self._frontier.append(leaf)
-            self._open.append(leaf)
-            if len(self._open) == CHUNK:
-                self._chunks.append(merkle.root(self._open))
-                self._open.clear()
 
     def _sign(self, size: int, root: bytes) -> str:
         body = checkpoint_body(Checkpoint(origin=self.origin, size=size, root=root))
         return notes.sign_note(body, self.origin, self.key.sign, self.key.public.x)
 
     async def keep(self) -> None:
-        """Store the present checkpoint when the log has grown since the last stored one."""
+        """Store the present checkpoint when the log has grown since the last stored one, with the nodes of the tree that have become whole."""
         note = await self.checkpoint()
-        size = self._last[0]
-        if size > self._kept:
-            await self.sequencer.submit(KeepCheckpoint(size=size, note=note))
+        size, subtrees = self._last[0], self.tree.unkept()
+        if size > self._kept or subtrees:
+            await self.sequencer.submit(KeepCheckpoint(size=size, note=note, subtrees=subtrees))
             self._kept = size
+            self.tree.kept(subtrees)
         self._covered = time.monotonic()
 
     def seconds_ago(self) -> float:
@@ -119,20 +103,48 @@ class Auditor:
         return time.monotonic() - self._covered
 
     async def proof(self, index: int) -> str:
-        """Return the inclusion proof of an entry under the present checkpoint (c2sp.org/tlog-proof@v1); refuse as `not_found`."""
+        """Return the inclusion proof of an entry under the present checkpoint (c2sp.org/tlog-proof@v1); refuse as `not_found`.
+
+        A path that does not lead to the signed root is not given out: a stored node was changed (`unavailable`).
+        """
         note = await self.checkpoint()
-        while (
-            self._frontier.size != self._last[0]
-        ):  # another call is appending leaves: path and checkpoint must be of one size
-            note = await self.checkpoint()
-        if not 0 <= index < self._frontier.size:
+        size = self._last[0]
+        if not 0 <= index < size:
             raise Refusal("not_found", "the log has no such index")
-        chunk, place = divmod(index, CHUNK)
-        rest = list(self._open)
-        roots = [*self._chunks, merkle.root(rest)] if rest else list(self._chunks)
-        leaves = rest if chunk == len(self._chunks) else await self.ledger.leaves(chunk * CHUNK, (chunk + 1) * CHUNK)
-        path = merkle.inclusion_path(leaves, place) + merkle.inclusion_path(roots, chunk)
+        try:
+            path = await self.tree.inclusion(index, size)
+            [leaf] = await self.ledger.leaves(index, index + 1)
+        except NodesMissing as error:
+            raise self._damaged(str(error)) from None
+        if not merkle.verify_inclusion(leaf, index, size, path, self._opened(note).root):
+            raise self._damaged(f"the path of entry {index}")
         return format_proof(index, path, note)
+
+    def _damaged(self, what: str) -> Refusal:
+        get_logger().error("log.damaged", what=what)
+        return Refusal(
+            "unavailable", "the stored tree of the log does not fit its checkpoint: lgsp audit verify names where"
+        )
+
+    async def tile(self, tile: Tile) -> bytes:
+        """Return the hashes of a tile, one after the other (C2SP tlog-tiles); refuse (`not_found`) what the log does not have yet."""
+        await self._check_has(tile)
+        try:
+            return b"".join(await self.tree.tile(tile))
+        except NodesMissing as error:
+            raise self._damaged(str(error)) from None
+
+    async def _check_has(self, tile: Tile) -> None:
+        if tile.needs > self.tree.size:
+            await self.checkpoint()
+        if tile.needs > self.tree.size:
+            raise Refusal("not_found", "the log is not as long yet")
+
+    async def entry_bundle(self, caller: Caller, tile: Tile) -> bytes:
+        """Return the bytes of a level-0 tile's entries, each after its length in two bytes, to an auditor; an entry tells of it, as in `entries`."""
+        await self._check_has(tile)
+        found = await self.entries(caller, tile.start, tile.width)
+        return b"".join(len(each).to_bytes(2) + each for each in found)
 
     async def entries(self, caller: Caller, start: int, limit: int) -> list[bytes]:
         """Return entry bytes to an auditor; refuse (`forbidden`) anyone else. Each reading, and each attempt, is an entry of its own."""

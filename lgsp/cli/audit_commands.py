@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from lgsp.app import Store
+from lgsp.bus.logtree import LogTree
 from lgsp.cli.files import read_bytes, read_text, write_text
 from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.log_audit import Verdict, audit
@@ -16,10 +16,11 @@ from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
-from lgsp.domain import base64url, checkpoint, merkle, statements, strictjson
+from lgsp.domain import base64url, checkpoint, statements, strictjson
 from lgsp.domain.envelope import HASH_FORM
 from lgsp.domain.notes import NoteInvalid
 from lgsp.errors import Refusal, Unusable
+from lgsp.ports.store import Store
 
 BROKEN: Final = 3
 """Exit code when the log, or a proof, does not verify: told apart from every other failure."""
@@ -95,8 +96,9 @@ async def _proof(settings: Settings, entry: str) -> str:
                 "not_found", f"the kept checkpoint covers {covered} entries; a running gateway proves newer ones"
             )
         [leaf_bytes] = await kept.store.entries(index, index + 1)
-        path = merkle.inclusion_path(await kept.store.leaves(0, covered), index)
-        return checkpoint.format_proof(index, path, note, leaf_bytes)
+        tree = LogTree(ledger=kept.store, nodes=kept.store)
+        await tree.begin(covered)
+        return checkpoint.format_proof(index, await tree.inclusion(index, covered), note, leaf_bytes)
 
 
 async def _index_of(store: Store, entry: str) -> int:

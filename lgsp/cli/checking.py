@@ -13,7 +13,6 @@ from typing import Annotated, Final
 
 import typer
 
-from lgsp.app import Store
 from lgsp.cli.files import read_bytes
 from lgsp.cli.gateway_door import Kept, open_kept
 from lgsp.cli.options import DEFAULT_DATA, Data
@@ -25,6 +24,7 @@ from lgsp.domain.contracts import Contracts
 from lgsp.domain.envelope import Manifest, Wire
 from lgsp.errors import Refusal
 from lgsp.machine import SystemClock
+from lgsp.ports.store import Store
 
 STEPS: Final[tuple[tuple[str, str], ...]] = (
     ("sizes", "kích thước"),

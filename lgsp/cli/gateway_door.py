@@ -24,6 +24,7 @@ from lgsp.domain.directory import Directory, empty_directory, open_directory
 from lgsp.errors import Refusal, Unusable, catalogue
 from lgsp.http import server
 from lgsp.machine import SystemClock, SystemEntropy
+from lgsp.ports.store import Store
 from lgsp.sdk.tls import trusting
 
 TIME_LIMIT: Final = aiohttp.ClientTimeout(total=60)
@@ -39,7 +40,7 @@ PROBLEM: Final = "application/problem+json"
 class Kept:
     """What a data folder holds: the directory in force, verified under the pin, and the schema documents."""
 
-    store: app.Store
+    store: Store
     directory: Directory
     documents: dict[str, bytes]
 

@@ -1,8 +1,8 @@
 """Check a whole log against everything that was ever signed about it: re-hash every entry, then compare with checkpoint, receipts and acks.
 
 In order: every version of the directory under the registrar's pin; the kept checkpoint's signature; for each entry its number, its hash, the
-receipt that states its index and hash, the ack whose hash it states; at the checkpoint's size the root. The first thing that does not fit is the
-finding. An entry changed together with its stored hash is named by its receipt, or at least shown by the root.
+receipt that states its index and hash, the ack whose hash it states; the stored nodes of the tree; at the checkpoint's size the root. The first
+thing that does not fit is the finding. An entry changed together with its stored hash is named by its receipt, or at least shown by the root.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from lgsp.domain import base64url, checkpoint, merkle, statements, strictjson
+from lgsp.domain import base64url, checkpoint, merkle, statements, strictjson, tiles
 from lgsp.domain.directory import Key, open_directory, previous_of
 from lgsp.domain.exchange import Delivery, Exchange
 from lgsp.domain.keys import ROLE_SIGNS, PublicKey
-from lgsp.domain.merkle import Frontier
 from lgsp.domain.notes import NoteInvalid, NoteKey
 from lgsp.domain.statements import Signed, Statement
+from lgsp.domain.tiles import LEVELS, Edge, Subtree
 from lgsp.errors import Refusal
 from lgsp.ports.directory import SignedRecords
 
@@ -62,6 +62,12 @@ class Audited(Protocol):
     async def leaves(self, start: int, stop: int) -> list[bytes]:
         """Return the leaf hashes of entries start..stop-1."""
 
+    async def subtree_count(self, level: int) -> int:
+        """Return how many hashes of a level of the tree are stored."""
+
+    async def subtrees(self, level: int, start: int, stop: int) -> list[bytes]:
+        """Return the stored hashes start..stop-1 of a level."""
+
     async def exchange_of(self, env: str) -> Exchange | None:
         """Return the exchange of an env hash."""
 
@@ -103,7 +109,7 @@ class _Audit:
     covered: int = 0
     receipts: int = 0
     acks: int = 0
-    frontier: Frontier = field(default_factory=Frontier)
+    edge: Edge = field(default_factory=Edge)
     keys: dict[str, Key] = field(default_factory=dict)
     statements: dict[str, str] = field(default_factory=dict)
     """Version of the directory -> hash of its statement."""
@@ -112,7 +118,7 @@ class _Audit:
     def verdict(self, finding: Finding | None) -> Verdict:
         return Verdict(
             size=self.size,
-            root=self.frontier.root(),
+            root=self.edge.root(),
             checkpoint=self.covered,
             receipts=self.receipts,
             acks=self.acks,
@@ -126,10 +132,13 @@ class _Audit:
         self.size = await self.store.size()
         await self._check_directories()
         root = self._open_checkpoint(note)
+        stored = [await self.store.subtree_count(level) for level in range(1, LEVELS)]
         async for index, entry, leaf in self._entries():
             self._check_hash(index, entry, leaf)
             await self._check_entry(index, _members(index, entry), leaf)
-            if index + 1 == self.covered and self.frontier.root() != root:
+            for whole in self.edge.append([leaf]):
+                await self._check_subtree(whole, stored)
+            if index + 1 == self.covered and self.edge.root() != root:
                 raise _Found(
                     None, f"the root over the first {self.covered} entries is not that of the signed checkpoint"
                 )
@@ -183,7 +192,15 @@ class _Audit:
             computed = b""
         if computed != leaf:
             raise _Found(index, "the entry is not the one that was hashed")
-        self.frontier.append(computed)
+
+    async def _check_subtree(self, whole: Subtree, stored: Sequence[int]) -> None:
+        """Compare a node of the tree with the stored one; those that are not stored yet are made from the leaves."""
+        if whole.number < stored[whole.level - 1]:
+            found = await self.store.subtrees(whole.level, whole.number, whole.number + 1)
+            if found != [whole.root]:
+                width = tiles.WIDTH**whole.level
+                first = whole.number * width
+                raise _Found(first, f"the stored node over entries {first} to {first + width - 1} is not their root")
 
     async def _check_entry(self, index: int, members: dict[str, Any], leaf: bytes) -> None:
         if members.get("seq") != index:

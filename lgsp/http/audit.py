@@ -6,8 +6,10 @@ from typing import Final
 
 from aiohttp import web
 
-from lgsp.domain import strictjson
+from lgsp.domain import strictjson, tiles
+from lgsp.domain.tiles import Tile
 from lgsp.errors import Refusal
+from lgsp.http.catalogue import FOREVER
 from lgsp.http.requests import caller_of, integer, query_of
 from lgsp.http.wiring import BUS, SETTINGS
 
@@ -27,6 +29,30 @@ async def get_proof(request: web.Request) -> web.Response:
         raise Refusal("bad_request", "index is missing")
     index = integer(query["index"], 0, INDEX_MAX, "index")
     return web.Response(text=await request.app[BUS].auditor.proof(index), content_type="text/plain")
+
+
+async def get_tile(request: web.Request) -> web.Response:
+    """Give a tile of the tree's hashes (C2SP tlog-tiles)."""
+    query_of(request)
+    level = integer(request.match_info["level"], 0, tiles.LEVELS - 1, "a level")
+    found = _tile(level, request.match_info["number"])
+    return web.Response(body=await request.app[BUS].auditor.tile(found), headers={"Cache-Control": FOREVER})
+
+
+async def get_entry_bundle(request: web.Request) -> web.Response:
+    """Give an auditor the entries of a tile, each after its length (C2SP tlog-tiles)."""
+    query_of(request)
+    caller = await caller_of(request)
+    found = _tile(0, request.match_info["number"])
+    return web.Response(body=await request.app[BUS].auditor.entry_bundle(caller, found))
+
+
+def _tile(level: int, text: str) -> Tile:
+    try:
+        number, width = tiles.read_number(text)
+    except ValueError:
+        raise Refusal("not_found", "a tile is named like 067, x001/x234/067 or 067.p/12") from None
+    return Tile(level=level, number=number, width=width)
 
 
 async def get_entries(request: web.Request) -> web.Response:

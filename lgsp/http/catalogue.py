@@ -13,7 +13,7 @@ from lgsp.http.wiring import BUS
 
 VERSION_MAX: Final = 2**31
 FOREVER: Final = "public, max-age=31536000, immutable"
-"""A published version never changes."""
+"""A published version never changes, nor does a tile of the log."""
 
 
 async def get_directory(request: web.Request) -> web.Response:

@@ -39,6 +39,8 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/v1/schemas/{urn}", catalogue.get_schema),
     ("GET", "/v1/audit/checkpoint", audit.get_checkpoint),
     ("GET", "/v1/audit/proof", audit.get_proof),
+    ("GET", "/v1/audit/tile/entries/{number:.+}", audit.get_entry_bundle),
+    ("GET", "/v1/audit/tile/{level}/{number:.+}", audit.get_tile),
     ("GET", "/v1/audit/entries", audit.get_entries),
     ("GET", "/healthz", health.get_live),
     ("GET", "/readyz", health.get_ready),

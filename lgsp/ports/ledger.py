@@ -14,6 +14,7 @@ from lgsp.domain import base64url, strictjson
 from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
 from lgsp.domain.statements import Statement
+from lgsp.domain.tiles import Subtree
 from lgsp.domain.values import fixed
 
 
@@ -154,10 +155,14 @@ class Publish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepCheckpoint:
-    """Keep a signed checkpoint over `size` entries; the last one over the most entries is given back by `checkpoint`."""
+    """Keep a signed checkpoint over `size` entries; the last one over the most entries is given back by `checkpoint`.
+
+    With it the subtrees that are whole by then and were not kept before; one that is there already stays.
+    """
 
     size: int
     note: str
+    subtrees: tuple[Subtree, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

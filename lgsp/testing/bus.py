@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from lgsp.app import Parts, Store, run_bus
+from lgsp.app import Parts, run_bus
 from lgsp.backends.embedded import EmbeddedTransport
 from lgsp.bus.inbox import Handover
 from lgsp.bus.supervisor import Bus
@@ -16,6 +16,7 @@ from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.domain.statements import Statement
 from lgsp.ports.clock import Clock, Entropy
+from lgsp.ports.store import Store
 from lgsp.ports.transport import Transport
 from lgsp.testing.world import BUS, GATEWAY, LOG, World
 

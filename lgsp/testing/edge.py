@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import aiohttp
 
-from lgsp.app import Store
 from lgsp.bus.supervisor import Bus
 from lgsp.domain import envelope, statements, strictjson
 from lgsp.domain.envelope import Wire
@@ -29,6 +28,7 @@ from lgsp.domain.statements import Statement
 from lgsp.http.server import Running, serve
 from lgsp.http.settings import HTTP_LIMITS, HttpLimits
 from lgsp.ports.clock import Clock, Entropy
+from lgsp.ports.store import Store
 from lgsp.testing.bus import running_bus
 from lgsp.testing.world import BUS, OWNERS, World
 

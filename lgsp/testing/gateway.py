@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
-from lgsp.app import Store
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.supervisor import Bus
 from lgsp.domain.limits import Limits
@@ -20,6 +19,7 @@ from lgsp.errors import Defect
 from lgsp.http.server import Running, serve
 from lgsp.http.settings import HttpLimits
 from lgsp.ports.clock import Clock, Entropy
+from lgsp.ports.store import Store
 from lgsp.testing.bus import running_bus
 from lgsp.testing.faults import Gate
 from lgsp.testing.world import World

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lgsp.app import Store
 from lgsp.bus.supervisor import Bus
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
@@ -19,6 +18,7 @@ from lgsp.http.server import Running, serve
 from lgsp.keyfiles import write_private
 from lgsp.machine import SystemClock, SystemEntropy
 from lgsp.ports.clock import Clock
+from lgsp.ports.store import Store
 from lgsp.sdk import SystemSettings
 from lgsp.testing.bus import running_bus
 from lgsp.testing.world import BUS, LOG, OWNERS, World

@@ -11,6 +11,7 @@ from lgsp.backends.memory import MemoryLedger
 from lgsp.errors import Refusal, Unusable
 from lgsp.testing.bus import Tray, running_bus
 from lgsp.testing.entropy import SeededEntropy
+from lgsp.testing.samples import note
 from lgsp.testing.world import FISHERIES, NDXP, made_up_id
 
 
@@ -177,7 +178,11 @@ def cut_off_the_last_entry(tables):
 
 
 def put_another_entry_under_the_checkpoint(tables):
-    tables.leaves[0] = bytes(32)
+    tables.leaves[290] = bytes(32)  # older ones lie under a node, and are left to `lgsp audit verify`
+
+
+def change_a_node_of_the_tree(tables):
+    tables.rows.subtrees[1, 0] = bytes(32)
 
 
 def change_an_entry_after_the_checkpoint(tables):
@@ -186,8 +191,8 @@ def change_an_entry_after_the_checkpoint(tables):
 
 def forge_the_checkpoint(tables):
     kept = tables.rows.checkpoints
-    for size, note in kept.items():
-        kept[size] = note.replace("lgsp.example.vn", "lgsp.example.xn")
+    for size, text in kept.items():
+        kept[size] = text.replace("lgsp.example.vn", "lgsp.example.xn")
 
 
 @pytest.mark.parametrize(
@@ -197,11 +202,13 @@ def forge_the_checkpoint(tables):
         (put_another_entry_under_the_checkpoint, "are not those of the signed checkpoint"),
         (change_an_entry_after_the_checkpoint, "is not the one that was written"),
         (forge_the_checkpoint, "the kept checkpoint"),
+        (change_a_node_of_the_tree, "are not those of the signed checkpoint"),
     ],
 )
 async def test_a_gateway_does_not_start_on_a_log_that_was_changed(world, store, clock, tamper, words):
     async with run(world, store, clock) as bus:
         await bus.auditor.keep()
+        await fill_a_tile(bus)
         await bus.ingress.submit(world.envelope(), peer="test")
         if tamper is not change_an_entry_after_the_checkpoint:
             await bus.auditor.keep()
@@ -212,6 +219,11 @@ async def test_a_gateway_does_not_start_on_a_log_that_was_changed(world, store, 
         async with run(world, store, clock):
             pytest.fail("it started")
     assert refused.group_contains(Unusable, match=f"log_broken.*{words}")
+
+
+async def fill_a_tile(bus):
+    await bus.sequencer.submit(*(note(number) for number in range(300)))
+    await bus.auditor.keep()
 
 
 async def test_a_gateway_starts_again_on_the_log_it_left(world, store, clock):

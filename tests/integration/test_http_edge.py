@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from lgsp import logs
 from lgsp.backends.memory import MemoryLedger
-from lgsp.domain import checkpoint, directory, envelope, jws, notes, statements
+from lgsp.domain import checkpoint, directory, envelope, jws, merkle, notes, statements
 from lgsp.domain.limits import LIMITS
 from lgsp.errors import Unusable, catalogue
 from lgsp.http import server
@@ -416,6 +416,41 @@ async def test_an_entry_is_proven_to_an_outsider(edge, world):
     assert checkpoint.verify_proof(proof, entries[size - 1].encode(), key).size == size
     assert (await edge.call("GET", "/v1/audit/proof?index=9999")).code == "not_found"
     assert (await edge.call("GET", "/v1/audit/proof")).code == "bad_request"
+
+
+async def test_anyone_reads_the_tree_in_tiles_and_nobody_but_an_auditor_what_it_is_over(edge, world):
+    await edge.post(world.envelope())
+    size = checkpoint.parse_checkpoint(
+        (await edge.call("GET", "/v1/audit/checkpoint")).body.decode().partition("\n\n")[0] + "\n"
+    ).size
+    tile = await edge.call("GET", f"/v1/audit/tile/0/000.p/{size}")
+    assert (tile.status, tile.headers["Content-Type"]) == (200, "application/octet-stream")
+    assert "immutable" in tile.headers["Cache-Control"]
+    bundle = await edge.call("GET", f"/v1/audit/tile/entries/000.p/{size}", signer="auditor")
+    entries, rest = [], bundle.body
+    while rest:
+        length = int.from_bytes(rest[:2])
+        entries.append(rest[2 : 2 + length])
+        rest = rest[2 + length :]
+    assert tile.body == b"".join(map(merkle.leaf_hash, entries))
+    assert len(entries) == size
+    for signer, code in ((None, "auth_missing"), ("fisheries", "forbidden")):
+        assert (await edge.call("GET", "/v1/audit/tile/entries/000.p/1", signer=signer)).code == code
+
+
+@pytest.mark.parametrize("path", ["0/000", "1/000.p/1", "0/x001/000", "0/000.p/200"])
+async def test_a_tile_that_the_log_does_not_have_yet_is_not_found(edge, path):
+    assert (await edge.call("GET", f"/v1/audit/tile/{path}")).code == "not_found"
+
+
+@pytest.mark.parametrize("path", ["0/0", "0/000.p/256", "0/000.p/0", "0/x000/000", "entries/1"])
+async def test_what_names_no_tile_is_not_found(edge, path):
+    assert (await edge.call("GET", f"/v1/audit/tile/{path}", signer="auditor")).code == "not_found"
+
+
+@pytest.mark.parametrize("level", ["6", "-1", "00", "x"])
+async def test_a_level_that_the_format_does_not_have_is_refused(edge, level):
+    assert (await edge.call("GET", f"/v1/audit/tile/{level}/000")).code == "bad_request"
 
 
 async def test_entries_are_for_auditors(edge):

@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lgsp.backends.memory import MemoryLedger
 from lgsp.cli.founding import trust_of
 from lgsp.cli.log_audit import audit
 from lgsp.testing.bus import running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
+from lgsp.testing.samples import note
 from lgsp.testing.world import BUS, LOG, World
+
+
+async def verdict_after(tamper):
+    """Return what the audit finds in a log of 600 entries and more, after `tamper` had its way with the tables."""
+    world, store = World.make(), MemoryLedger()
+    async with running_bus(world, store, clock=ManualClock(world.now), entropy=SeededEntropy(1)) as bus:
+        await bus.sequencer.submit(*(note(number) for number in range(600)))
+        await bus.auditor.keep()
+        tamper(store._tables)
+        trust = trust_of(BUS, LOG, world.signers["registrar"], world.signers["log"])
+        return await audit(store, bus=BUS, registrar=trust.registrar, log=trust.log)
+
+
+def change_a_node(tables):
+    tables.rows.subtrees[1, 1] = bytes(32)
+
+
+def lose_a_node(tables):
+    del tables.rows.subtrees[1, 0]
+
+
+def change_an_old_entry(tables):
+    tables.entries[5] = tables.entries[5].replace(b"}", b" }")
+
+
+def change_an_old_leaf(tables):
+    tables.leaves[5] = bytes(32)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "index"), [(change_a_node, 256), (lose_a_node, 0), (change_an_old_entry, 5), (change_an_old_leaf, 5)]
+)
+async def test_what_was_changed_is_found_wherever_it_lies(tamper, index):
+    verdict = await verdict_after(tamper)
+    assert verdict.finding is not None
+    assert verdict.finding.index == index
 
 
 class Moving:

@@ -81,6 +81,15 @@ class MemoryLedger:
         kept = self._tables.rows.checkpoints
         return kept[max(kept)] if kept else ""
 
+    async def subtree_count(self, level: int) -> int:
+        """Return how many hashes of a level are stored."""
+        return max((number for at, number in self._tables.rows.subtrees if at == level), default=-1) + 1
+
+    async def subtrees(self, level: int, start: int, stop: int) -> list[bytes]:
+        """Return the stored hashes start..stop-1 of a level."""
+        held = self._tables.rows.subtrees
+        return [held[level, number] for number in range(start, stop) if (level, number) in held]
+
     async def used_since(self, moment: datetime, until: datetime | None = None) -> dict[str, int]:
         """Return how many exchanges were accepted under each grant since a moment, and before `until`."""
         found = (each for each in self._tables.rows.exchanges.values() if each.rule and each.accepted_at >= cut(moment))

@@ -237,6 +237,8 @@ class Transaction:
         return Done(index=index)
 
     def _keep_checkpoint(self, operation: KeepCheckpoint) -> Result:
+        for each in operation.subtrees:
+            self.rows.subtrees.setdefault((each.level, each.number), each.root)
         if operation.size >= max(self.rows.checkpoints, default=0):
             self.rows.checkpoints[operation.size] = operation.note
         return Done()

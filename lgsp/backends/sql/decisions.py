@@ -115,6 +115,8 @@ class Writes:
     documents: dict[str, bytes] = field(default_factory=dict)
     """Those that are there already keep their bytes, as do body keys."""
     checkpoint: Row | None = None
+    subtrees: list[Row] = field(default_factory=list)
+    """Those that are there already stay."""
     body_keys: dict[str, bytes] = field(default_factory=dict)
     forgotten: dict[str, None] = field(default_factory=dict)
     """Env hashes of exchanges whose rows go, after everything else, unless something of them is open."""
@@ -355,6 +357,9 @@ class Decisions:
         )
 
     def _keep_checkpoint(self, operation: KeepCheckpoint) -> Result:
+        self.writes.subtrees += [
+            {"level": each.level, "number": each.number, "root": each.root} for each in operation.subtrees
+        ]
         kept = self.writes.checkpoint
         if operation.size >= (self._known.covered() if kept is None else kept["size"]):
             self.writes.checkpoint = {"size": operation.size, "note": operation.note}

@@ -11,7 +11,7 @@ from typing import Final
 
 from lgsp.errors import Unusable
 
-VERSION: Final = 3
+VERSION: Final = 4
 """The form that this program makes and knows."""
 COMPATIBLE: Final = 2
 """The oldest form whose gateways may go on beside this one's."""

@@ -24,6 +24,7 @@ from lgsp.backends.sql.tables import (
     nonce,
     schema_document,
     subject,
+    subtree,
 )
 
 ZERO: Final[sa.ColumnElement[Any]] = sa.literal_column("0")
@@ -139,6 +140,17 @@ DOCUMENTS: Final = sa.select(schema_document.c.urn, schema_document.c.document)
 
 CHECKPOINT: Final = _first(sa.select(checkpoint.c.note).order_by(checkpoint.c.size.desc()))
 COVERED: Final = sa.select(sa.func.coalesce(sa.func.max(checkpoint.c.size), sa.literal_column("-1")))
+
+SUBTREE_COUNT: Final = sa.select(sa.func.coalesce(sa.func.max(subtree.c.number), sa.literal_column("-1")) + ONE).where(
+    subtree.c.level == _number("level")
+)
+SUBTREES: Final = (
+    sa.select(subtree.c.root)
+    .where(
+        subtree.c.level == _number("level"), subtree.c.number >= _number("start"), subtree.c.number < _number("stop")
+    )
+    .order_by(subtree.c.number)
+)
 
 MOVED: Final = (
     "state", "attempts", "lease", "lease_until", "due_at", "code", "ack", "final", "wakes_at", "unseen",

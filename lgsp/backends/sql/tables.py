@@ -170,3 +170,6 @@ directory_record = _small(
 schema_document = _small("schema_document", _text("urn", key=True), _bytes("document"))
 
 checkpoint = _small("checkpoint", _integer("size", key=True), _text("note"))
+
+subtree = _small("subtree", _integer("level", key=True), _integer("number", key=True), _bytes("root"))
+"""Nodes of the log's tree above the leaf hashes: the roots over whole tiles, so that a proof reads a few rows however long the log is."""

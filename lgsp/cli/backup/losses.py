@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lgsp.app import Store
 from lgsp.bus.retention import KEPT
 from lgsp.domain import base64url, statements, strictjson
 from lgsp.errors import Unusable
 from lgsp.machine import SystemClock
+from lgsp.ports.store import Store
 from lgsp.sdk import box_schema, outbox
 
 ROWS_AT_ONCE: Final = 500

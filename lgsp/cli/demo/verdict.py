@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lgsp.app import Store
+from lgsp.bus.logtree import LogTree
 from lgsp.cli import log_audit
 from lgsp.cli.gateway_door import open_kept
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
-from lgsp.domain import checkpoint, merkle, strictjson
+from lgsp.domain import checkpoint, strictjson
+from lgsp.ports.store import Store
 
 AT_ONCE: Final = 5_000
 
@@ -75,8 +76,9 @@ async def _prove(store: Store, index: int, trust: Trust, file: Path) -> bool:
     """Export the proof of one entry, as `lgsp audit prove` does, and check what stands in the file."""
     note = await store.checkpoint()
     size = checkpoint.open_checkpoint(note, trust.log).size
-    leaves = await store.leaves(0, size)
-    exported = _exported(checkpoint.format_proof(index, merkle.inclusion_path(leaves, index), note), file)
+    tree = LogTree(ledger=store, nodes=store)
+    await tree.begin(size)
+    exported = _exported(checkpoint.format_proof(index, await tree.inclusion(index, size), note), file)
     [entry] = await store.entries(index, index + 1)
     return checkpoint.verify_proof(exported, entry, trust.log).size == size
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lgsp.app import Store
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.ledger import Done, KeepBodyKey
+from lgsp.ports.store import Store
 from lgsp.testing.contracts.ledger import commit
 from lgsp.testing.samples import publish
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from lgsp.app import Store
 from lgsp.domain import merkle, strictjson
 from lgsp.ports.ledger import KeepBodyKey, KeepCheckpoint, Seen, Spend
+from lgsp.ports.store import Store
 from lgsp.testing.contracts.inboxes import fill, numbers
 from lgsp.testing.contracts.ledger import commit
 from lgsp.testing.samples import LIFE, NOW, accept, lease, move, note, publish

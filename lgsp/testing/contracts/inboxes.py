@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from lgsp.app import Store
 from lgsp.domain.exchange import OUTCOMES, Delivery, State
 from lgsp.domain.leases import lease_name
 from lgsp.domain.records import Lane
 from lgsp.ports.inboxes import Parcel
+from lgsp.ports.store import Store
 from lgsp.testing import samples
 from lgsp.testing.contracts.ledger import commit
 from lgsp.testing.contracts.ledger_moves import STATES

@@ -9,11 +9,12 @@ from datetime import timedelta
 
 import pytest
 
-from lgsp.app import Store
 from lgsp.domain import merkle, statements, strictjson
 from lgsp.domain.statements import BATCH_MAX, Statement
+from lgsp.domain.tiles import Subtree
 from lgsp.errors import Refusal
 from lgsp.ports.ledger import Accept, Done, KeepCheckpoint, Note, Operation, Refuse, Result, Spend
+from lgsp.ports.store import Store
 from lgsp.testing import samples
 from lgsp.testing.samples import LIFE, NOW, accept, note, publish, refuse, sign_receipts
 from lgsp.testing.world import FISHERIES, GATEWAY, NDXP, POLICE
@@ -275,6 +276,25 @@ class LedgerContract:
             "stale",
             2,
         ]
+
+    # The tree
+
+    async def test_nodes_are_kept_with_a_checkpoint_and_stay_as_they_are(self, ledger: Store) -> None:
+        assert await ledger.subtree_count(1) == 0
+        assert await ledger.subtrees(1, 0, 10) == []
+        first = tuple(Subtree(level=1, number=number, root=bytes([number]) * 32) for number in range(3))
+        await commit(ledger, KeepCheckpoint(size=768, note="a note", subtrees=first))
+        again = Subtree(level=1, number=2, root=b"?" * 32), Subtree(level=1, number=3, root=b"3" * 32)
+        above = Subtree(level=2, number=0, root=b"a" * 32)
+        await commit(ledger, KeepCheckpoint(size=700, note="an older one", subtrees=(*again, above)))
+        assert (await ledger.subtree_count(1), await ledger.subtree_count(2), await ledger.subtree_count(3)) == (
+            4,
+            1,
+            0,
+        )
+        assert await ledger.subtrees(1, 1, 9) == [first[1].root, first[2].root, again[1].root]
+        assert await ledger.subtrees(2, 0, 1) == [above.root]
+        assert await ledger.checkpoint() == "a note"
 
     # Small promises
 

@@ -8,10 +8,10 @@ from typing import Any, get_args
 
 import pytest
 
-from lgsp.app import Store
 from lgsp.domain import strictjson
 from lgsp.domain.exchange import SETTLED, Delivery, State
 from lgsp.ports.ledger import Accept, Done, Seen
+from lgsp.ports.store import Store
 from lgsp.testing import samples
 from lgsp.testing.contracts.ledger import commit
 from lgsp.testing.samples import NOW, accept, lease, move

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from lgsp.app import Store
 from lgsp.ports.ledger import Forget
+from lgsp.ports.store import Store
 from lgsp.testing import samples
 from lgsp.testing.contracts.inboxes import fill
 from lgsp.testing.contracts.ledger import commit

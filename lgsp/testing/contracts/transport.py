@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from lgsp.app import Store
 from lgsp.domain.exchange import State
 from lgsp.ports.inboxes import Parcel
 from lgsp.ports.ledger import Accept
+from lgsp.ports.store import Store
 from lgsp.ports.transport import Transport
 from lgsp.testing.contracts.inboxes import numbers
 from lgsp.testing.contracts.ledger import commit

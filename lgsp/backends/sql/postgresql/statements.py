@@ -31,6 +31,7 @@ from lgsp.backends.sql.tables import (
     nonce,
     schema_document,
     subject,
+    subtree,
 )
 from lgsp.domain.leases import HOLDER_DIGITS
 
@@ -199,6 +200,7 @@ INSERT_DOCUMENTS: Final = _all_of(_insert(schema_document).on_conflict_do_nothin
 INSERT_BODY_KEYS: Final = _all_of(_insert(body_key).on_conflict_do_nothing())
 DROP_CHECKPOINTS: Final = _sql(sa.delete(checkpoint))
 INSERT_CHECKPOINT: Final = _sql(sa.insert(checkpoint))
+INSERT_SUBTREES: Final = _all_of(_insert(subtree).on_conflict_do_nothing())
 
 # Read at any time
 
@@ -244,3 +246,5 @@ VERSION: Final = _sql(selects.VERSION)
 RECORDS: Final = _sql(selects.RECORDS)
 DOCUMENTS: Final = _sql(selects.DOCUMENTS)
 CHECKPOINT: Final = _sql(selects.CHECKPOINT)
+SUBTREE_COUNT: Final = _sql(selects.SUBTREE_COUNT)
+SUBTREES: Final = _sql(selects.SUBTREES)

@@ -148,6 +148,7 @@ async def _write_rest(connection: Connection, writes: Writes) -> None:
     await write(sql.INSERT_DOCUMENTS, "new_schema_document", documents)
     keys = [{"day": day, "wrapped": wrapped} for day, wrapped in writes.body_keys.items()]
     await write(sql.INSERT_BODY_KEYS, "new_body_key", keys)
+    await write(sql.INSERT_SUBTREES, "new_subtree", writes.subtrees)
     if writes.checkpoint is not None:
         await connection.execute(sql.DROP_CHECKPOINTS.text)
         await connection.execute(sql.INSERT_CHECKPOINT.text, *sql.INSERT_CHECKPOINT.arguments(writes.checkpoint))

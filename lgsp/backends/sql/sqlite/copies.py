@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from lgsp.backends.sql.schema import VERSION, Form
 from lgsp.backends.sql.sqlite import files, queries
@@ -19,6 +19,9 @@ from lgsp.domain.exchange import Delivery, Exchange
 from lgsp.errors import Unusable
 from lgsp.machine import sync
 from lgsp.ports.directory import SignedRecords
+
+FIRST_WITH_NODES: Final = 4
+"""The first form that stores nodes of the tree."""
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -85,6 +88,17 @@ class SqliteCopy:
     async def checkpoint(self) -> str:
         """Return the last kept checkpoint, or ""."""
         return queries.checkpoint(self._connection)
+
+    async def subtree_count(self, level: int) -> int:
+        """Return how many hashes of a level of the tree are stored; none before form 4."""
+        if self.form.version < FIRST_WITH_NODES:
+            return 0
+        [count] = queries.column(self._connection, sql.SUBTREE_COUNT, {"level": level})
+        return int(count)
+
+    async def subtrees(self, level: int, start: int, stop: int) -> list[bytes]:
+        """Return the stored hashes start..stop-1 of a level."""
+        return queries.column(self._connection, sql.SUBTREES, {"level": level, "start": start, "stop": stop})
 
     async def exchange_of(self, env: str) -> Exchange | None:
         """Return the exchange of an env hash."""

@@ -125,6 +125,15 @@ class SqliteLedger:
         """Return the last kept checkpoint, or ""."""
         return self._read(queries.checkpoint)
 
+    async def subtree_count(self, level: int) -> int:
+        """Return how many hashes of a level are stored."""
+        [count] = await self._read_aside(queries.column, sql.SUBTREE_COUNT, {"level": level})
+        return int(count)
+
+    async def subtrees(self, level: int, start: int, stop: int) -> list[bytes]:
+        """Return the stored hashes start..stop-1 of a level."""
+        return await self._read_aside(queries.column, sql.SUBTREES, {"level": level, "start": start, "stop": stop})
+
     async def used_since(self, moment: datetime, until: datetime | None = None) -> dict[str, int]:
         """Return how many exchanges were accepted under each grant since a moment, and before `until`."""
         return await self._read_aside(queries.used_since, moment, until)

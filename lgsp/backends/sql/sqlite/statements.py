@@ -29,6 +29,7 @@ from lgsp.backends.sql.tables import (
     nonce,
     schema_document,
     subject,
+    subtree,
 )
 from lgsp.domain.leases import HOLDER_DIGITS
 
@@ -162,3 +163,7 @@ CHECKPOINT: Final = _sql(selects.CHECKPOINT)
 COVERED: Final = _sql(selects.COVERED)
 DROP_CHECKPOINTS: Final = _sql(sa.delete(checkpoint))
 INSERT_CHECKPOINT: Final = _sql(sa.insert(checkpoint))
+
+SUBTREE_COUNT: Final = _sql(selects.SUBTREE_COUNT)
+SUBTREES: Final = _sql(selects.SUBTREES)
+INSERT_SUBTREE: Final = _unless_there(subtree)

@@ -89,6 +89,7 @@ def _write(connection: sqlite3.Connection, writes: Writes) -> None:
     forgotten = [{"env": env} for env in writes.forgotten]
     for group in (sql.KEEP_EVIDENCE, *sql.FORGET):
         write(group, forgotten)
+    write(sql.INSERT_SUBTREE, writes.subtrees)
     if writes.checkpoint is not None:
         connection.execute(sql.DROP_CHECKPOINTS)
         connection.execute(sql.INSERT_CHECKPOINT, writes.checkpoint)

@@ -1,0 +1,15 @@
+"""All that one backend keeps, for whoever passes it on: parts ask for the port that they need."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lgsp.ports.directory import DirectoryStore
+from lgsp.ports.inboxes import Inboxes
+from lgsp.ports.ledger import Ledger
+from lgsp.ports.retention import Retention
+from lgsp.ports.tree import Tree
+
+
+class Store(Ledger, Tree, Inboxes, DirectoryStore, Retention, Protocol):
+    """Log, deliveries and directory."""
