@@ -30,6 +30,7 @@ from lgsp.bus.ingress import Ingress
 from lgsp.bus.logtree import LogTree
 from lgsp.bus.moves import Moves
 from lgsp.bus.parking import Parking
+from lgsp.bus.persons import Persons
 from lgsp.bus.placing import Placing
 from lgsp.bus.planning import Planner
 from lgsp.bus.progress import Progress
@@ -56,6 +57,7 @@ from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.machine import SystemClock, SystemEntropy
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.neighbours import Neighbours
+from lgsp.ports.persons import SubjectKeys
 from lgsp.ports.store import Store
 from lgsp.ports.transport import Transport
 
@@ -83,7 +85,7 @@ class Parts:
     log_key: PrivateKey
     registrar: PublicKey
     body_wrap: bytes = field(repr=False)
-    subject_key: bytes = field(repr=False)
+    subject_keys: SubjectKeys
     store: Store
     transport: Transport
     clock: Clock
@@ -144,7 +146,7 @@ async def open_bus(settings: Settings, *, create: bool = False, worker: int = 0)
     gateway_key = keyfiles.read_private(settings.keys.gateway)
     log_key = keyfiles.read_private(settings.keys.log)
     body_wrap = keyfiles.read_secret(settings.keys.body)
-    subject_key = keyfiles.read_secret(settings.keys.subject)
+    subject_keys = keyfiles.SubjectRing(settings.keys.subject)
     async with open_ledger(settings, create=create) as store:
         parts = Parts(
             bus=settings.bus.urn,
@@ -154,7 +156,7 @@ async def open_bus(settings: Settings, *, create: bool = False, worker: int = 0)
             log_key=log_key,
             registrar=settings.keys.registrar_key(),
             body_wrap=body_wrap,
-            subject_key=subject_key,
+            subject_keys=subject_keys,
             store=store,
             transport=EmbeddedTransport(store),
             clock=SystemClock(),
@@ -282,6 +284,7 @@ def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
         progress=base.progress,
         auditor=auditor,
         parking=_parking(parts, base),
+        persons=Persons.of(parts, sequencer=base.sequencer, registry=base.registry),
         health=Health(engines=base.engines, registry=base.registry, ingress=ingress, sweep=sweep, room=base.room),
         steward=_steward(parts, base),
         refusals=base.refusals,
@@ -403,7 +406,7 @@ def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies, veri
             placing=placing,
             moves=base.moves,
             body_keys=base.body_keys,
-            subject_key=parts.subject_key,
+            subject_keys=parts.subject_keys,
             entropy=parts.entropy,
         ),
         quotas=base.quotas,

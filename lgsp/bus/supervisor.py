@@ -16,6 +16,7 @@ from lgsp.bus.health import Health
 from lgsp.bus.hearing import Hearing
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.parking import Parking
+from lgsp.bus.persons import Persons
 from lgsp.bus.progress import Progress
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
@@ -74,6 +75,7 @@ class Bus:
     progress: Progress
     auditor: Auditor
     parking: Parking
+    persons: Persons
     health: Health
     steward: Steward
     refusals: EdgeRefusals

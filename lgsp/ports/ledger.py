@@ -16,6 +16,7 @@ from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
 from lgsp.domain.statements import Statement
 from lgsp.domain.tiles import Subtree
 from lgsp.domain.values import fixed
+from lgsp.domain.withholding import Withholding
 
 
 @fixed
@@ -180,7 +181,46 @@ class Forget:
     envs: tuple[str, ...]
 
 
-Operation = Accept | Refuse | Move | Seen | Note | Spend | Publish | KeepCheckpoint | KeepBodyKey | Forget
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasePerson:
+    """Drop every row of the index of persons with one of these pseudonyms; the log gains an entry and is otherwise as it was."""
+
+    pseudonyms: tuple[bytes, ...]
+    entry: Draft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withhold:
+    """Keep a new withholding rule."""
+
+    rule: Withholding
+    entry: Draft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndWithholding:
+    """End a withholding rule before its time; lost as `moved` when there is none of this id that has not been ended."""
+
+    id: str
+    at: datetime
+    entry: Draft
+
+
+Operation = (
+    Accept
+    | Refuse
+    | Move
+    | Seen
+    | Note
+    | Spend
+    | Publish
+    | KeepCheckpoint
+    | KeepBodyKey
+    | Forget
+    | ErasePerson
+    | Withhold
+    | EndWithholding
+)
 
 Lost = Literal["duplicate", "stale", "answered", "moved", "spent"]
 

@@ -7,9 +7,10 @@ from typing import Protocol
 from lgsp.ports.directory import DirectoryStore
 from lgsp.ports.inboxes import Inboxes
 from lgsp.ports.ledger import Ledger
+from lgsp.ports.persons import Persons
 from lgsp.ports.retention import Retention
 from lgsp.ports.tree import Tree
 
 
-class Store(Ledger, Tree, Inboxes, DirectoryStore, Retention, Protocol):
-    """Log, deliveries and directory."""
+class Store(Ledger, Tree, Inboxes, DirectoryStore, Retention, Persons, Protocol):
+    """Log, deliveries, directory and persons."""

@@ -12,9 +12,12 @@ from lgsp.backends.memory.transaction import Transaction, cut
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State, next_due
 from lgsp.domain.leases import holder_of
 from lgsp.domain.records import Lane
+from lgsp.domain.withholding import Withholding
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
+from lgsp.ports.persons import Named, Use
+from lgsp.ports.persons import Place as UsePlace
 from lgsp.ports.retention import Evidence
 
 
@@ -171,6 +174,40 @@ class MemoryLedger:
     async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
         """Return the persons an exchange names, as pseudonyms."""
         return self._tables.rows.subjects.get(env, ())
+
+    async def uses(self, pseudonym: bytes, after: UsePlace, limit: int) -> list[Use]:
+        """Return the first `limit` uses of one person behind a place, in the order of their places."""
+        rows = self._tables.rows
+        found = [
+            (rows.indexes[env], env, min(each.commitment for each in links if each.pseudonym == pseudonym))
+            for env, links in rows.subjects.items()
+            if any(each.pseudonym == pseudonym for each in links)
+        ]
+        chosen = sorted(each for each in found if each[:2] > after)[: max(limit, 0)]
+        return [
+            Use(env=env, index=index, commitment=sc, entry=self._tables.entries[index], compact=self._compact(env))
+            for index, env, sc in chosen
+        ]
+
+    async def named(self, envs: Sequence[str]) -> dict[str, Named]:
+        """Return what is known of each of these exchanges."""
+        links = self._tables.rows.subjects
+        return {
+            env: Named(
+                compact=self._compact(env), pseudonyms=tuple(sorted({each.pseudonym for each in links.get(env, ())}))
+            )
+            for env in envs
+        }
+
+    async def withholdings(self) -> list[Withholding]:
+        """Return every withholding rule, in the order in which they were made."""
+        return sorted(self._tables.rows.withholdings.values(), key=lambda rule: (rule.since, rule.id))
+
+    def _compact(self, env: str) -> bytes:
+        key, kept = self._tables.rows.keys.get(env), self._tables.evidence.get(env)
+        if key is not None:
+            return self._tables.rows.exchanges[key].compact
+        return b"" if kept is None else kept.compact
 
     def _in_order(self, places: Iterable[Place]) -> list[Delivery]:
         rows = self._tables.rows.deliveries

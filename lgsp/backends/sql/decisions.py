@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Protocol, assert_never
 
-from lgsp.backends.sql.rows import Row, delivery_row, exchange_row, milliseconds, standing_row
+from lgsp.backends.sql.rows import Row, delivery_row, exchange_row, milliseconds, standing_row, withholding_row
 from lgsp.domain import merkle
 from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import SETTLED, ExchangeKey
@@ -19,6 +19,8 @@ from lgsp.domain.statements import BATCH_MAX
 from lgsp.ports.ledger import (
     Accept,
     Done,
+    EndWithholding,
+    ErasePerson,
     Forget,
     KeepBodyKey,
     KeepCheckpoint,
@@ -33,6 +35,7 @@ from lgsp.ports.ledger import (
     Seen,
     SignReceipts,
     Spend,
+    Withhold,
 )
 
 Place = tuple[str, str]
@@ -83,6 +86,9 @@ class Known(Protocol):
     def covered(self) -> int:
         """Return how many entries the kept checkpoint covers, -1 before the first."""
 
+    def withholds(self, rule: str) -> bool:
+        """Tell whether there is a withholding rule of this id that has not been ended."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
@@ -120,6 +126,11 @@ class Writes:
     body_keys: dict[str, bytes] = field(default_factory=dict)
     forgotten: dict[str, None] = field(default_factory=dict)
     """Env hashes of exchanges whose rows go, after everything else, unless something of them is open."""
+    erased: dict[bytes, None] = field(default_factory=dict)
+    """Pseudonyms whose old rows go, before new ones are written."""
+    withholdings: list[Row] = field(default_factory=list)
+    ended: dict[str, int] = field(default_factory=dict)
+    """Withholding rules that end, and when; written after the new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +167,7 @@ class Decisions:
         self._sign()
         return self._results
 
-    def _decide(self, operation: Operation) -> Result:  # noqa: PLR0911, C901 - one for each operation
+    def _decide(self, operation: Operation) -> Result:  # noqa: PLR0911, PLR0912, C901 - one for each operation
         match operation:
             case Accept():
                 return self._accept(operation)
@@ -180,6 +191,13 @@ class Decisions:
             case Forget():
                 self.writes.forgotten.update(dict.fromkeys(operation.envs))
                 return Done()
+            case ErasePerson():
+                return self._erase(operation)
+            case Withhold():
+                self.writes.withholdings.append(withholding_row(operation.rule))
+                return Done(index=self._append(operation.entry))
+            case EndWithholding():
+                return self._end_withholding(operation)
             case _:
                 assert_never(operation)
 
@@ -268,7 +286,13 @@ class Decisions:
             self.writes.bodies.append({"env": env, "sealed": operation.sealed, "day": operation.day})
         for link in operation.subjects:
             self.writes.subjects.append(
-                {"env": env, "pseudonym": link.pseudonym, "salt": link.salt, "commitment": link.commitment}
+                {
+                    "env": env,
+                    "pseudonym": link.pseudonym,
+                    "salt": link.salt,
+                    "commitment": link.commitment,
+                    "seq": index,
+                }
             )
 
     # Deliveries
@@ -355,6 +379,19 @@ class Decisions:
             ],
             gone=[{"of_hash": each, "version": operation.version} for each in present - wanted.keys()],
         )
+
+    def _erase(self, operation: ErasePerson) -> Result:
+        self.writes.erased.update(dict.fromkeys(operation.pseudonyms))
+        # What this commit has accepted before goes as well, what it accepts after stays.
+        self.writes.subjects = [row for row in self.writes.subjects if row["pseudonym"] not in operation.pseudonyms]
+        return Done(index=self._append(operation.entry))
+
+    def _end_withholding(self, operation: EndWithholding) -> Result:
+        is_new = any(row["id"] == operation.id for row in self.writes.withholdings)
+        if operation.id in self.writes.ended or not (is_new or self._known.withholds(operation.id)):
+            return "moved"
+        self.writes.ended[operation.id] = milliseconds(operation.at)
+        return Done(index=self._append(operation.entry))
 
     def _keep_checkpoint(self, operation: KeepCheckpoint) -> Result:
         self.writes.subtrees += [

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from lgsp.domain.exchange import OUTCOMES, Delivery, Exchange, State, next_due
+from lgsp.domain.withholding import Withholding
 from lgsp.ports.ledger import Move
+from lgsp.ports.persons import Use
 from lgsp.ports.retention import Evidence
 
 Row = dict[str, Any]
@@ -98,6 +100,38 @@ def evidence_of(row: tuple[Any, ...]) -> Evidence:
     """Return the evidence of `selects.EVIDENCE`."""
     env, compact, acks = row
     return Evidence(env=env, compact=compact, acks=tuple(acks.split("\n")) if acks else ())
+
+
+def use_of(row: tuple[Any, ...]) -> Use:
+    """Return the use of `selects.USES`."""
+    env, seq, commitment, data, compact = row
+    return Use(env=env, index=seq, commitment=commitment, entry=data or b"", compact=compact or b"")
+
+
+def withholding_row(rule: Withholding) -> Row:
+    """Return a withholding rule's row."""
+    texts = {name: getattr(rule, name) for name in ("id", "system", "type", "procedure", "casefile", "basis")}
+    return texts | {
+        "since": milliseconds(rule.since),
+        "until": milliseconds(rule.until),
+        "ended": _maybe(rule.ended),
+    }
+
+
+def withholding_of(row: tuple[Any, ...]) -> Withholding:
+    """Return the withholding rule of `selects.WITHHOLDINGS`."""
+    id_, system, type_, procedure, casefile, basis, since, until, ended = row
+    return Withholding(
+        id=id_,
+        system=system,
+        type=type_,
+        procedure=procedure,
+        casefile=casefile,
+        basis=basis,
+        since=_moment(since),
+        until=_moment(until),
+        ended=_maybe_moment(ended),
+    )
 
 
 def delivery_row(delivery: Delivery, position: int) -> Row:

@@ -15,6 +15,7 @@ from lgsp.testing.contracts.inboxes import InboxesContract
 from lgsp.testing.contracts.ledger import LedgerContract
 from lgsp.testing.contracts.ledger_moves import LedgerMovesContract
 from lgsp.testing.contracts.neighbours import NeighboursContract
+from lgsp.testing.contracts.persons import PersonsContract
 from lgsp.testing.contracts.retention import RetentionContract
 from lgsp.testing.contracts.transport import TransportContract
 
@@ -25,6 +26,7 @@ __all__ = [
     "LedgerContract",
     "LedgerMovesContract",
     "NeighboursContract",
+    "PersonsContract",
     "RetentionContract",
     "TransportContract",
 ]

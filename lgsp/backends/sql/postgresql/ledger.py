@@ -29,9 +29,11 @@ from lgsp.backends.sql.postgresql.pool import (
 from lgsp.backends.sql.rows import milliseconds
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
 from lgsp.domain.records import Lane
+from lgsp.domain.withholding import Withholding
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
+from lgsp.ports.persons import Named, Place, Use
 from lgsp.ports.retention import Evidence
 
 P = ParamSpec("P")
@@ -211,6 +213,18 @@ class PostgresLedger:
     async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
         """Return the persons an exchange names, as pseudonyms."""
         return await self._read(queries.subjects, env)
+
+    async def uses(self, pseudonym: bytes, after: Place, limit: int) -> list[Use]:
+        """Return the first `limit` uses of one person behind a place, in the order of their places."""
+        return await self._read(queries.uses, pseudonym, after, limit)
+
+    async def named(self, envs: Sequence[str]) -> dict[str, Named]:
+        """Return what is known of each of these exchanges."""
+        return await self._read(queries.named, envs)
+
+    async def withholdings(self) -> list[Withholding]:
+        """Return every withholding rule, in the order in which they were made."""
+        return await self._read(queries.withholdings)
 
     async def _read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

@@ -9,12 +9,23 @@ from typing import Any
 from lgsp.backends.sql.postgresql import statements as sql
 from lgsp.backends.sql.postgresql.pool import Connection
 from lgsp.backends.sql.postgresql.statements import Statement
-from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, milliseconds
+from lgsp.backends.sql.rows import (
+    EVER,
+    Row,
+    delivery_of,
+    evidence_of,
+    exchange_of,
+    milliseconds,
+    use_of,
+    withholding_of,
+)
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
+from lgsp.domain.withholding import Withholding
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import SubjectLink
+from lgsp.ports.persons import Named, Place, Use
 from lgsp.ports.retention import Evidence
 
 
@@ -122,3 +133,23 @@ async def subjects(connection: Connection, env: str) -> tuple[SubjectLink, ...]:
     """Return the persons an exchange names, as pseudonyms."""
     found = await connection.fetch(sql.SUBJECTS.text, env)
     return tuple(SubjectLink(pseudonym=ps, salt=salt, commitment=sc) for ps, salt, sc in found)
+
+
+async def uses(connection: Connection, pseudonym: bytes, after: Place, limit: int) -> list[Use]:
+    """Return the first `limit` uses of one person behind a place."""
+    values = {"pseudonym": pseudonym, "seq": after[0], "env": after[1], "limit": max(limit, 0)}
+    return [use_of(each) for each in await connection.fetch(sql.USES.text, *sql.USES.arguments(values))]
+
+
+async def named(connection: Connection, envs: Sequence[str]) -> dict[str, Named]:
+    """Return what is known of each of these exchanges."""
+    compacts = dict(await connection.fetch(sql.COMPACTS.text, envs))
+    persons: dict[str, set[bytes]] = {}
+    for env, pseudonym in await connection.fetch(sql.PERSONS.text, envs):
+        persons.setdefault(env, set()).add(pseudonym)
+    return {env: Named(compact=compacts.get(env, b""), pseudonyms=tuple(sorted(persons.get(env, ())))) for env in envs}
+
+
+async def withholdings(connection: Connection) -> list[Withholding]:
+    """Return every withholding rule."""
+    return [withholding_of(each) for each in await connection.fetch(sql.WITHHOLDINGS.text)]

@@ -32,6 +32,7 @@ from lgsp.backends.sql.tables import (
     schema_document,
     subject,
     subtree,
+    withholding,
 )
 from lgsp.domain.leases import HOLDER_DIGITS
 
@@ -140,6 +141,11 @@ STANDINGS: Final = _sql(
 NONCES: Final = _sql(
     sa.select(nonce.c.jti, nonce.c.until).where(nonce.c.jti == sa.any_(_array("jtis", nonce.c.jti.type)))
 )
+WITHHOLDING: Final = _sql(
+    sa.select(withholding.c.id).where(
+        withholding.c.id == sa.any_(_array("ids", withholding.c.id.type)), withholding.c.ended.is_(None)
+    )
+)
 PRESENT_RECORDS: Final = _sql(selects.PRESENT_RECORDS)
 COVERED: Final = _sql(selects.COVERED)
 
@@ -201,6 +207,14 @@ INSERT_BODY_KEYS: Final = _all_of(_insert(body_key).on_conflict_do_nothing())
 DROP_CHECKPOINTS: Final = _sql(sa.delete(checkpoint))
 INSERT_CHECKPOINT: Final = _sql(sa.insert(checkpoint))
 INSERT_SUBTREES: Final = _all_of(_insert(subtree).on_conflict_do_nothing())
+ERASE: Final = _sql(
+    sa.delete(subject).where(subject.c.pseudonym == sa.any_(_array("pseudonyms", subject.c.pseudonym.type)))
+)
+INSERT_WITHHOLDINGS: Final = _all_of(_insert(withholding))
+_ENDED: Final = _given("ended", {"of_id": withholding.c.id, "at": withholding.c.since})
+END_WITHHOLDINGS: Final = _all_of(
+    sa.update(withholding).where(withholding.c.id == _ENDED.c.of_id).values(ended=_ENDED.c.at)
+)
 
 # Read at any time
 
@@ -241,6 +255,15 @@ OUTCOMES: Final = _sql(selects.OUTCOMES)
 DEPTHS: Final = _sql(selects.DEPTHS)
 BODY_KEYS: Final = _sql(selects.BODY_KEYS)
 SUBJECTS: Final = _sql(selects.SUBJECTS)
+USES: Final = _sql(selects.USES)
+COMPACTS: Final = _sql(
+    sa.union_all(
+        sa.select(exchange.c.env, exchange.c.compact).where(exchange.c.env == sa.any_(_ENVS)),
+        sa.select(evidence.c.env, evidence.c.compact).where(evidence.c.env == sa.any_(_ENVS)),
+    )
+)
+PERSONS: Final = _sql(sa.select(subject.c.env, subject.c.pseudonym).where(subject.c.env == sa.any_(_ENVS)))
+WITHHOLDINGS: Final = _sql(selects.WITHHOLDINGS)
 HEAD: Final = _sql(selects.HEAD)
 VERSION: Final = _sql(selects.VERSION)
 RECORDS: Final = _sql(selects.RECORDS)

@@ -18,6 +18,7 @@ from lgsp.backends.sql.rows import Row
 from lgsp.domain.exchange import SETTLED, ExchangeKey
 from lgsp.ports.ledger import (
     Accept,
+    EndWithholding,
     Forget,
     KeepCheckpoint,
     Move,
@@ -50,6 +51,7 @@ class Found:
     nonces: dict[str, int] = field(default_factory=dict)
     hashes: set[bytes] = field(default_factory=set)
     kept: int = -1
+    withholding: set[str] = field(default_factory=set)
 
     def reply(self, key: ExchangeKey) -> str | None:
         """Return the env hash of an exchange's reply, "" when there is none, None when there is no such exchange."""
@@ -70,6 +72,10 @@ class Found:
     def covered(self) -> int:
         """Return how many entries the kept checkpoint covers, -1 before the first."""
         return self.kept
+
+    def withholds(self, rule: str) -> bool:
+        """Tell whether there is a withholding rule of this id that has not been ended."""
+        return rule in self.withholding
 
 
 async def run(connection: Connection, operations: Sequence[Operation], sign: SignReceipts) -> list[Result]:
@@ -100,6 +106,9 @@ async def _look(connection: Connection, operations: Sequence[Operation]) -> Foun
         found.hashes = {row[0] for row in await connection.fetch(sql.PRESENT_RECORDS.text)}
     if any(isinstance(each, KeepCheckpoint) for each in operations):
         found.kept = await connection.fetchval(sql.COVERED.text)
+    ended = [each.id for each in operations if isinstance(each, EndWithholding)]
+    if ended:
+        found.withholding = {row[0] for row in await connection.fetch(sql.WITHHOLDING.text, ended)}
     return found
 
 
@@ -120,6 +129,8 @@ async def _write(connection: Connection, writes: Writes) -> None:
         "moves": writes.moves.values(),
         "seen": [{"of_env": env, "of_inbox": inbox} for env, inbox in writes.seen],
     }
+    if writes.erased:
+        await connection.execute(sql.ERASE.text, list(writes.erased))
     if any(groups.values()):
         await connection.execute(sql.WRITE.text, *sql.WRITE.columns(groups))
     if writes.settled:
@@ -148,6 +159,8 @@ async def _write_rest(connection: Connection, writes: Writes) -> None:
     await write(sql.INSERT_DOCUMENTS, "new_schema_document", documents)
     keys = [{"day": day, "wrapped": wrapped} for day, wrapped in writes.body_keys.items()]
     await write(sql.INSERT_BODY_KEYS, "new_body_key", keys)
+    await write(sql.INSERT_WITHHOLDINGS, "new_withholding", writes.withholdings)
+    await write(sql.END_WITHHOLDINGS, "ended", [{"of_id": id_, "at": at} for id_, at in writes.ended.items()])
     await write(sql.INSERT_SUBTREES, "new_subtree", writes.subtrees)
     if writes.checkpoint is not None:
         await connection.execute(sql.DROP_CHECKPOINTS.text)

@@ -22,10 +22,12 @@ from lgsp.backends.sql.sqlite import files, queries, transaction
 from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
 from lgsp.domain.records import Lane
+from lgsp.domain.withholding import Withholding
 from lgsp.errors import Refusal
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
+from lgsp.ports.persons import Named, Place, Use
 from lgsp.ports.retention import Evidence
 from lgsp.walkeeper import WalKeeper
 
@@ -205,6 +207,18 @@ class SqliteLedger:
     async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
         """Return the persons an exchange names, as pseudonyms."""
         return await self._read_aside(queries.subjects, env)
+
+    async def uses(self, pseudonym: bytes, after: Place, limit: int) -> list[Use]:
+        """Return the first `limit` uses of one person behind a place, in the order of their places."""
+        return await self._read_aside(queries.uses, pseudonym, after, limit)
+
+    async def named(self, envs: Sequence[str]) -> dict[str, Named]:
+        """Return what is known of each of these exchanges."""
+        return await self._read_aside(queries.named, envs)
+
+    async def withholdings(self) -> list[Withholding]:
+        """Return every withholding rule, in the order in which they were made."""
+        return await self._read_aside(queries.withholdings)
 
     def _read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a short query on the caller's thread: going to another one would take longer than the query."""

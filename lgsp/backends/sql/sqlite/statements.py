@@ -30,6 +30,7 @@ from lgsp.backends.sql.tables import (
     schema_document,
     subject,
     subtree,
+    withholding,
 )
 from lgsp.domain.leases import HOLDER_DIGITS
 
@@ -139,6 +140,19 @@ FORGET: Final = [
 
 SUBJECTS: Final = _sql(selects.SUBJECTS)
 INSERT_SUBJECT: Final = _group(sa.insert(subject))
+ERASE: Final = _group(sa.delete(subject).where(subject.c.pseudonym == _p("pseudonym")))
+USES: Final = _sql(selects.USES)
+COMPACT: Final = _sql(
+    sa.union_all(
+        sa.select(exchange.c.compact).where(exchange.c.env == _p("env")),
+        sa.select(evidence.c.compact).where(evidence.c.env == _p("env")),
+    )
+)
+
+WITHHOLDINGS: Final = _sql(selects.WITHHOLDINGS)
+WITHHOLDS: Final = _sql(sa.select(selects.ONE).where(withholding.c.id == _p("id"), withholding.c.ended.is_(None)))
+INSERT_WITHHOLDING: Final = _group(sa.insert(withholding))
+END_WITHHOLDING: Final = _group(sa.update(withholding).where(withholding.c.id == _p("of_id")).values(ended=_p("at")))
 
 FORGET_NONCES: Final = _sql(selects.FORGET_NONCES)
 NONCE: Final = _sql(sa.select(nonce.c.until).where(nonce.c.jti == _p("jti")))

@@ -1,4 +1,4 @@
-"""Form 4: nodes of the log's tree are kept, so that neither a start nor a proof reads all leaves."""
+"""Form 4: nodes of the log's tree are kept, so that neither a start nor a proof reads all leaves; uses of a person in the order of the log."""
 
 from __future__ import annotations
 
@@ -13,13 +13,36 @@ compatible = 2
 
 
 def upgrade() -> None:
-    """Add the table, empty: the next gateway fills it from the leaves."""
+    """Add the tables, empty: the next gateway fills that of the nodes from the leaves; tell of persons' rows where in the log they belong."""
     op.create_table(
         "subtree",
         *(_integer("level"), _integer("number"), sa.Column("root", sa.LargeBinary, nullable=False)),
         sa.PrimaryKeyConstraint("level", "number"),
         sqlite_with_rowid=False,
     )
+    _order_uses()
+    op.create_table(
+        "withholding",
+        *(_text("id"), _text("system"), _text("type"), _text("procedure"), _text("casefile"), _text("basis")),
+        *(_integer("since"), _integer("until"), sa.Column("ended", sa.BigInteger, nullable=True, autoincrement=False)),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _order_uses() -> None:
+    """Of exchanges that are forgotten already nothing tells the index: their rows come first, and have no proof."""
+    column = sa.Column("seq", sa.BigInteger, nullable=False, server_default=sa.text("-1"), autoincrement=False)
+    op.add_column("subject", column)
+    op.execute(
+        "UPDATE subject SET seq = coalesce((SELECT max(position) FROM delivery WHERE delivery.env = subject.env), -1)"
+    )
+    op.drop_index("subject_person")
+    op.create_index("subject_person", "subject", ["pseudonym", "seq"])
+
+
+def _text(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False)
 
 
 def _integer(name: str) -> sa.Column[int]:
