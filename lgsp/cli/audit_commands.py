@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from lgsp.bus.logtree import LogTree
+from lgsp.cli import impact_commands
 from lgsp.cli.files import read_bytes, read_text, write_text
 from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.log_audit import Verdict, audit
@@ -26,6 +27,9 @@ BROKEN: Final = 3
 """Exit code when the log, or a proof, does not verify: told apart from every other failure."""
 
 commands = typer.Typer(no_args_is_help=True, help="Verify the log | kiểm chứng nhật ký")
+commands.command("impact")(impact_commands.impact)
+commands.command("ask-names")(impact_commands.ask_names)
+commands.command("name")(impact_commands.name)
 
 
 @commands.command()

@@ -1,6 +1,5 @@
 """The ring of keys for persons' pseudonyms in its file: what comes, what goes, and what is never opened."""
 
-import os
 import stat
 
 import pytest
@@ -82,7 +81,7 @@ def test_a_file_that_others_may_read_or_a_link_is_neither_read_nor_replaced(path
     ring = SubjectRing(path)
     path.chmod(0o640)
     link = tmp_path / "link.key"
-    os.symlink(path, link)
+    link.symlink_to(path)
     for refusing in (lambda: ring.add(key(1)), lambda: SubjectRing(path), lambda: SubjectRing(link)):
         with pytest.raises(Unusable) as refused:
             refusing()
