@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import asyncpg
 import pytest
@@ -24,7 +25,7 @@ INSERT INTO delivery SELECT 'env-' || n, 'urn:inbox:' || CASE WHEN n % 10 = 0 TH
 INSERT INTO body SELECT 'env-' || n, convert_to(repeat(md5(n::text), 40), 'UTF8'), '2026-11-22' FROM generate_series(1, {ROWS}) n WHERE n % 10 = 0;
 INSERT INTO evidence SELECT 'gone-' || n, {FIRST} + n * {YEARS} / {ROWS}, '\\x00', '' FROM generate_series(1, {ROWS}) n;
 INSERT INTO nonce SELECT 'jti-' || n, n FROM generate_series(1, {ROWS}) n;
-INSERT INTO subject SELECT 'env-' || n, '\\x00', '\\x00', 'c' FROM generate_series(1, {ROWS}) n;
+INSERT INTO subject SELECT 'env-' || n, sha256(convert_to((n % 1000)::text, 'UTF8')), '\\x00', 'c', n FROM generate_series(1, {ROWS}) n;
 INSERT INTO directory_version SELECT n, convert_to(repeat(md5(n::text), 20), 'UTF8') FROM generate_series(1, 500) n;
 ANALYZE;
 """
@@ -51,6 +52,13 @@ CASES = {
     "KEEP_EVIDENCE": ([ENVS], {"exchange_env", "delivery_key"}),
     "OUTCOMES": (["urn:source:1", 100], {"delivery_news"}),
     "SUBJECTS": (["env-1"], {"subject_env"}),
+    "USES": (
+        [sha256(b"1").digest(), 10, "env-1", 100],
+        {"subject_person", "entry_pkey", "exchange_env", "evidence_2026_env_term_key"},
+    ),
+    "ERASE": ([[sha256(b"1").digest()]], {"subject_person"}),
+    "PERSONS": ([ENVS[:64]], {"subject_env"}),
+    "COMPACTS": ([ENVS[:4]], {"exchange_env", "evidence_2026_env_term_key"}),
 }
 
 
