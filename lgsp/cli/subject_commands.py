@@ -18,6 +18,7 @@ from lgsp.cli.moments import moment_of
 from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.domain import names, strictjson, subjects
+from lgsp.domain.envelope import NUMBER_OF_A_PERSON
 from lgsp.domain.names import short_system
 from lgsp.errors import Unusable
 
@@ -45,6 +46,8 @@ commands = typer.Typer(no_args_is_help=True, help="Persons and their data | ngư
 
 def person_in(path: Path, scheme: Scheme) -> subjects.Person:
     """Return the person whose number a file holds alone; refuse (`bad_request`), never with the number, anything else."""
+    if NUMBER_OF_A_PERSON.fullmatch(path.name) and not path.exists():
+        raise Unusable("bad_request", "a number is read from a file or standard input, never from the command line")
     return subjects.person(scheme.value, read_text(path).strip())
 
 
