@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -105,17 +106,28 @@ class SubjectRing:
     def __init__(self, path: Path) -> None:
         """Read the file; refuse as `read_secrets`."""
         self._path = path
-        self._held = read_secrets(path)
+        self._held = self.all()
 
     @property
     def newest(self) -> bytes:
-        """The key that makes new pseudonyms, as the file was read last."""
+        """The key that makes new pseudonyms. A file that was changed counts from when it can be read: it may have been copied half."""
+        if self._state() != self._seen:
+            with suppress(Unusable):
+                self.all()
         return self._held[0]
 
     def all(self) -> tuple[bytes, ...]:
-        """Return every key, read anew: another process may have changed the file."""
+        """Return every key, read anew, for another process may have changed the file; refuse as `read_secrets`."""
+        self._seen = self._state()
         self._held = read_secrets(self._path)
         return self._held
+
+    def _state(self) -> tuple[int, ...]:
+        """Return what is another when the file is."""
+        with suppress(OSError):
+            found = self._path.stat(follow_symlinks=False)
+            return found.st_ino, found.st_size, found.st_mtime_ns
+        return ()
 
     def add(self, key: bytes) -> None:
         """Put a key before the others; refuse as `keys_too_many`."""
@@ -134,7 +146,7 @@ class SubjectRing:
 
     def _keep(self, keys: tuple[bytes, ...]) -> None:
         replace_secrets(self._path, keys)
-        self._held = keys
+        self.all()
 
 
 def check_safe(path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol, Self
 
-from lgsp.bus.breach import Breach
+from lgsp.bus.breach import Breach, whole_ring
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain import base64url, jws, strictjson, subjects, withholding
@@ -20,9 +20,18 @@ from lgsp.domain.envelope import parse_time
 from lgsp.domain.subjects import KEY_BYTES, SALT_BYTES, Person
 from lgsp.domain.usages import Usage, usage_of
 from lgsp.domain.withholding import Withholding
-from lgsp.errors import Refusal
+from lgsp.errors import Refusal, Unusable
 from lgsp.ports.clock import Clock, Entropy
-from lgsp.ports.ledger import EndWithholding, ErasePerson, Ledger, Note, Spend, Withhold
+from lgsp.ports.ledger import (
+    EndWithholding,
+    ErasePerson,
+    KeepSubjectKey,
+    Ledger,
+    Note,
+    RetireSubjectKey,
+    Spend,
+    Withhold,
+)
 from lgsp.ports.persons import BEFORE_ALL, Place, SubjectKeys, Use
 from lgsp.ports.persons import Persons as Index
 from lgsp.ports.store import Store
@@ -137,7 +146,7 @@ class Persons:
 
     async def _page(self, question: Question, rules: Sequence[Withholding]) -> tuple[list[Usage], Place | None]:
         """Read until the page is full, however much of it is withheld: its length tells nothing of that."""
-        pseudonyms = self._pseudonyms(question.person)
+        pseudonyms = await self._pseudonyms(question.person)
         found: list[Usage] = []
         after: Place = question.after
         for _ in range(READS_MAX):
@@ -164,7 +173,7 @@ class Persons:
     async def erase(self, person: Person, *, by: str, reason: str) -> int:
         """Drop a person from the index and return the entry's number; refuse (`not_found`) when the index does not know them."""
         check_reason(reason)
-        pseudonyms = self._pseudonyms(person)
+        pseudonyms = await self._pseudonyms(person)
         if not await self._uses(pseudonyms, BEFORE_ALL):
             raise Refusal("not_found", "the index names nobody of this number")
         _, commitment = self._cover(person)
@@ -197,20 +206,36 @@ class Persons:
 
     # Keys
 
+    async def start(self) -> None:
+        """Keep the names of the ring's keys; refuse (`subject_keys_differ`) when the newest was retired elsewhere: nobody would be found by it."""
+        known, now = await self.index.subject_keys(), self.clock.now()
+        names = self.key_names()
+        if known.get(names[0]):
+            raise Unusable("subject_keys_differ", f"{names[0]} was retired")
+        new = [KeepSubjectKey(name=name, at=now) for name in names if name not in known]
+        if new:
+            await self.sequencer.submit(*new)
+
     async def rotate_key(self, *, by: str, reason: str) -> str:
         """Have a new key make pseudonyms from now on and return its name; those of the others are found as before."""
         check_reason(reason)
         key = self.entropy.token(KEY_BYTES)
         self.keys.add(key)
         name = subjects.key_name(key)
-        await self.sequencer.submit(Note(entry=self._entry("key.rotated", by, obj=name, reason=reason)))
+        entry = self._entry("key.rotated", by, obj=name, reason=reason)
+        await self.sequencer.submit(KeepSubjectKey(name=name, at=self.clock.now(), entry=entry))
         return name
 
     async def retire_key(self, *, by: str, reason: str) -> str:
         """Destroy the oldest key and return its name: nobody is found any more under pseudonyms that it made."""
         check_reason(reason)
-        name = subjects.key_name(self.keys.retire())
-        await self.sequencer.submit(Note(entry=self._entry("admin.subject.key.retired", by, obj=name, reason=reason)))
+        *_, name = self.key_names()
+        if name == self.key_names()[0]:
+            raise Refusal("last_key")
+        entry = self._entry("admin.subject.key.retired", by, obj=name, reason=reason)
+        # First in the ledger: a key that is gone from the file and not from there would be missed at every question.
+        await self.sequencer.submit(RetireSubjectKey(name=name, at=self.clock.now(), entry=entry))
+        self.keys.retire()
         return name
 
     def key_names(self) -> list[str]:
@@ -224,8 +249,9 @@ class Persons:
 
     # Within
 
-    def _pseudonyms(self, person: Person) -> tuple[bytes, ...]:
-        return tuple(person.pseudonym(key) for key in self.keys.all())
+    async def _pseudonyms(self, person: Person) -> tuple[bytes, ...]:
+        """Return a person's pseudonyms under all keys; refuse as `whole_ring`."""
+        return tuple(person.pseudonym(key) for key in await whole_ring(self.keys, self.index))
 
     def _cover(self, person: Person) -> tuple[bytes, str]:
         """Return a fresh salt and the commitment that it makes: what stands for a person in what the log hashes."""

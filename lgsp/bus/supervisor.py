@@ -96,6 +96,7 @@ class Bus:
         await self.registry.reload()
         await self.courier.body_keys.load()
         await self.steward.open_log()
+        await self.persons.start()
         await self.quotas.refresh()
         await self._take_over()
         self.tasks.spawn("hearing", self.hearing.run())

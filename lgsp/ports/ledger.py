@@ -206,6 +206,24 @@ class EndWithholding:
     entry: Draft
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepSubjectKey:
+    """Keep the name of a key that makes pseudonyms; one that is there already, retired or not, stays as it is."""
+
+    name: str
+    at: datetime
+    entry: Draft | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetireSubjectKey:
+    """Note that a key's pseudonyms are to be found by nobody any more; lost as `moved` unless its name is kept and it was not retired."""
+
+    name: str
+    at: datetime
+    entry: Draft
+
+
 Operation = (
     Accept
     | Refuse
@@ -220,6 +238,8 @@ Operation = (
     | ErasePerson
     | Withhold
     | EndWithholding
+    | KeepSubjectKey
+    | RetireSubjectKey
 )
 
 Lost = Literal["duplicate", "stale", "answered", "moved", "spent"]

@@ -51,6 +51,9 @@ class Persons(Protocol):
     async def named(self, envs: Sequence[str]) -> dict[str, Named]:
         """Return what is known of each of these exchanges; one that there is not has no envelope and names nobody."""
 
+    async def subject_keys(self) -> dict[str, bool]:
+        """Return the names of all keys that pseudonyms were made with, and of each whether it was retired."""
+
     async def withholdings(self) -> list[Withholding]:
         """Return every withholding rule, ended or not, in the order in which they were made."""
 

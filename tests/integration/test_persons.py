@@ -356,3 +356,25 @@ async def test_keys_are_turned_by_operators_alone(edge):
 def test_no_text_of_a_person_shows_the_number():
     person = subjects.person("CCCD", NUMBER)
     assert not re.search("[0-9]{9}", f"{person!r} {person}")
+
+
+async def test_a_gateway_that_lacks_a_key_of_the_bus_answers_nothing_rather_than_half(edge):
+    await send(edge, 1)
+    await rotate(edge)
+    newest = edge.bus.persons.keys._keys.pop(0)
+    for path, members in (("/v1/usages", inquiry()), ("/admin/subject/erase", inquiry(reason="asked for"))):
+        answer = await ask(edge, path, members)
+        assert (answer.status, answer.members["code"]) == (503, "subject_keys_differ")
+    edge.bus.persons.keys.add(newest)
+    assert len((await uses_of(edge))["findUsage"]) == 1
+
+
+async def test_a_gateway_does_not_start_on_a_newest_key_that_was_retired_elsewhere(world):
+    store = MemoryLedger()
+    async with edge_of(world, store) as edge:
+        await rotate(edge)
+        await rotate(edge, "retire")
+    with pytest.raises(ExceptionGroup) as group:
+        async with edge_of(world, store):
+            pass
+    assert group.value.exceptions[0].code == "subject_keys_differ"

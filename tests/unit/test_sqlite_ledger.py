@@ -376,6 +376,7 @@ ALL_ROWS = {
     "HEAD",
     "SIZE",
     "WITHHOLDINGS",
+    "SUBJECT_KEYS",
 }
 """Statements that read whole tables or indexes on purpose, or one end of them."""
 OF_A_PAGE = "SCAN used"

@@ -87,3 +87,19 @@ def test_a_file_that_others_may_read_or_a_link_is_neither_read_nor_replaced(path
             refusing()
         assert refused.value.code == "key_file_unsafe"
     assert path.read_bytes() == key(0)
+
+
+def test_a_file_that_was_brought_from_elsewhere_counts_at_once_for_new_pseudonyms(path):
+    ring = SubjectRing(path)
+    path.write_bytes(key(9) + key(0))
+    assert ring.newest == key(9)
+
+
+def test_while_a_file_is_copied_half_the_keys_before_go_on(path):
+    ring = SubjectRing(path)
+    path.write_bytes(key(9)[:20])
+    assert ring.newest == key(0)
+    path.write_bytes(key(9) + key(0))
+    assert ring.newest == key(9)
+    path.unlink()
+    assert ring.newest == key(9)

@@ -199,6 +199,10 @@ class MemoryLedger:
             for env in envs
         }
 
+    async def subject_keys(self) -> dict[str, bool]:
+        """Return the names of all keys that pseudonyms were made with, and of each whether it was retired."""
+        return dict(self._tables.rows.subject_keys)
+
     async def withholdings(self) -> list[Withholding]:
         """Return every withholding rule, in the order in which they were made."""
         return sorted(self._tables.rows.withholdings.values(), key=lambda rule: (rule.since, rule.id))

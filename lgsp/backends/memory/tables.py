@@ -40,6 +40,8 @@ class Rows:
     indexes: MutableMapping[str, int] = field(default_factory=dict)
     """Env hash -> the entry by which it was accepted, of exchanges that name a person."""
     withholdings: MutableMapping[str, Withholding] = field(default_factory=dict)
+    subject_keys: MutableMapping[str, bool] = field(default_factory=dict)
+    """Name -> whether it was retired."""
     nonces: MutableMapping[str, datetime | None] = field(default_factory=dict)
     versions: MutableMapping[int, SignedRecords] = field(default_factory=dict)
     documents: MutableMapping[str, bytes] = field(default_factory=dict)

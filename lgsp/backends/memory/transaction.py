@@ -21,6 +21,7 @@ from lgsp.ports.ledger import (
     Forget,
     KeepBodyKey,
     KeepCheckpoint,
+    KeepSubjectKey,
     Lost,
     Move,
     Note,
@@ -29,6 +30,7 @@ from lgsp.ports.ledger import (
     ReceiptItem,
     Refuse,
     Result,
+    RetireSubjectKey,
     Seen,
     SignReceipts,
     Spend,
@@ -119,6 +121,11 @@ class Transaction:
                 return Done(index=self._append(operation.entry))
             case EndWithholding():
                 return self._end_withholding(operation)
+            case KeepSubjectKey():
+                self.rows.subject_keys.setdefault(operation.name, False)
+                return Done() if operation.entry is None else Done(index=self._append(operation.entry))
+            case RetireSubjectKey():
+                return self._retire(operation)
             case _:
                 assert_never(operation)
 
@@ -254,6 +261,12 @@ class Transaction:
         for env, links in list(self.rows.subjects.items()):
             if any(link.pseudonym in gone for link in links):
                 self.rows.subjects[env] = tuple(link for link in links if link.pseudonym not in gone)
+        return Done(index=self._append(operation.entry))
+
+    def _retire(self, operation: RetireSubjectKey) -> Result:
+        if self.rows.subject_keys.get(operation.name) is not False:
+            return "moved"
+        self.rows.subject_keys[operation.name] = True
         return Done(index=self._append(operation.entry))
 
     def _end_withholding(self, operation: EndWithholding) -> Result:

@@ -24,6 +24,7 @@ from lgsp.ports.ledger import (
     Forget,
     KeepBodyKey,
     KeepCheckpoint,
+    KeepSubjectKey,
     Lost,
     Move,
     Note,
@@ -32,6 +33,7 @@ from lgsp.ports.ledger import (
     ReceiptItem,
     Refuse,
     Result,
+    RetireSubjectKey,
     Seen,
     SignReceipts,
     Spend,
@@ -89,6 +91,9 @@ class Known(Protocol):
     def withholds(self, rule: str) -> bool:
         """Tell whether there is a withholding rule of this id that has not been ended."""
 
+    def makes(self, key: str) -> bool:
+        """Tell whether a subject key of this name is kept that was not retired."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
@@ -131,6 +136,10 @@ class Writes:
     withholdings: list[Row] = field(default_factory=list)
     ended: dict[str, int] = field(default_factory=dict)
     """Withholding rules that end, and when; written after the new ones."""
+    subject_keys: dict[str, int] = field(default_factory=dict)
+    """Names of subject keys; those that are there already stay."""
+    retired: dict[str, int] = field(default_factory=dict)
+    """Names of subject keys that are retired, and when; written after the new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +207,11 @@ class Decisions:
                 return Done(index=self._append(operation.entry))
             case EndWithholding():
                 return self._end_withholding(operation)
+            case KeepSubjectKey():
+                self.writes.subject_keys.setdefault(operation.name, milliseconds(operation.at))
+                return Done() if operation.entry is None else Done(index=self._append(operation.entry))
+            case RetireSubjectKey():
+                return self._retire(operation)
             case _:
                 assert_never(operation)
 
@@ -384,6 +398,13 @@ class Decisions:
         self.writes.erased.update(dict.fromkeys(operation.pseudonyms))
         # What this commit has accepted before goes as well, what it accepts after stays.
         self.writes.subjects = [row for row in self.writes.subjects if row["pseudonym"] not in operation.pseudonyms]
+        return Done(index=self._append(operation.entry))
+
+    def _retire(self, operation: RetireSubjectKey) -> Result:
+        is_held = operation.name in self.writes.subject_keys or self._known.makes(operation.name)
+        if not is_held or operation.name in self.writes.retired:
+            return "moved"
+        self.writes.retired[operation.name] = milliseconds(operation.at)
         return Done(index=self._append(operation.entry))
 
     def _end_withholding(self, operation: EndWithholding) -> Result:

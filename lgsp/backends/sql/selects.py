@@ -24,6 +24,7 @@ from lgsp.backends.sql.tables import (
     nonce,
     schema_document,
     subject,
+    subject_key,
     subtree,
     withholding,
 )
@@ -151,6 +152,7 @@ USES: Final = (
     .order_by(_OF_PERSON.c.seq, _OF_PERSON.c.env)
 )
 """In the order in which `rows.use_of` reads them."""
+SUBJECT_KEYS: Final = sa.select(subject_key.c.name, subject_key.c.retired.is_not(None))
 WITHHOLDINGS: Final = sa.select(*withholding.c).order_by(withholding.c.since, withholding.c.id)
 FORGET_NONCES: Final = sa.delete(nonce).where(nonce.c.until <= _number("now"))
 

@@ -153,6 +153,9 @@ withholding = _small(
 )
 """Uses that a law keeps from the person for a time, by what names them; "" in a selector leaves all in."""
 
+subject_key = _small("subject_key", _text("name", key=True), _integer("since"), _integer("retired", nullable=True))
+"""The names of the keys that pseudonyms were made with; the keys are in files."""
+
 evidence = sa.Table(
     "evidence",
     METADATA,

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from lgsp.domain import entries
 from lgsp.domain.withholding import Withholding
-from lgsp.ports.ledger import Done, EndWithholding, ErasePerson, Forget, Withhold
+from lgsp.ports.ledger import Done, EndWithholding, ErasePerson, Forget, KeepSubjectKey, RetireSubjectKey, Withhold
 from lgsp.ports.persons import BEFORE_ALL, Named, Use
 from lgsp.ports.store import Store
 from lgsp.testing.contracts.ledger import commit
@@ -107,6 +107,22 @@ class PersonsContract:
         await commit(ledger, before, erase(7), after)
         found = await ledger.uses(link(7).pseudonym, BEFORE_ALL, 10)
         assert [use.env for use in found] == [after.exchange.env]
+
+    async def test_names_of_subject_keys_are_kept_once_and_retired_once(self, ledger: Store) -> None:
+        assert await ledger.subject_keys() == {}
+        keep = [KeepSubjectKey(name=name, at=NOW) for name in ("a", "b", "a")]
+        assert await commit(ledger, *keep) == [Done(), Done(), Done()]
+        retire = RetireSubjectKey(name="a", at=NOW, entry=entry("admin.subject.key.retired"))
+        assert await commit(ledger, retire, retire) == [Done(index=0), "moved"]
+        assert await commit(ledger, replace(retire, name="c"), retire) == ["moved", "moved"]
+        rotated = KeepSubjectKey(name="a", at=NOW, entry=entry("key.rotated"))
+        assert await commit(ledger, rotated) == [Done(index=1)]
+        assert await ledger.subject_keys() == {"a": True, "b": False}
+
+    async def test_a_subject_key_may_be_kept_and_retired_in_one_commit(self, ledger: Store) -> None:
+        retire = RetireSubjectKey(name="a", at=NOW, entry=entry("admin.subject.key.retired"))
+        assert await commit(ledger, KeepSubjectKey(name="a", at=NOW), retire) == [Done(), Done(index=0)]
+        assert await ledger.subject_keys() == {"a": True}
 
     async def test_withholding_rules_are_kept_until_and_after_they_end(self, ledger: Store) -> None:
         later = replace(RULE, id="01990000-0000-7000-8000-000000000002", since=NOW + timedelta(minutes=1))

@@ -222,6 +222,10 @@ class PostgresLedger:
         """Return what is known of each of these exchanges."""
         return await self._read(queries.named, envs)
 
+    async def subject_keys(self) -> dict[str, bool]:
+        """Return the names of all keys that pseudonyms were made with, and of each whether it was retired."""
+        return await self._read(queries.subject_keys)
+
     async def withholdings(self) -> list[Withholding]:
         """Return every withholding rule, in the order in which they were made."""
         return await self._read(queries.withholdings)

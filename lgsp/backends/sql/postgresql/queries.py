@@ -153,3 +153,8 @@ async def named(connection: Connection, envs: Sequence[str]) -> dict[str, Named]
 async def withholdings(connection: Connection) -> list[Withholding]:
     """Return every withholding rule."""
     return [withholding_of(each) for each in await connection.fetch(sql.WITHHOLDINGS.text)]
+
+
+async def subject_keys(connection: Connection) -> dict[str, bool]:
+    """Return the names of all subject keys, and whether each was retired."""
+    return dict(await connection.fetch(sql.SUBJECT_KEYS.text))

@@ -31,6 +31,7 @@ from lgsp.backends.sql.tables import (
     nonce,
     schema_document,
     subject,
+    subject_key,
     subtree,
     withholding,
 )
@@ -146,6 +147,11 @@ WITHHOLDING: Final = _sql(
         withholding.c.id == sa.any_(_array("ids", withholding.c.id.type)), withholding.c.ended.is_(None)
     )
 )
+MAKING: Final = _sql(
+    sa.select(subject_key.c.name).where(
+        subject_key.c.name == sa.any_(_array("names", subject_key.c.name.type)), subject_key.c.retired.is_(None)
+    )
+)
 PRESENT_RECORDS: Final = _sql(selects.PRESENT_RECORDS)
 COVERED: Final = _sql(selects.COVERED)
 
@@ -210,6 +216,11 @@ INSERT_SUBTREES: Final = _all_of(_insert(subtree).on_conflict_do_nothing())
 ERASE: Final = _sql(
     sa.delete(subject).where(subject.c.pseudonym == sa.any_(_array("pseudonyms", subject.c.pseudonym.type)))
 )
+INSERT_SUBJECT_KEYS: Final = _all_of(_insert(subject_key).on_conflict_do_nothing())
+_RETIRED: Final = _given("retired", {"of_name": subject_key.c.name, "at": subject_key.c.since})
+RETIRE: Final = _all_of(
+    sa.update(subject_key).where(subject_key.c.name == _RETIRED.c.of_name).values(retired=_RETIRED.c.at)
+)
 INSERT_WITHHOLDINGS: Final = _all_of(_insert(withholding))
 _ENDED: Final = _given("ended", {"of_id": withholding.c.id, "at": withholding.c.since})
 END_WITHHOLDINGS: Final = _all_of(
@@ -264,6 +275,7 @@ COMPACTS: Final = _sql(
 )
 PERSONS: Final = _sql(sa.select(subject.c.env, subject.c.pseudonym).where(subject.c.env == sa.any_(_ENVS)))
 WITHHOLDINGS: Final = _sql(selects.WITHHOLDINGS)
+SUBJECT_KEYS: Final = _sql(selects.SUBJECT_KEYS)
 HEAD: Final = _sql(selects.HEAD)
 VERSION: Final = _sql(selects.VERSION)
 RECORDS: Final = _sql(selects.RECORDS)

@@ -26,6 +26,7 @@ from lgsp.ports.ledger import (
     Operation,
     Publish,
     Result,
+    RetireSubjectKey,
     Seen,
     SignReceipts,
     Spend,
@@ -52,6 +53,7 @@ class Found:
     hashes: set[bytes] = field(default_factory=set)
     kept: int = -1
     withholding: set[str] = field(default_factory=set)
+    making: set[str] = field(default_factory=set)
 
     def reply(self, key: ExchangeKey) -> str | None:
         """Return the env hash of an exchange's reply, "" when there is none, None when there is no such exchange."""
@@ -76,6 +78,10 @@ class Found:
     def withholds(self, rule: str) -> bool:
         """Tell whether there is a withholding rule of this id that has not been ended."""
         return rule in self.withholding
+
+    def makes(self, key: str) -> bool:
+        """Tell whether a subject key of this name is kept that was not retired."""
+        return key in self.making
 
 
 async def run(connection: Connection, operations: Sequence[Operation], sign: SignReceipts) -> list[Result]:
@@ -108,7 +114,10 @@ async def _look(connection: Connection, operations: Sequence[Operation]) -> Foun
         found.kept = await connection.fetchval(sql.COVERED.text)
     ended = [each.id for each in operations if isinstance(each, EndWithholding)]
     if ended:
-        found.withholding = {row[0] for row in await connection.fetch(sql.WITHHOLDING.text, ended)}
+        found.withholding |= {row[0] for row in await connection.fetch(sql.WITHHOLDING.text, ended)}
+    retired = [each.name for each in operations if isinstance(each, RetireSubjectKey)]
+    if retired:
+        found.making |= {row[0] for row in await connection.fetch(sql.MAKING.text, retired)}
     return found
 
 
@@ -159,6 +168,9 @@ async def _write_rest(connection: Connection, writes: Writes) -> None:
     await write(sql.INSERT_DOCUMENTS, "new_schema_document", documents)
     keys = [{"day": day, "wrapped": wrapped} for day, wrapped in writes.body_keys.items()]
     await write(sql.INSERT_BODY_KEYS, "new_body_key", keys)
+    subject_keys = [{"name": name, "since": at, "retired": None} for name, at in writes.subject_keys.items()]
+    await write(sql.INSERT_SUBJECT_KEYS, "new_subject_key", subject_keys)
+    await write(sql.RETIRE, "retired", [{"of_name": name, "at": at} for name, at in writes.retired.items()])
     await write(sql.INSERT_WITHHOLDINGS, "new_withholding", writes.withholdings)
     await write(sql.END_WITHHOLDINGS, "ended", [{"of_id": id_, "at": at} for id_, at in writes.ended.items()])
     await write(sql.INSERT_SUBTREES, "new_subtree", writes.subtrees)

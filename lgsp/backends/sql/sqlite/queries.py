@@ -171,3 +171,8 @@ def _named(connection: Connection, env: str) -> Named:
 def withholdings(connection: Connection) -> list[Withholding]:
     """Return every withholding rule."""
     return [withholding_of(each) for each in rows(connection, sql.WITHHOLDINGS)]
+
+
+def subject_keys(connection: Connection) -> dict[str, bool]:
+    """Return the names of all subject keys, and whether each was retired."""
+    return {name: bool(retired) for name, retired in rows(connection, sql.SUBJECT_KEYS)}

@@ -29,6 +29,7 @@ from lgsp.backends.sql.tables import (
     nonce,
     schema_document,
     subject,
+    subject_key,
     subtree,
     withholding,
 )
@@ -149,6 +150,10 @@ COMPACT: Final = _sql(
     )
 )
 
+SUBJECT_KEYS: Final = _sql(selects.SUBJECT_KEYS)
+MAKES: Final = _sql(sa.select(selects.ONE).where(subject_key.c.name == _p("name"), subject_key.c.retired.is_(None)))
+INSERT_SUBJECT_KEY: Final = _unless_there(subject_key)
+RETIRE: Final = _group(sa.update(subject_key).where(subject_key.c.name == _p("of_name")).values(retired=_p("at")))
 WITHHOLDINGS: Final = _sql(selects.WITHHOLDINGS)
 WITHHOLDS: Final = _sql(sa.select(selects.ONE).where(withholding.c.id == _p("id"), withholding.c.ended.is_(None)))
 INSERT_WITHHOLDING: Final = _group(sa.insert(withholding))

@@ -53,6 +53,10 @@ class LookUp:
         """Tell whether there is a withholding rule of this id that has not been ended."""
         return self._row(sql.WITHHOLDS, {"id": rule}) is not None
 
+    def makes(self, key: str) -> bool:
+        """Tell whether a subject key of this name is kept that was not retired."""
+        return self._row(sql.MAKES, {"name": key}) is not None
+
     def _row(self, text: str, values: Row) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._connection.execute(text, values).fetchone()
         return row
@@ -91,6 +95,9 @@ def _write(connection: sqlite3.Connection, writes: Writes) -> None:
         _publish(connection, each)
     write(sql.INSERT_DOCUMENT, [{"urn": urn, "document": found} for urn, found in writes.documents.items()])
     write(sql.INSERT_BODY_KEY, [{"day": day, "wrapped": key} for day, key in writes.body_keys.items()])
+    keys = [{"name": name, "since": at, "retired": None} for name, at in writes.subject_keys.items()]
+    write(sql.INSERT_SUBJECT_KEY, keys)
+    write(sql.RETIRE, [{"of_name": name, "at": at} for name, at in writes.retired.items()])
     write(sql.INSERT_WITHHOLDING, writes.withholdings)
     write(sql.END_WITHHOLDING, [{"of_id": id_, "at": at} for id_, at in writes.ended.items()])
     forgotten = [{"env": env} for env in writes.forgotten]

@@ -28,6 +28,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "subject_key",
+        *(_text("name"), _integer("since")),
+        sa.Column("retired", sa.BigInteger, nullable=True, autoincrement=False),
+        sa.PrimaryKeyConstraint("name"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _order_uses() -> None:
