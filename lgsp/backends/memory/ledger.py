@@ -64,6 +64,21 @@ class MemoryLedger:
         """Return what is kept of a forgotten exchange."""
         return self._tables.evidence.get(env)
 
+    async def receipts(self, envs: Sequence[str]) -> dict[str, str]:
+        """Return the receipts of these envelopes that are held, as JSON text by env hash."""
+        rows = self._tables.rows
+        return {env: rows.exchanges[rows.keys[env]].receipt for env in envs if env in rows.keys}
+
+    async def acks(self, envs: Sequence[str]) -> dict[tuple[str, str], str]:
+        """Return the acks of these envelopes that are held, as JSON text by env hash and receiver."""
+        rows = self._tables.rows
+        places = (place for env in envs for place in rows.places.get(env, ()))
+        return {place: rows.deliveries[place].ack for place in places if rows.deliveries[place].ack}
+
+    async def oldest(self) -> datetime | None:
+        """Return when the oldest exchange that is held was accepted."""
+        return min((each.accepted_at for each in self._tables.rows.exchanges.values()), default=None)
+
     async def size(self) -> int:
         """Return the number of committed entries."""
         return len(self._tables.entries)

@@ -31,7 +31,8 @@ def _moment(value: int) -> datetime:
     return EPOCH + timedelta(milliseconds=value)
 
 
-def _maybe_moment(value: int | None) -> datetime | None:
+def moment_of(value: int | None) -> datetime | None:
+    """Return the time of so many milliseconds since 1970, None for None."""
     return None if value is None else EPOCH + timedelta(milliseconds=value)
 
 
@@ -84,7 +85,7 @@ def exchange_of(row: tuple[Any, ...]) -> Exchange:
         receivers=tuple(json.loads(receivers)),
         accepted_at=_moment(accepted_at),
         expires=_moment(expires),
-        reply_until=_maybe_moment(reply_until),
+        reply_until=moment_of(reply_until),
         cause=cause,
         reply=reply,
         policy=policy,
@@ -168,8 +169,8 @@ def delivery_of(row: tuple[Any, ...]) -> Delivery:
         state=state,
         attempts=attempts,
         lease=lease,
-        lease_until=_maybe_moment(lease_until),
-        due_at=_maybe_moment(due_at),
+        lease_until=moment_of(lease_until),
+        due_at=moment_of(due_at),
         expires=_moment(expires),
         code=code,
         ack=ack,

@@ -64,6 +64,12 @@ EXCHANGE_COLUMNS: Final = (
 )  # fmt: skip
 """In the order in which `rows.exchange_of` reads them."""
 
+RECEIPT: Final = sa.select(exchange.c.env, exchange.c.receipt)
+ACK: Final = sa.select(delivery.c.env, delivery.c.inbox, delivery.c.ack).where(
+    delivery.c.ack != sa.literal_column("''")
+)
+OLDEST: Final = sa.select(sa.func.min(exchange.c.accepted_at))
+
 STANDING: Final = (
     delivery.c.source, delivery.c.state, delivery.c.lease, delivery.c.lease_until, delivery.c.due_at, delivery.c.expires,
 )  # fmt: skip

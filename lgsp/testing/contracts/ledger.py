@@ -277,6 +277,24 @@ class LedgerContract:
             2,
         ]
 
+    async def test_receipts_are_found_by_the_hundred(self, ledger: Store) -> None:
+        results = await commit(ledger, accept(1), accept(2), refuse(3))
+        envs = [accept(number).exchange.env for number in range(1, 5)]
+        found = await ledger.receipts(envs)
+        given = [result.receipt.text() for result in results[:2] if isinstance(result, Done) and result.receipt]
+        assert found == dict(zip(envs, given, strict=False))
+        assert await ledger.receipts([]) == {}
+
+    async def test_acks_are_found_by_the_hundred_and_the_age_of_what_is_held(self, ledger: Store) -> None:
+        assert await ledger.oldest() is None
+        await commit(ledger, accept(1), accept(2))
+        [held] = await ledger.deliveries(accept(1).exchange.env)
+        await commit(ledger, samples.move(held, "acked", ack="an ack"))
+        envs = [accept(number).exchange.env for number in range(1, 4)]
+        assert await ledger.acks(envs) == {(envs[0], held.to): "an ack"}
+        assert await ledger.acks([]) == {}
+        assert await ledger.oldest() == accept(1).exchange.accepted_at
+
     # The tree
 
     async def test_nodes_are_kept_with_a_checkpoint_and_stay_as_they_are(self, ledger: Store) -> None:

@@ -114,6 +114,18 @@ class PostgresLedger:
         """Return the exchange of an env hash."""
         return await self._read(queries.exchange_by_env, env)
 
+    async def receipts(self, envs: Sequence[str]) -> dict[str, str]:
+        """Return the receipts of these envelopes that are held, as JSON text by env hash."""
+        return await self._read(queries.receipts, envs)
+
+    async def acks(self, envs: Sequence[str]) -> dict[tuple[str, str], str]:
+        """Return the acks of these envelopes that are held, as JSON text by env hash and receiver."""
+        return await self._read(queries.acks, envs)
+
+    async def oldest(self) -> datetime | None:
+        """Return when the oldest exchange that is held was accepted."""
+        return await self._read(queries.oldest)
+
     async def size(self) -> int:
         """Return the number of committed entries."""
         return await self._read(queries.size)

@@ -9,7 +9,7 @@ from typing import Any
 from lgsp.backends.sql.postgresql import statements as sql
 from lgsp.backends.sql.postgresql.pool import Connection
 from lgsp.backends.sql.postgresql.statements import Statement
-from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, milliseconds
+from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, milliseconds, moment_of
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
@@ -29,6 +29,22 @@ async def exchange_by_env(connection: Connection, env: str) -> Exchange | None:
     """Return the exchange of an env hash."""
     found = await connection.fetchrow(sql.EXCHANGE_OF.text, env)
     return None if found is None else exchange_of(found)
+
+
+async def receipts(connection: Connection, envs: Sequence[str]) -> dict[str, str]:
+    """Return the receipts of these envelopes that are held, by env hash."""
+    return dict(await connection.fetch(sql.RECEIPTS.text, envs))
+
+
+async def acks(connection: Connection, envs: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Return the acks of these envelopes that are held, by env hash and receiver."""
+    return {(env, inbox): ack for env, inbox, ack in await connection.fetch(sql.ACKS.text, envs)}
+
+
+async def oldest(connection: Connection) -> datetime | None:
+    """Return when the oldest exchange that is held was accepted."""
+    found = await connection.fetchval(sql.OLDEST.text)
+    return moment_of(found)
 
 
 async def size(connection: Connection) -> int:

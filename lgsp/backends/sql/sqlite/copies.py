@@ -9,13 +9,14 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
 from lgsp.backends.sql.schema import VERSION, Form
 from lgsp.backends.sql.sqlite import files, queries
 from lgsp.backends.sql.sqlite import statements as sql
-from lgsp.domain.exchange import Delivery, Exchange
+from lgsp.domain.exchange import Exchange
 from lgsp.errors import Unusable
 from lgsp.machine import sync
 from lgsp.ports.directory import SignedRecords
@@ -100,13 +101,21 @@ class SqliteCopy:
         """Return the stored hashes start..stop-1 of a level."""
         return queries.column(self._connection, sql.SUBTREES, {"level": level, "start": start, "stop": stop})
 
+    async def receipts(self, envs: Sequence[str]) -> dict[str, str]:
+        """Return the receipts of these envelopes that are held, as JSON text by env hash."""
+        return await asyncio.to_thread(queries.receipts, self._connection, envs)
+
+    async def acks(self, envs: Sequence[str]) -> dict[tuple[str, str], str]:
+        """Return the acks of these envelopes that are held, as JSON text by env hash and receiver."""
+        return await asyncio.to_thread(queries.acks, self._connection, envs)
+
+    async def oldest(self) -> datetime | None:
+        """Return when the oldest exchange that is held was accepted."""
+        return await asyncio.to_thread(queries.oldest, self._connection)
+
     async def exchange_of(self, env: str) -> Exchange | None:
         """Return the exchange of an env hash."""
         return queries.exchange_by_env(self._connection, env)
-
-    async def held(self, to: str, envs: Sequence[str]) -> dict[str, Delivery]:
-        """Return the deliveries of these envelopes to one inbox, by env hash."""
-        return queries.held(self._connection, to, envs)
 
     async def head(self) -> SignedRecords | None:
         """Return the latest version of the directory, or None before the first."""

@@ -109,6 +109,18 @@ class SqliteLedger:
         """Return the exchange of an env hash."""
         return self._read(queries.exchange_by_env, env)
 
+    async def receipts(self, envs: Sequence[str]) -> dict[str, str]:
+        """Return the receipts of these envelopes that are held, as JSON text by env hash."""
+        return await self._read_aside(queries.receipts, envs)
+
+    async def acks(self, envs: Sequence[str]) -> dict[tuple[str, str], str]:
+        """Return the acks of these envelopes that are held, as JSON text by env hash and receiver."""
+        return await self._read_aside(queries.acks, envs)
+
+    async def oldest(self) -> datetime | None:
+        """Return when the oldest exchange that is held was accepted."""
+        return await self._read_aside(queries.oldest)
+
     async def size(self) -> int:
         """Return the number of committed entries."""
         return self._read(queries.size)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Any
 
-from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, milliseconds
+from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, milliseconds, moment_of
 from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
@@ -41,6 +42,23 @@ def exchange_by_env(connection: Connection, env: str) -> Exchange | None:
     """Return the exchange of an env hash."""
     found = row(connection, sql.EXCHANGE_OF, {"env": env})
     return None if found is None else exchange_of(found)
+
+
+def receipts(connection: Connection, envs: Sequence[str]) -> dict[str, str]:
+    """Return the receipts of these envelopes that are held, by env hash."""
+    return dict(rows(connection, sql.RECEIPTS, {"envs": json.dumps(list(envs))}))
+
+
+def acks(connection: Connection, envs: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Return the acks of these envelopes that are held, by env hash and receiver."""
+    found = rows(connection, sql.ACKS, {"envs": json.dumps(list(envs))})
+    return {(env, inbox): ack for env, inbox, ack in found}
+
+
+def oldest(connection: Connection) -> datetime | None:
+    """Return when the oldest exchange that is held was accepted."""
+    [(found,)] = rows(connection, sql.OLDEST)
+    return moment_of(found)
 
 
 def size(connection: Connection) -> int:

@@ -92,6 +92,10 @@ INSERT_ENTRY: Final = _group(sa.insert(entry))
 
 EXCHANGE: Final = _sql(selects.EXCHANGE.where(*_OF_EXCHANGE))
 EXCHANGE_OF: Final = _sql(selects.EXCHANGE_OF)
+_ENVS: Final = sa.select(sa.func.json_each(_p("envs")).table_valued("value").c.value)
+RECEIPTS: Final = _sql(selects.RECEIPT.where(exchange.c.env.in_(_ENVS)))
+ACKS: Final = _sql(selects.ACK.where(delivery.c.env.in_(_ENVS)))
+OLDEST: Final = _sql(selects.OLDEST)
 REPLY: Final = _sql(sa.select(exchange.c.reply).where(*_OF_EXCHANGE))
 INSERT_EXCHANGE: Final = _group(sa.insert(exchange))
 SET_REPLY: Final = _group(
