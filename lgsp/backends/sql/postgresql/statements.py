@@ -28,6 +28,7 @@ from lgsp.backends.sql.tables import (
     entry,
     evidence,
     exchange,
+    mention,
     nonce,
     schema_document,
     subject,
@@ -201,6 +202,7 @@ INSERT_BODY_KEYS: Final = _all_of(_insert(body_key).on_conflict_do_nothing())
 DROP_CHECKPOINTS: Final = _sql(sa.delete(checkpoint))
 INSERT_CHECKPOINT: Final = _sql(sa.insert(checkpoint))
 INSERT_SUBTREES: Final = _all_of(_insert(subtree).on_conflict_do_nothing())
+INSERT_MENTIONS: Final = _all_of(_insert(mention).on_conflict_do_nothing())
 
 # Read at any time
 
@@ -251,3 +253,14 @@ DOCUMENTS: Final = _sql(selects.DOCUMENTS)
 CHECKPOINT: Final = _sql(selects.CHECKPOINT)
 SUBTREE_COUNT: Final = _sql(selects.SUBTREE_COUNT)
 SUBTREES: Final = _sql(selects.SUBTREES)
+CATALOGUED: Final = _sql(selects.CATALOGUED)
+MENTIONING: Final = {name: _sql(statement) for name, statement in selects.MENTIONING.items()}
+MENTIONING_PERSON: Final = _sql(selects.MENTIONING_PERSON)
+ENTRIES_OF: Final = _sql(selects.ENTRIES_OF)
+ENVS_OF_PERSON: Final = _sql(selects.ENVS_OF_PERSON)
+KEPT: Final = _sql(selects.KEPT.where(exchange.c.env == sa.any_(_ENVS)))
+KEPT_FORGOTTEN: Final = _sql(selects.KEPT_FORGOTTEN.where(evidence.c.env == sa.any_(_ENVS)))
+"""Asked for those alone that are not held: each is looked for in every year."""
+ENTRIES_AT: Final = _sql(
+    sa.select(entry.c.data).where(entry.c.seq == sa.any_(_array("numbers", entry.c.seq.type))).order_by(entry.c.seq)
+)

@@ -1,4 +1,4 @@
-"""Form 4: nodes of the log's tree are kept, so that neither a start nor a proof reads all leaves."""
+"""Form 4: nodes of the log's tree are kept, so that neither a start nor a proof reads all leaves; a catalogue tells which entries are about what."""
 
 from __future__ import annotations
 
@@ -13,13 +13,32 @@ compatible = 2
 
 
 def upgrade() -> None:
-    """Add the table, empty: the next gateway fills it from the leaves."""
+    """Add the tables, empty: the next gateway fills them from the log."""
     op.create_table(
         "subtree",
         *(_integer("level"), _integer("number"), sa.Column("root", sa.LargeBinary, nullable=False)),
         sa.PrimaryKeyConstraint("level", "number"),
         sqlite_with_rowid=False,
     )
+    _catalogue()
+
+
+def _catalogue() -> None:
+    found_by = ("env", "casefile", "procedure", "officer")
+    number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    op.create_table(
+        "mention",
+        sa.Column("seq", number, nullable=False, autoincrement=False),
+        *map(_text, found_by),
+        sa.PrimaryKeyConstraint("seq"),
+    )
+    for name in found_by:
+        condition = sa.text(f"{name} <> ''")
+        op.create_index(f"mention_{name}", "mention", [name, "seq"], sqlite_where=condition, postgresql_where=condition)
+
+
+def _text(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False)
 
 
 def _integer(name: str) -> sa.Column[int]:
