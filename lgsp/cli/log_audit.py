@@ -1,7 +1,7 @@
 """Check a whole log against everything that was ever signed about it: re-hash every entry, then compare with checkpoint, receipts and acks.
 
 In order: every version of the directory under the registrar's pin; the kept checkpoint's signature; for each entry its number, its hash, the
-receipt that states its index and hash, the ack whose hash it states; the stored nodes of the tree; at the checkpoint's size the root. The first
+row of the exchange it speaks of, with receipt and ack; the stored nodes of the tree; at the checkpoint's size the root. The first
 thing that does not fit is the finding. An entry changed together with its stored hash is named by its receipt, or at least shown by the root.
 """
 
@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
-from lgsp.domain import base64url, checkpoint, merkle, statements, strictjson, tiles
+from lgsp.bus.retention import KEPT
+from lgsp.cli.state_audit import HEAD_BYTES, Held, StateAudit
+from lgsp.domain import checkpoint, jws, merkle, statements, strictjson, tiles
 from lgsp.domain.directory import Key, open_directory, previous_of
-from lgsp.domain.envelope import format_time
+from lgsp.domain.envelope import format_time, parse_time
 from lgsp.domain.keys import ROLE_SIGNS, PublicKey
 from lgsp.domain.notes import NoteInvalid, NoteKey
 from lgsp.domain.statements import Signed, Statement
@@ -28,8 +30,6 @@ AT_ONCE: Final = 16 * tiles.WIDTH
 """Entries read and hashed together."""
 NUMBERED: Final = b'{"v":1,"seq":%d,'
 """How an entry begins."""
-HEAD_BYTES: Final = 120
-"""Bytes of an entry in which its event stands: after number and time."""
 CLOCK_BACK: Final = timedelta(days=1)
 """How far a gateway's clock may have gone back."""
 BATCHES_REMEMBERED: Final = 512
@@ -57,7 +57,7 @@ class Verdict:
     finding: Finding | None = None
 
 
-class Audited(Protocol):
+class Audited(Held, Protocol):
     """What is asked of a ledger, or of a copy of one."""
 
     async def checkpoint(self) -> str:
@@ -78,14 +78,8 @@ class Audited(Protocol):
     async def subtrees(self, level: int, start: int, stop: int) -> list[bytes]:
         """Return the stored hashes start..stop-1 of a level."""
 
-    async def receipts(self, envs: Sequence[str]) -> dict[str, str]:
-        """Return the receipts of those among these envelopes that are held, as JSON text by env hash."""
-
-    async def acks(self, envs: Sequence[str]) -> dict[tuple[str, str], str]:
-        """Return the acks of these envelopes that are held, as JSON text by env hash and receiver."""
-
-    async def oldest(self) -> datetime | None:
-        """Return when the oldest exchange that is held was accepted."""
+    async def documents(self) -> dict[str, bytes]:
+        """Return every schema document by URN."""
 
     async def head(self) -> SignedRecords | None:
         """Return the latest version of the directory, or None before the first."""
@@ -146,25 +140,28 @@ class _Audit:
     log: NoteKey
     size: int = 0
     covered: int = 0
-    receipts: int = 0
-    acks: int = 0
     edge: Edge = field(default_factory=Edge)
     keys: dict[str, Key] = field(default_factory=dict)
     statements: dict[str, str] = field(default_factory=dict)
     """Version of the directory -> hash of its statement."""
     signed: dict[str, Signed] = field(default_factory=dict)
-    oldest: str | None = None
-    """Before when no entry has a receipt or an ack that is held, as entries write times; None when none has."""
+    held_since: str = ""
+    """Entries before this time, as they write it, are of exchanges that have been forgotten."""
     stored: list[int] = field(default_factory=list)
     """How many nodes of each level of the tree are stored, from level 1 on."""
+
+    states: StateAudit = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.states = StateAudit(store=self.store, item=self._item)
 
     def verdict(self, finding: Finding | None) -> Verdict:
         return Verdict(
             size=self.size,
             root=self.edge.root(),
             checkpoint=self.covered,
-            receipts=self.receipts,
-            acks=self.acks,
+            receipts=self.states.receipts,
+            acks=self.states.acks,
             versions=len(self.statements),
             finding=finding,
         )
@@ -175,8 +172,7 @@ class _Audit:
         self.size = await self.store.size()
         await self._check_directories()
         root = self._open_checkpoint(note)
-        oldest = await self.store.oldest()
-        self.oldest = None if oldest is None else format_time(oldest - CLOCK_BACK)
+        self.held_since = await self._held_since()
         self.stored = [await self.store.subtree_count(level) for level in range(1, LEVELS)]
         pages = self._pages()
         page = await self._read(next(pages, None))
@@ -188,6 +184,16 @@ class _Audit:
             if finding is not None:
                 raise finding
             page = ahead.result()
+        await self._check_ends()
+
+    async def _check_ends(self) -> None:
+        """Find what is held as settled without an entry, once those are read too that a running gateway wrote meanwhile."""
+        if self.states.untold() is None:
+            return
+        self.states.ended_by(await self.store.entries(self.size, await self.store.size()))
+        misfit = self.states.untold()
+        if misfit is not None:
+            raise _Found(*misfit)
 
     async def _finding(self, page: _Page, root: bytes) -> _Found | None:
         try:
@@ -216,7 +222,7 @@ class _Audit:
         found = [
             bad,
             await self._bad_node(page.leaves[:whole]),
-            *(await self._bad_statements(start, entries) if self._may_have_statements(entries) else ()),
+            await self._bad_state(start, entries),
             self._bad_change(start, entries),
         ]
         findings = [each for each in found if each is not None]
@@ -230,7 +236,7 @@ class _Audit:
 
     async def _check_directories(self) -> None:
         head = await self.store.head()
-        before = ""
+        before, schemas = "", dict[str, str]()
         for version in range(1, (head.version if head else 0) + 1):
             kept = await self.store.at(version)
             if kept is None:
@@ -244,6 +250,12 @@ class _Audit:
             before = found.hash
             self.statements[str(version)] = found.hash
             self.keys |= found.keys
+            self.states.systems |= found.systems.keys()
+            schemas |= {urn: schema.hash for urn, schema in found.schemas.items()}
+        documents = await self.store.documents()
+        for urn, stated in schemas.items():
+            if urn not in documents or jws.hash_of(documents[urn]) != stated:
+                raise _Found(None, f"the document of {urn} is not the one that the directory states")
 
     def _open_checkpoint(self, note: str) -> bytes:
         """Return the root that the kept checkpoint states, of nothing when none is kept yet."""
@@ -273,47 +285,22 @@ class _Audit:
                     )
         return None
 
-    def _may_have_statements(self, entries: Sequence[bytes]) -> bool:
-        """Tell whether receipts or acks of these entries may be held: not when they are older than any exchange is. The clock may have gone back."""
-        return bool(entries) and self.oldest is not None and _text(entries[-1], "ts") >= self.oldest
+    async def _held_since(self) -> str:
+        """Return from when on entries are of exchanges that are held: as the oldest of them, and what nothing may have been forgotten of yet."""
+        last = await self.store.entries(self.size - 1, self.size) if self.size else []
+        try:
+            kept = parse_time(_text(last[0], "ts")) - KEPT
+        except (IndexError, ValueError):
+            return ""
+        oldest = await self.store.oldest()
+        return format_time(min(oldest or kept, kept) - CLOCK_BACK)
 
-    async def _bad_statements(self, start: int, entries: Sequence[bytes]) -> tuple[_Found | None, _Found | None]:
-        return await self._bad_receipt(start, entries), await self._bad_ack(start, entries)
+    def _may_be_held(self, entries: Sequence[bytes]) -> bool:
+        return bool(entries) and _text(entries[-1], "ts") >= self.held_since
 
-    async def _bad_receipt(self, start: int, entries: Sequence[bytes]) -> _Found | None:
-        """Compare with the signed receipts; an exchange that is no longer kept has none here, but its sender has."""
-        accepted = {
-            _text(entry, "env"): index
-            for index, entry in enumerate(entries, start=start)
-            if b'"ev":"msg.accepted"' in entry
-        }
-        receipts = await self.store.receipts(list(accepted))
-        for env in sorted(receipts, key=accepted.__getitem__):
-            index = accepted[env]
-            item = self._item(receipts[env], statements.RECEIPT)
-            if item is None:
-                return _Found(index, "the kept receipt does not verify")
-            stated = "sha-256:" + base64url.encode(merkle.leaf_hash(entries[index - start]))
-            if (item.get("env"), item.get("index"), item.get("leaf")) != (env, index, stated):
-                return _Found(index, "the receipt that was given states another entry")
-            self.receipts += 1
-        return None
-
-    async def _bad_ack(self, start: int, entries: Sequence[bytes]) -> _Found | None:
-        stated = {index: entry for index, entry in enumerate(entries, start=start) if b'"stmt":"' in entry}
-        acks = await self.store.acks([_text(entry, "env") for entry in stated.values()])
-        for index, entry in stated.items():
-            ack = acks.get((_text(entry, "env"), _text(entry, "to")))
-            if not ack:
-                continue
-            members = _members(entry)
-            item = self._item(ack, statements.ACK)
-            if item is None:
-                return _Found(index, "the kept ack does not verify")
-            if item.get("env") != members.get("env") or statements.from_text(ack).leaf != members.get("stmt"):
-                return _Found(index, "the ack that was given is another")
-            self.acks += 1
-        return None
+    async def _bad_state(self, start: int, entries: Sequence[bytes]) -> _Found | None:
+        misfit = await self.states.check(start, entries) if self._may_be_held(entries) else None
+        return None if misfit is None else _Found(*misfit)
 
     def _bad_change(self, start: int, entries: Sequence[bytes]) -> _Found | None:
         for index, entry in enumerate(entries, start=start):

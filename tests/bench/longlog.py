@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -23,6 +24,8 @@ from lgsp.testing.world import BUS, FISHERIES, GATEWAY, LOG, NDXP, VERIFY, VERIF
 
 NAME: Final = "log"
 AT_ONCE: Final = 3_000
+AGE: Final = timedelta(days=100)
+"""How old the entries are: their exchanges have been forgotten."""
 PROOFS: Final = 200
 STARTS: Final = 5
 
@@ -55,7 +58,7 @@ async def _fill(bus: Bus, entries: int) -> None:
 
 def _exchange(bus: Bus, number: int) -> list[Note]:
     """Return what the log says of one exchange."""
-    at, env = bus.clock.now(), jws.hash_of(b"%d" % number)
+    at, env = bus.clock.now() - AGE, jws.hash_of(b"%d" % number)
     common = {"env": env, "id": bus.entropy.uuid7(), "src": FISHERIES, "aud": NDXP, "type": VERIFY}
     accepted = draft(
         "msg.accepted",

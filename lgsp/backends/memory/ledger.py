@@ -66,16 +66,18 @@ class MemoryLedger:
         """Return what is kept of a forgotten exchange."""
         return self._tables.evidence.get(env)
 
-    async def receipts(self, envs: Sequence[str]) -> dict[str, str]:
-        """Return the receipts of these envelopes that are held, as JSON text by env hash."""
-        rows = self._tables.rows
-        return {env: rows.exchanges[rows.keys[env]].receipt for env in envs if env in rows.keys}
+    async def exchanges_of(self, envs: Sequence[str]) -> list[Exchange]:
+        """Return the exchanges of those among these env hashes that are held, in no order."""
+        return [found for env in envs if (found := await self.exchange_of(env)) is not None]
 
-    async def acks(self, envs: Sequence[str]) -> dict[tuple[str, str], str]:
-        """Return the acks of these envelopes that are held, as JSON text by env hash and receiver."""
-        rows = self._tables.rows
-        places = (place for env in envs for place in rows.places.get(env, ()))
-        return {place: rows.deliveries[place].ack for place in places if rows.deliveries[place].ack}
+    async def deliveries_of(self, envs: Sequence[str]) -> list[Delivery]:
+        """Return all deliveries of these envelopes that are held, in no order."""
+        return [delivery for env in envs for delivery in await self.deliveries(env)]
+
+    async def persons_of(self, envs: Sequence[str]) -> dict[str, Sequence[SubjectLink]]:
+        """Return the persons that these envelopes name, as pseudonyms, by env hash."""
+        held = self._tables.rows.subjects
+        return {env: held[env] for env in envs if held.get(env)}
 
     async def oldest(self) -> datetime | None:
         """Return when the oldest exchange that is held was accepted."""

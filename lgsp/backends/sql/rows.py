@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from lgsp.domain.exchange import OUTCOMES, Delivery, Exchange, State, next_due
 from lgsp.domain.mentions import Mention
-from lgsp.ports.ledger import Move
+from lgsp.ports.ledger import Move, SubjectLink
 from lgsp.ports.retention import Evidence
 from lgsp.ports.search import Kept
 
@@ -32,6 +32,14 @@ def _maybe(moment: datetime | None) -> int | None:
 
 def _moment(value: int) -> datetime:
     return EPOCH + timedelta(milliseconds=value)
+
+
+def links_of(found: Iterable[Sequence[Any]]) -> dict[str, list[SubjectLink]]:
+    """Return the persons of `selects.PERSON`, by env hash."""
+    links: dict[str, list[SubjectLink]] = {}
+    for env, pseudonym, salt, commitment in found:
+        links.setdefault(env, []).append(SubjectLink(pseudonym=pseudonym, salt=salt, commitment=commitment))
+    return links
 
 
 def moment_of(value: int | None) -> datetime | None:

@@ -65,10 +65,7 @@ EXCHANGE_COLUMNS: Final = (
 )  # fmt: skip
 """In the order in which `rows.exchange_of` reads them."""
 
-RECEIPT: Final = sa.select(exchange.c.env, exchange.c.receipt)
-ACK: Final = sa.select(delivery.c.env, delivery.c.inbox, delivery.c.ack).where(
-    delivery.c.ack != sa.literal_column("''")
-)
+PERSON: Final = sa.select(subject.c.env, subject.c.pseudonym, subject.c.salt, subject.c.commitment)
 OLDEST: Final = sa.select(sa.func.min(exchange.c.accepted_at))
 
 STANDING: Final = (

@@ -277,23 +277,23 @@ class LedgerContract:
             2,
         ]
 
-    async def test_receipts_are_found_by_the_hundred(self, ledger: Store) -> None:
-        results = await commit(ledger, accept(1), accept(2), refuse(3))
-        envs = [accept(number).exchange.env for number in range(1, 5)]
-        found = await ledger.receipts(envs)
-        given = [result.receipt.text() for result in results[:2] if isinstance(result, Done) and result.receipt]
-        assert found == dict(zip(envs, given, strict=False))
-        assert await ledger.receipts([]) == {}
-
-    async def test_acks_are_found_by_the_hundred_and_the_age_of_what_is_held(self, ledger: Store) -> None:
+    async def test_what_is_held_of_exchanges_is_found_by_the_hundred(self, ledger: Store) -> None:
         assert await ledger.oldest() is None
-        await commit(ledger, accept(1), accept(2))
-        [held] = await ledger.deliveries(accept(1).exchange.env)
-        await commit(ledger, samples.move(held, "acked", ack="an ack"))
-        envs = [accept(number).exchange.env for number in range(1, 4)]
-        assert await ledger.acks(envs) == {(envs[0], held.to): "an ack"}
-        assert await ledger.acks([]) == {}
-        assert await ledger.oldest() == accept(1).exchange.accepted_at
+        first = accept(1, persons=1)
+        await commit(ledger, first, accept(2), refuse(3))
+        envs = [accept(number).exchange.env for number in range(1, 5)]
+        exchanges = {each.env: each for each in await ledger.exchanges_of(envs)}
+        assert exchanges == {env: await ledger.exchange_of(env) for env in envs[:2]}
+        found = {each.env: each for each in await ledger.deliveries_of(envs)}
+        assert [found[env] for env in envs[:2]] == [each for env in envs[:2] for each in await ledger.deliveries(env)]
+        persons = await ledger.persons_of(envs)
+        assert {env: list(links) for env, links in persons.items()} == {envs[0]: list(first.subjects)}
+        assert await ledger.oldest() == first.exchange.accepted_at
+        assert (await ledger.exchanges_of([]), await ledger.deliveries_of([]), await ledger.persons_of([])) == (
+            [],
+            [],
+            {},
+        )
 
     # The tree
 

@@ -9,7 +9,17 @@ from typing import Any
 from lgsp.backends.sql.postgresql import statements as sql
 from lgsp.backends.sql.postgresql.pool import Connection
 from lgsp.backends.sql.postgresql.statements import Statement
-from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, kept_of, milliseconds, moment_of
+from lgsp.backends.sql.rows import (
+    EVER,
+    Row,
+    delivery_of,
+    evidence_of,
+    exchange_of,
+    kept_of,
+    links_of,
+    milliseconds,
+    moment_of,
+)
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
@@ -32,14 +42,14 @@ async def exchange_by_env(connection: Connection, env: str) -> Exchange | None:
     return None if found is None else exchange_of(found)
 
 
-async def receipts(connection: Connection, envs: Sequence[str]) -> dict[str, str]:
-    """Return the receipts of these envelopes that are held, by env hash."""
-    return dict(await connection.fetch(sql.RECEIPTS.text, envs))
+async def exchanges_of(connection: Connection, envs: Sequence[str]) -> list[Exchange]:
+    """Return the exchanges among these env hashes that are held."""
+    return [exchange_of(found) for found in await connection.fetch(sql.EXCHANGES_OF.text, envs)]
 
 
-async def acks(connection: Connection, envs: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Return the acks of these envelopes that are held, by env hash and receiver."""
-    return {(env, inbox): ack for env, inbox, ack in await connection.fetch(sql.ACKS.text, envs)}
+async def persons_of(connection: Connection, envs: Sequence[str]) -> dict[str, list[SubjectLink]]:
+    """Return the persons that these envelopes name, by env hash."""
+    return links_of(await connection.fetch(sql.PERSONS_OF.text, envs))
 
 
 async def oldest(connection: Connection) -> datetime | None:

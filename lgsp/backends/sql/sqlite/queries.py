@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any
 
-from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, milliseconds, moment_of
+from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, links_of, milliseconds, moment_of
 from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
@@ -44,15 +44,14 @@ def exchange_by_env(connection: Connection, env: str) -> Exchange | None:
     return None if found is None else exchange_of(found)
 
 
-def receipts(connection: Connection, envs: Sequence[str]) -> dict[str, str]:
-    """Return the receipts of these envelopes that are held, by env hash."""
-    return dict(rows(connection, sql.RECEIPTS, {"envs": json.dumps(list(envs))}))
+def exchanges_of(connection: Connection, envs: Sequence[str]) -> list[Exchange]:
+    """Return the exchanges among these env hashes that are held."""
+    return [exchange_of(found) for found in rows(connection, sql.EXCHANGES_OF, {"envs": json.dumps(list(envs))})]
 
 
-def acks(connection: Connection, envs: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Return the acks of these envelopes that are held, by env hash and receiver."""
-    found = rows(connection, sql.ACKS, {"envs": json.dumps(list(envs))})
-    return {(env, inbox): ack for env, inbox, ack in found}
+def persons_of(connection: Connection, envs: Sequence[str]) -> dict[str, list[SubjectLink]]:
+    """Return the persons that these envelopes name, by env hash."""
+    return links_of(rows(connection, sql.PERSONS_OF, {"envs": json.dumps(list(envs))}))
 
 
 def oldest(connection: Connection) -> datetime | None:
