@@ -22,8 +22,9 @@ from lgsp.domain.subjects import Person
 from lgsp.domain.usages import stated
 from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock
-from lgsp.ports.ledger import Ledger, Note
-from lgsp.ports.persons import Named, Persons, SubjectKeys
+from lgsp.ports.ledger import Note, SubjectLink
+from lgsp.ports.persons import Persons, SubjectKeys
+from lgsp.ports.store import Store
 
 READ_AT_ONCE: Final = 1_024
 SCANNED_MAX: Final = 65_536
@@ -90,8 +91,7 @@ class Breach:
 
     gateway: str
     keys: SubjectKeys
-    index: Persons
-    ledger: Ledger
+    store: Store
     sequencer: Sequencer
     registry: Registry
     clock: Clock
@@ -122,7 +122,7 @@ class Breach:
         await self.sequencer.submit(Note(entry=entry))
         page = await self._page(naming.breach, after)
         reached = {pseudonym for item in page.items for pseudonym in item.pseudonyms}
-        keys = await whole_ring(self.keys, self.index)
+        keys = await whole_ring(self.keys, self.store)
         found = [
             place
             for place, person in enumerate(naming.persons)
@@ -136,7 +136,7 @@ class Breach:
             raise Refusal("not_agreed", "both are officers with the role auditor, each with a signature")
 
     async def _check_agreed(self, naming: Naming, asked: int, by: str) -> None:
-        found = await self.ledger.entries(asked, asked + 1)
+        found = await self.store.entries(asked, asked + 1)
         told = strictjson.parse_object(found[0]) if found else {}
         if told.get("ev") != "admin.persons.asked" or told["hash"] != naming.hash():
             raise Refusal("not_agreed", "the first officer asked for something else, or nothing")
@@ -149,13 +149,13 @@ class Breach:
     # Reading the log
 
     async def _page(self, breach: impact.Breach, after: int | None) -> Page:
-        size = await self.ledger.size()
+        size = await self.store.size()
         start = await self._first(breach.since - SLACK, size) if after is None else after
         stop = min(size, start + SCANNED_MAX)
         items: list[Item] = []
         for low in range(start, stop, READ_AT_ONCE):
             await asyncio.sleep(0)  # others get their turn
-            entries = await self.ledger.entries(low, min(stop, low + READ_AT_ONCE))
+            entries = await self.store.entries(low, min(stop, low + READ_AT_ONCE))
             candidates = _candidates(breach, entries)
             for place in range(0, len(candidates), LOOKED_UP_AT_ONCE):
                 group = candidates[place : place + LOOKED_UP_AT_ONCE]
@@ -168,12 +168,12 @@ class Breach:
 
     async def _looked_up(self, breach: impact.Breach, entries: Sequence[dict[str, Any]]) -> list[Item]:
         envs = {entry[name]: None for entry in entries for name in ("env", "cause") if name in entry}
-        known = await self.index.named(list(envs))
-        nothing = Named(compact=b"", pseudonyms=())
+        kept = {env: each.compact for env, each in (await self.store.kept(list(envs))).items()}
+        persons = await self.store.persons_of([entry["env"] for entry in entries])
         return [
-            _item(entry, known[entry["env"]])
+            _item(entry, kept.get(entry["env"], b""), persons.get(entry["env"], ()))
             for entry in entries
-            if breach.concerns(entry, known[entry["env"]].compact, known.get(entry.get("cause", ""), nothing).compact)
+            if breach.concerns(entry, kept.get(entry["env"], b""), kept.get(entry.get("cause", ""), b""))
         ]
 
     async def _first(self, moment: datetime, size: int) -> int:
@@ -181,7 +181,7 @@ class Breach:
         low, high = 0, size
         while low < high:
             middle = (low + high) // 2
-            [entry] = await self.ledger.entries(middle, middle + 1)
+            [entry] = await self.store.entries(middle, middle + 1)
             if _moment(entry) < moment:
                 low = middle + 1
             else:
@@ -216,8 +216,8 @@ def _moment(entry: bytes) -> datetime:
     return parse_time(strictjson.parse_object(entry)["ts"])
 
 
-def _item(entry: dict[str, Any], known: Named) -> Item:
-    manifest = stated(known.compact)
+def _item(entry: dict[str, Any], compact: bytes, links: Sequence[SubjectLink]) -> Item:
+    manifest = stated(compact)
 
     def text(name: str) -> str:
         return "" if manifest is None else manifest.text(name)
@@ -235,5 +235,5 @@ def _item(entry: dict[str, Any], known: Named) -> Item:
         procedure=text("procedure"),
         casefile=text("casefile"),
         officer=text("authid"),
-        pseudonyms=known.pseudonyms,
+        pseudonyms=tuple(sorted({link.pseudonym for link in links})),
     )

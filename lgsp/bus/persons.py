@@ -26,14 +26,12 @@ from lgsp.ports.ledger import (
     EndWithholding,
     ErasePerson,
     KeepSubjectKey,
-    Ledger,
     Note,
     RetireSubjectKey,
     Spend,
     Withhold,
 )
-from lgsp.ports.persons import BEFORE_ALL, Place, SubjectKeys, Use
-from lgsp.ports.persons import Persons as Index
+from lgsp.ports.persons import BEFORE_ALL, UNKNOWN, Place, SubjectKeys, Use
 from lgsp.ports.store import Store
 
 READ_AT_ONCE: Final = 200
@@ -94,8 +92,7 @@ class Persons:
 
     gateway: str
     keys: SubjectKeys
-    index: Index
-    ledger: Ledger
+    store: Store
     sequencer: Sequencer
     clock: Clock
     entropy: Entropy
@@ -107,8 +104,7 @@ class Persons:
         breach = Breach(
             gateway=parts.gateway,
             keys=parts.subject_keys,
-            index=parts.store,
-            ledger=parts.store,
+            store=parts.store,
             sequencer=sequencer,
             registry=registry,
             clock=parts.clock,
@@ -116,8 +112,7 @@ class Persons:
         return cls(
             gateway=parts.gateway,
             keys=parts.subject_keys,
-            index=parts.store,
-            ledger=parts.store,
+            store=parts.store,
             sequencer=sequencer,
             clock=parts.clock,
             entropy=parts.entropy,
@@ -148,18 +143,17 @@ class Persons:
         """Read until the page is full, however much of it is withheld: its length tells nothing of that."""
         pseudonyms = await self._pseudonyms(question.person)
         found: list[Usage] = []
-        after: Place = question.after
+        last = after = question.after
         for _ in range(READS_MAX):
             uses = await self._uses(pseudonyms, after)
             for use in uses:
-                usage = usage_of(
-                    env=use.env, index=use.index, commitment=use.commitment, entry=use.entry, compact=use.compact
-                )
+                usage = await self._told(use)
                 if usage.is_withheld(rules):
                     continue
                 if len(found) == question.limit:
-                    return found, (found[-1].index, found[-1].env)
+                    return found, last
                 found.append(usage)
+                last = use.place
             if len(uses) < READ_AT_ONCE:
                 return found, None
             after = uses[-1].place
@@ -167,8 +161,16 @@ class Persons:
 
     async def _uses(self, pseudonyms: Sequence[bytes], after: Place) -> list[Use]:
         """Return the next uses under any of a person's pseudonyms, in the order of the log."""
-        found = [use for each in pseudonyms for use in await self.index.uses(each, after, READ_AT_ONCE)]
+        found = [use for each in pseudonyms for use in await self.store.uses(each, after, READ_AT_ONCE)]
         return sorted(found, key=lambda use: use.place)[:READ_AT_ONCE]
+
+    async def _told(self, use: Use) -> Usage:
+        """Return what a use says; where an earlier program has not kept its index, the catalogue finds the entry."""
+        index, entry = use.index, use.entry
+        if index == UNKNOWN:
+            for number in (await self.store.entries_of(use.env))[:1]:
+                index, [entry] = number, await self.store.entries_at([number])
+        return usage_of(env=use.env, index=index, commitment=use.commitment, entry=entry, compact=use.compact)
 
     async def erase(self, person: Person, *, by: str, reason: str) -> int:
         """Drop a person from the index and return the entry's number; refuse (`not_found`) when the index does not know them."""
@@ -198,17 +200,17 @@ class Persons:
     async def withholdings(self, *, by: str) -> list[Withholding]:
         """Return all rules, ended or not, after an entry says who reads them."""
         await self.sequencer.submit(Note(entry=self._entry("audit.read", by, obj="withholdings")))
-        return await self.index.withholdings()
+        return await self.store.withholdings()
 
     async def _in_force(self) -> list[Withholding]:
         now = self.clock.now()
-        return [rule for rule in await self.index.withholdings() if rule.holds(now)]
+        return [rule for rule in await self.store.withholdings() if rule.holds(now)]
 
     # Keys
 
     async def start(self) -> None:
         """Keep the names of the ring's keys; refuse (`subject_keys_differ`) when the newest was retired elsewhere: nobody would be found by it."""
-        known, now = await self.index.subject_keys(), self.clock.now()
+        known, now = await self.store.subject_keys(), self.clock.now()
         names = self.key_names()
         if known.get(names[0]):
             raise Unusable("subject_keys_differ", f"{names[0]} was retired")
@@ -251,7 +253,7 @@ class Persons:
 
     async def _pseudonyms(self, person: Person) -> tuple[bytes, ...]:
         """Return a person's pseudonyms under all keys; refuse as `whole_ring`."""
-        return tuple(person.pseudonym(key) for key in await whole_ring(self.keys, self.index))
+        return tuple(person.pseudonym(key) for key in await whole_ring(self.keys, self.store))
 
     def _cover(self, person: Person) -> tuple[bytes, str]:
         """Return a fresh salt and the commitment that it makes: what stands for a person in what the log hashes."""
@@ -260,7 +262,7 @@ class Persons:
 
     async def _begun(self) -> datetime:
         """Return the time of the log's first entry."""
-        [first] = await self.ledger.entries(0, 1)
+        [first] = await self.store.entries(0, 1)
         return parse_time(strictjson.parse_object(first)["ts"])
 
     def _entry(self, event: str, by: str, **members: str) -> Draft:

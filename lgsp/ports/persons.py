@@ -34,22 +34,11 @@ class Use:
         return self.index, self.env
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
-    """Whom an exchange names, and its envelope's JWS; nothing where neither exchange nor evidence is there."""
-
-    compact: bytes
-    pseudonyms: tuple[bytes, ...]
-
-
 class Persons(Protocol):
     """The rows about persons."""
 
     async def uses(self, pseudonym: bytes, after: Place, limit: int) -> list[Use]:
         """Return the first `limit` uses of one person behind a place, in the order of their places."""
-
-    async def named(self, envs: Sequence[str]) -> dict[str, Named]:
-        """Return what is known of each of these exchanges; one that there is not has no envelope and names nobody."""
 
     async def subject_keys(self) -> dict[str, bool]:
         """Return the names of all keys that pseudonyms were made with, and of each whether it was retired."""

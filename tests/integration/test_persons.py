@@ -316,8 +316,8 @@ async def test_after_a_rotation_all_uses_are_found_and_new_ones_have_other_pseud
     names = (await rotate(edge)).members["keys"]
     new = await send(edge, 2)
     assert [usage["env"] for usage in (await uses_of(edge))["findUsage"]] == [old.hash, new.hash]
-    known = await edge.bus.persons.index.named([old.hash, new.hash])
-    assert known[old.hash].pseudonyms != known[new.hash].pseudonyms
+    known = await edge.bus.ledger.persons_of([old.hash, new.hash])
+    assert known[old.hash][0].pseudonym != known[new.hash][0].pseudonym
     for wire in (old, new):
         [link] = await edge.bus.ledger.subjects_of(wire.hash)
         [entry] = [each for each in await entries(edge) if each.get("env") == wire.hash]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from lgsp.domain.exchange import SETTLED, Delivery, Exchange, ExchangeKey
+from lgsp.domain.mentions import Mention
 from lgsp.domain.records import Lane
 from lgsp.domain.withholding import Withholding
 from lgsp.ports.directory import SignedRecords
@@ -48,6 +49,7 @@ class Rows:
     body_keys: MutableMapping[str, bytes] = field(default_factory=dict)
     checkpoints: MutableMapping[int, str] = field(default_factory=dict)
     subtrees: MutableMapping[tuple[int, int], bytes] = field(default_factory=dict)
+    mentions: MutableMapping[int, Mention] = field(default_factory=dict)
 
     def staged(self) -> Rows:
         """Return rows that show these and take changes without touching them."""

@@ -15,6 +15,7 @@ from lgsp.domain.withholding import Withholding
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.ledger import (
     Accept,
+    Catalogue,
     Done,
     EndWithholding,
     ErasePerson,
@@ -126,6 +127,8 @@ class Transaction:
                 return Done() if operation.entry is None else Done(index=self._append(operation.entry))
             case RetireSubjectKey():
                 return self._retire(operation)
+            case Catalogue():
+                return self._catalogue(operation)
             case _:
                 assert_never(operation)
 
@@ -281,6 +284,13 @@ class Transaction:
             self.rows.subtrees.setdefault((each.level, each.number), each.root)
         if operation.size >= max(self.rows.checkpoints, default=0):
             self.rows.checkpoints[operation.size] = operation.note
+        return Done()
+
+    def _catalogue(self, operation: Catalogue) -> Result:
+        if operation.start > max(self.rows.mentions, default=-1) + 1:
+            return "stale"
+        for each in operation.mentions:
+            self.rows.mentions.setdefault(each.seq, each)
         return Done()
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from lgsp.domain import entries
 from lgsp.domain.withholding import Withholding
 from lgsp.ports.ledger import Done, EndWithholding, ErasePerson, Forget, KeepSubjectKey, RetireSubjectKey, Withhold
-from lgsp.ports.persons import BEFORE_ALL, Named, Use
+from lgsp.ports.persons import BEFORE_ALL, Use
 from lgsp.ports.store import Store
 from lgsp.testing.contracts.ledger import commit
 from lgsp.testing.samples import LIFE, NOW, accept, link, note
@@ -69,19 +69,6 @@ class PersonsContract:
         await commit(ledger, Forget(envs=(operation.exchange.env,)))
         assert await ledger.exchange_of(operation.exchange.env) is None
         assert await ledger.uses(link(1).pseudonym, BEFORE_ALL, 10) == before
-
-    async def test_whom_exchanges_name_is_found_with_their_envelopes(self, ledger: Store) -> None:
-        kept, forgotten, silent = accept(1, persons=2), accept(5, to=(), persons=1), accept(7)
-        await commit(ledger, kept, forgotten, silent)
-        await commit(ledger, Forget(envs=(forgotten.exchange.env,)))
-        envs = [kept.exchange.env, forgotten.exchange.env, silent.exchange.env, "sha-256:nobody"]
-        assert await ledger.named(envs) == {
-            envs[0]: Named(compact=kept.exchange.compact, pseudonyms=tuple(sorted(link(n).pseudonym for n in (1, 2)))),
-            envs[1]: Named(compact=forgotten.exchange.compact, pseudonyms=(link(5).pseudonym,)),
-            envs[2]: Named(compact=silent.exchange.compact, pseudonyms=()),
-            envs[3]: Named(compact=b"", pseudonyms=()),
-        }
-        assert await ledger.named([]) == {}
 
     async def test_one_person_is_erased_and_all_else_stays(self, ledger: Store) -> None:
         await commit(ledger, accept(1, persons=3), accept(2, persons=1))

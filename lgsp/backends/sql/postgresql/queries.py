@@ -15,7 +15,10 @@ from lgsp.backends.sql.rows import (
     delivery_of,
     evidence_of,
     exchange_of,
+    kept_of,
+    links_of,
     milliseconds,
+    moment_of,
     use_of,
     withholding_of,
 )
@@ -25,8 +28,9 @@ from lgsp.domain.withholding import Withholding
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import SubjectLink
-from lgsp.ports.persons import Named, Place, Use
+from lgsp.ports.persons import Place, Use
 from lgsp.ports.retention import Evidence
+from lgsp.ports.search import Kept
 
 
 async def exchanges(connection: Connection, keys: Sequence[ExchangeKey]) -> dict[ExchangeKey, Exchange]:
@@ -42,6 +46,22 @@ async def exchange_by_env(connection: Connection, env: str) -> Exchange | None:
     return None if found is None else exchange_of(found)
 
 
+async def exchanges_of(connection: Connection, envs: Sequence[str]) -> list[Exchange]:
+    """Return the exchanges among these env hashes that are held."""
+    return [exchange_of(found) for found in await connection.fetch(sql.EXCHANGES_OF.text, envs)]
+
+
+async def persons_of(connection: Connection, envs: Sequence[str]) -> dict[str, list[SubjectLink]]:
+    """Return the persons that these envelopes name, by env hash."""
+    return links_of(await connection.fetch(sql.PERSONS_OF.text, envs))
+
+
+async def oldest(connection: Connection) -> datetime | None:
+    """Return when the oldest exchange that is held was accepted."""
+    found = await connection.fetchval(sql.OLDEST.text)
+    return moment_of(found)
+
+
 async def size(connection: Connection) -> int:
     """Return the number of entries."""
     return int(await connection.fetchval(sql.SIZE.text))
@@ -50,6 +70,13 @@ async def size(connection: Connection) -> int:
 async def column(connection: Connection, statement: Statement, values: Row) -> list[Any]:
     """Return the one column of a statement's rows."""
     return [each for (each,) in await connection.fetch(statement.text, *statement.arguments(values))]
+
+
+async def kept(connection: Connection, envs: Sequence[str]) -> dict[str, Kept]:
+    """Return what is kept of accepted envelopes by env hash, those of forgotten exchanges too."""
+    found = kept_of(await connection.fetch(sql.KEPT.text, envs))
+    missing = [env for env in envs if env not in found]
+    return found | (kept_of(await connection.fetch(sql.KEPT_FORGOTTEN.text, missing)) if missing else {})
 
 
 async def checkpoint(connection: Connection) -> str:
@@ -139,15 +166,6 @@ async def uses(connection: Connection, pseudonym: bytes, after: Place, limit: in
     """Return the first `limit` uses of one person behind a place."""
     values = {"pseudonym": pseudonym, "seq": after[0], "env": after[1], "limit": max(limit, 0)}
     return [use_of(each) for each in await connection.fetch(sql.USES.text, *sql.USES.arguments(values))]
-
-
-async def named(connection: Connection, envs: Sequence[str]) -> dict[str, Named]:
-    """Return what is known of each of these exchanges."""
-    compacts = dict(await connection.fetch(sql.COMPACTS.text, envs))
-    persons: dict[str, set[bytes]] = {}
-    for env, pseudonym in await connection.fetch(sql.PERSONS.text, envs):
-        persons.setdefault(env, set()).add(pseudonym)
-    return {env: Named(compact=compacts.get(env, b""), pseudonyms=tuple(sorted(persons.get(env, ())))) for env in envs}
 
 
 async def withholdings(connection: Connection) -> list[Withholding]:

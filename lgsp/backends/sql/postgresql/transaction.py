@@ -18,6 +18,7 @@ from lgsp.backends.sql.rows import Row
 from lgsp.domain.exchange import SETTLED, ExchangeKey
 from lgsp.ports.ledger import (
     Accept,
+    Catalogue,
     EndWithholding,
     Forget,
     KeepCheckpoint,
@@ -34,9 +35,13 @@ from lgsp.ports.ledger import (
 
 
 def appends(operations: Sequence[Operation]) -> bool:
-    """Tell whether the lock of the log is needed: for all but outcomes seen, exchanges forgotten, and moves that settle nothing and make no entry."""
+    """Tell whether the lock of the log is needed.
+
+    It is for all but outcomes seen, exchanges forgotten, entries catalogued, and moves that settle nothing and make no entry.
+    """
     return not all(
-        isinstance(each, Seen | Forget) or (isinstance(each, Move) and each.entry is None and each.state not in SETTLED)
+        isinstance(each, Seen | Forget | Catalogue)
+        or (isinstance(each, Move) and each.entry is None and each.state not in SETTLED)
         for each in operations
     )
 
@@ -54,6 +59,7 @@ class Found:
     kept: int = -1
     withholding: set[str] = field(default_factory=set)
     making: set[str] = field(default_factory=set)
+    reached: int = 0
 
     def reply(self, key: ExchangeKey) -> str | None:
         """Return the env hash of an exchange's reply, "" when there is none, None when there is no such exchange."""
@@ -82,6 +88,10 @@ class Found:
     def makes(self, key: str) -> bool:
         """Tell whether a subject key of this name is kept that was not retired."""
         return key in self.making
+
+    def catalogued(self) -> int:
+        """Return how many entries the catalogue covers."""
+        return self.reached
 
 
 async def run(connection: Connection, operations: Sequence[Operation], sign: SignReceipts) -> list[Result]:
@@ -118,6 +128,8 @@ async def _look(connection: Connection, operations: Sequence[Operation]) -> Foun
     retired = [each.name for each in operations if isinstance(each, RetireSubjectKey)]
     if retired:
         found.making |= {row[0] for row in await connection.fetch(sql.MAKING.text, retired)}
+    if any(isinstance(each, Catalogue) for each in operations):
+        found.reached = await connection.fetchval(sql.CATALOGUED.text)
     return found
 
 
@@ -173,6 +185,7 @@ async def _write_rest(connection: Connection, writes: Writes) -> None:
     await write(sql.RETIRE, "retired", [{"of_name": name, "at": at} for name, at in writes.retired.items()])
     await write(sql.INSERT_WITHHOLDINGS, "new_withholding", writes.withholdings)
     await write(sql.END_WITHHOLDINGS, "ended", [{"of_id": id_, "at": at} for id_, at in writes.ended.items()])
+    await write(sql.INSERT_MENTIONS, "new_mention", writes.mentions.values())
     await write(sql.INSERT_SUBTREES, "new_subtree", writes.subtrees)
     if writes.checkpoint is not None:
         await connection.execute(sql.DROP_CHECKPOINTS.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import closing
@@ -14,7 +15,9 @@ from lgsp.backends.sql.rows import (
     delivery_of,
     evidence_of,
     exchange_of,
+    links_of,
     milliseconds,
+    moment_of,
     use_of,
     withholding_of,
 )
@@ -25,7 +28,7 @@ from lgsp.domain.withholding import Withholding
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import SubjectLink
-from lgsp.ports.persons import Named, Place, Use
+from lgsp.ports.persons import Place, Use
 from lgsp.ports.retention import Evidence
 
 Connection = sqlite3.Connection
@@ -52,6 +55,22 @@ def exchange_by_env(connection: Connection, env: str) -> Exchange | None:
     """Return the exchange of an env hash."""
     found = row(connection, sql.EXCHANGE_OF, {"env": env})
     return None if found is None else exchange_of(found)
+
+
+def exchanges_of(connection: Connection, envs: Sequence[str]) -> list[Exchange]:
+    """Return the exchanges among these env hashes that are held."""
+    return [exchange_of(found) for found in rows(connection, sql.EXCHANGES_OF, {"envs": json.dumps(list(envs))})]
+
+
+def persons_of(connection: Connection, envs: Sequence[str]) -> dict[str, list[SubjectLink]]:
+    """Return the persons that these envelopes name, by env hash."""
+    return links_of(rows(connection, sql.PERSONS_OF, {"envs": json.dumps(list(envs))}))
+
+
+def oldest(connection: Connection) -> datetime | None:
+    """Return when the oldest exchange that is held was accepted."""
+    [(found,)] = rows(connection, sql.OLDEST)
+    return moment_of(found)
 
 
 def size(connection: Connection) -> int:
@@ -155,17 +174,6 @@ def uses(connection: Connection, pseudonym: bytes, after: Place, limit: int) -> 
     """Return the first `limit` uses of one person behind a place."""
     values = {"pseudonym": pseudonym, "seq": after[0], "env": after[1], "limit": max(limit, 0)}
     return [use_of(each) for each in rows(connection, sql.USES, values)]
-
-
-def named(connection: Connection, envs: Sequence[str]) -> dict[str, Named]:
-    """Return what is known of each of these exchanges."""
-    return {env: _named(connection, env) for env in envs}
-
-
-def _named(connection: Connection, env: str) -> Named:
-    compacts = column(connection, sql.COMPACT, {"env": env})
-    persons = {link.pseudonym for link in subjects(connection, env)}
-    return Named(compact=compacts[0] if compacts else b"", pseudonyms=tuple(sorted(persons)))
 
 
 def withholdings(connection: Connection) -> list[Withholding]:

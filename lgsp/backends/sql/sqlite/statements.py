@@ -25,6 +25,7 @@ from lgsp.backends.sql.tables import (
     entry,
     evidence,
     exchange,
+    mention,
     meta,
     nonce,
     schema_document,
@@ -94,6 +95,11 @@ INSERT_ENTRY: Final = _group(sa.insert(entry))
 
 EXCHANGE: Final = _sql(selects.EXCHANGE.where(*_OF_EXCHANGE))
 EXCHANGE_OF: Final = _sql(selects.EXCHANGE_OF)
+_ENVS: Final = sa.select(sa.func.json_each(_p("envs")).table_valued("value").c.value)
+EXCHANGES_OF: Final = _sql(selects.EXCHANGE.where(exchange.c.env.in_(_ENVS)))
+DELIVERIES_OF: Final = _sql(selects.DELIVERY.where(delivery.c.env.in_(_ENVS)))
+PERSONS_OF: Final = _sql(selects.PERSON.where(subject.c.env.in_(_ENVS)))
+OLDEST: Final = _sql(selects.OLDEST)
 REPLY: Final = _sql(sa.select(exchange.c.reply).where(*_OF_EXCHANGE))
 INSERT_EXCHANGE: Final = _group(sa.insert(exchange))
 SET_REPLY: Final = _group(
@@ -143,12 +149,6 @@ SUBJECTS: Final = _sql(selects.SUBJECTS)
 INSERT_SUBJECT: Final = _group(sa.insert(subject))
 ERASE: Final = _group(sa.delete(subject).where(subject.c.pseudonym == _p("pseudonym")))
 USES: Final = _sql(selects.USES)
-COMPACT: Final = _sql(
-    sa.union_all(
-        sa.select(exchange.c.compact).where(exchange.c.env == _p("env")),
-        sa.select(evidence.c.compact).where(evidence.c.env == _p("env")),
-    )
-)
 
 SUBJECT_KEYS: Final = _sql(selects.SUBJECT_KEYS)
 MAKES: Final = _sql(sa.select(selects.ONE).where(subject_key.c.name == _p("name"), subject_key.c.retired.is_(None)))
@@ -186,3 +186,15 @@ INSERT_CHECKPOINT: Final = _sql(sa.insert(checkpoint))
 SUBTREE_COUNT: Final = _sql(selects.SUBTREE_COUNT)
 SUBTREES: Final = _sql(selects.SUBTREES)
 INSERT_SUBTREE: Final = _unless_there(subtree)
+
+CATALOGUED: Final = _sql(selects.CATALOGUED)
+MENTIONING: Final = {name: _sql(statement) for name, statement in selects.MENTIONING.items()}
+MENTIONING_PERSON: Final = _sql(selects.MENTIONING_PERSON)
+ENTRIES_OF: Final = _sql(selects.ENTRIES_OF)
+ENVS_OF_PERSON: Final = _sql(selects.ENVS_OF_PERSON)
+KEPT: Final = _sql(
+    sa.union_all(selects.KEPT.where(exchange.c.env.in_(_ENVS)), selects.KEPT_FORGOTTEN.where(evidence.c.env.in_(_ENVS)))
+)
+_NUMBERS: Final = sa.select(sa.func.json_each(_p("numbers")).table_valued("value").c.value)
+ENTRIES_AT: Final = _sql(sa.select(entry.c.data).where(entry.c.seq.in_(_NUMBERS)).order_by(entry.c.seq))
+INSERT_MENTION: Final = _unless_there(mention)

@@ -1,4 +1,7 @@
-"""Form 4: nodes of the log's tree are kept, so that neither a start nor a proof reads all leaves; uses of a person in the order of the log."""
+"""Form 4: nodes of the log's tree are kept, so that neither a start nor a proof reads all leaves; a catalogue tells which entries are about what.
+
+Persons' rows say where in the log they belong.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,19 @@ compatible = 2
 
 
 def upgrade() -> None:
-    """Add the tables, empty: the next gateway fills that of the nodes from the leaves; tell of persons' rows where in the log they belong."""
+    """Add the tables, empty: the next gateway fills those of the nodes and of the catalogue from the log."""
     op.create_table(
         "subtree",
         *(_integer("level"), _integer("number"), sa.Column("root", sa.LargeBinary, nullable=False)),
         sa.PrimaryKeyConstraint("level", "number"),
         sqlite_with_rowid=False,
     )
+    _catalogue()
     _order_uses()
+    _persons()
+
+
+def _persons() -> None:
     op.create_table(
         "withholding",
         *(_text("id"), _text("system"), _text("type"), _text("procedure"), _text("casefile"), _text("basis")),
@@ -46,6 +54,20 @@ def _order_uses() -> None:
     )
     op.drop_index("subject_person")
     op.create_index("subject_person", "subject", ["pseudonym", "seq"])
+
+
+def _catalogue() -> None:
+    found_by = ("env", "casefile", "procedure", "officer")
+    number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    op.create_table(
+        "mention",
+        sa.Column("seq", number, nullable=False, autoincrement=False),
+        *map(_text, found_by),
+        sa.PrimaryKeyConstraint("seq"),
+    )
+    for name in found_by:
+        condition = sa.text(f"{name} <> ''")
+        op.create_index(f"mention_{name}", "mention", [name, "seq"], sqlite_where=condition, postgresql_where=condition)
 
 
 def _text(name: str) -> sa.Column[str]:
