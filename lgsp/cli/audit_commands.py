@@ -27,9 +27,6 @@ BROKEN: Final = 3
 """Exit code when the log, or a proof, does not verify: told apart from every other failure."""
 
 commands = typer.Typer(no_args_is_help=True, help="Verify the log | kiểm chứng nhật ký")
-commands.command("impact")(impact_commands.impact)
-commands.command("ask-names")(impact_commands.ask_names)
-commands.command("name")(impact_commands.name)
 
 
 @commands.command()
@@ -148,3 +145,8 @@ def check(
         f"the entry is number {parsed.index} of {found.size} in {found.origin}",
         f"mục nhật ký số {parsed.index} trong {found.size} mục của {found.origin}",
     )
+
+
+commands.command("impact")(impact_commands.impact)
+commands.command("ask-names")(impact_commands.ask_names)
+commands.command("name")(impact_commands.name)

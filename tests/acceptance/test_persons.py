@@ -1,7 +1,12 @@
 """From a citizen's question to the answer, and a breach, by command: over the network as officers, beside a running gateway and without one."""
 
 import json
+import os
+import re
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -195,3 +200,60 @@ def test_a_number_is_no_argument_of_any_command(province, lgsp):
     assert refused.code == 2
     assert "[bad_request]" in refused.err
     no_number_in(refused.err)
+
+
+# The guide
+
+GUIDE = Path(__file__).parents[2] / "docs/audit.md"
+STEPS = re.compile(r"^```sh (citizen|breach)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def followed(part, folder, url):
+    """Follow the steps of a part of the guide as they stand; return what they print."""
+    steps = "".join(step for name, step in STEPS.findall(GUIDE.read_text(encoding="utf-8")) if name == part)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    around = {"PATH": path, "HOME": str(folder), "LC_ALL": "C.UTF-8", "BUS": url}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", steps],
+        cwd=folder,
+        env=around,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.mark.usefixtures("people")
+def test_an_officer_follows_the_guide_from_a_citizens_question_to_the_erasure(
+    serve_for_a_moment, province, lgsp, number
+):
+    folder = province.parent
+    (folder / "trust.json").write_bytes((province / "trust.json").read_bytes())
+    assert number.parent == folder
+    with serve_for_a_moment() as url:
+        send(lgsp, province, NUMBERS[0])
+        _, told = followed("citizen", folder, url)
+    assert re.findall(r"^([0-9]+) uses from", told, re.MULTILINE) == ["1", "0", "1", "0"]
+    assert (folder / "use.proof").read_text().startswith("c2sp.org/tlog-proof@v1\n")
+
+
+@pytest.mark.usefixtures("people")
+def test_two_officers_follow_the_guide_through_a_breach(serve_for_a_moment, province, lgsp):
+    folder = province.parent
+    (folder / "trust.json").write_bytes((province / "trust.json").read_bytes())
+    (folder / "numbers.txt").write_text("\n".join(NUMBERS))
+    with serve_for_a_moment() as url:
+        for person in NUMBERS[:2]:
+            send(lgsp, province, person)
+        _, told = followed("breach", folder, url)
+    assert "2 exchanges and readings, 2 persons" in told
+    assert (folder / "named.txt").read_text().split() == list(NUMBERS[:2])
+    assert len((folder / "exchanges.csv").read_text().splitlines()) == 3
+
+
+def test_the_vietnamese_guide_has_the_same_steps():
+    translated = GUIDE.with_name("vi") / GUIDE.name
+    assert STEPS.findall(translated.read_text(encoding="utf-8")) == STEPS.findall(GUIDE.read_text(encoding="utf-8"))
