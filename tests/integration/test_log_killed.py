@@ -1,0 +1,22 @@
+"""A gateway that is killed between any two steps of its log: what was answered is there, and no size has two roots."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LEAST_STEPS = 60
+"""Statements and signatures of three acceptances, a hand-over, an ack, some hundred entries and two kept checkpoints."""
+
+
+@pytest.mark.timeout(240)
+def test_a_kill_between_any_two_steps_loses_nothing_that_was_answered(tmp_path):
+    program = [sys.executable, "-m", "tests.integration.log_killing", str(tmp_path)]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=220, check=False)
+    assert done.returncode == 0, done.stderr
+    kills, receipts, checkpoints = map(int, re.findall("[0-9]+", done.stdout))
+    assert kills >= LEAST_STEPS
+    assert (receipts, checkpoints) == (3, 3)
