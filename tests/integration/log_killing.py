@@ -169,10 +169,10 @@ async def _found(path: Path) -> None:
 
 
 def main() -> None:
-    """Die at every step there is."""
-    folder = Path(sys.argv[1])
+    """Die at every step there is, or at every so manieth."""
+    folder, every = Path(sys.argv[1]), int(sys.argv[2])
     asyncio.run(_found(folder / "founded.sqlite"))
-    step, was_killed = 0, True
+    step, kills, was_killed = 0, -1, True
     while was_killed:
         path = folder / "bus.sqlite"
         for left in folder.glob("bus.sqlite*"):
@@ -180,8 +180,8 @@ def main() -> None:
         shutil.copy(folder / "founded.sqlite", path)
         was_killed, said = die_at(step, path)
         asyncio.run(look(path, said))
-        step += 1
-    sys.stdout.write(f"{step - 1} kills; {len(said.receipts)} receipts and {len(said.notes)} checkpoints at the end\n")
+        step, kills = step + every, kills + 1
+    sys.stdout.write(f"{kills} kills; {len(said.receipts)} receipts and {len(said.notes)} checkpoints at the end\n")
 
 
 if __name__ == "__main__":
