@@ -13,7 +13,7 @@ from aiohttp import web
 from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
 from lgsp.errors import Refusal
-from lgsp.http import admin, audit, catalogue, envelopes, health, inbox, outcomes
+from lgsp.http import admin, audit, catalogue, entry_search, envelopes, health, inbox, outcomes
 from lgsp.http.bus_figures import BusFigures
 from lgsp.http.metrics import Metrics
 from lgsp.http.problems import language_of, problem_response
@@ -27,6 +27,7 @@ from lgsp.logs import get_logger
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+ENTRIES: Final = "/v1/audit/entries"
 ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/v1/envelopes", envelopes.post_envelope),
     ("GET", "/v1/envelopes/{env}", envelopes.get_envelope),
@@ -41,7 +42,8 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/v1/audit/proof", audit.get_proof),
     ("GET", "/v1/audit/tile/entries/{number:.+}", audit.get_entry_bundle),
     ("GET", "/v1/audit/tile/{level}/{number:.+}", audit.get_tile),
-    ("GET", "/v1/audit/entries", audit.get_entries),
+    ("GET", ENTRIES, entry_search.get_entries),
+    ("POST", ENTRIES, entry_search.post_entries),
     ("GET", "/healthz", health.get_live),
     ("GET", "/readyz", health.get_ready),
     ("GET", "/metrics", health.get_metrics),
@@ -76,6 +78,7 @@ def create_admin_app(
     app[SHOWN_STREAMS] = (shown or app)[STREAMS]
     app[SHOWN_METRICS] = (shown or app)[METRICS]
     app.router.add_get("/metrics", health.get_own_metrics)
+    app.router.add_post(ENTRIES, entry_search.post_entries_locally)
     for command in admin.COMMANDS:
         app.router.add_route(command.method, command.path, command.local())
     return app
