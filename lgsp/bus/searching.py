@@ -1,14 +1,15 @@
 """Searching the log for those who may: auditors everything, a system the exchanges in which it is sender or receiver. Each reading is an entry.
 
 What the catalogue covers is found by its indexes where it has one, all else is read in the log, piece by piece: no reading of the ledger lasts
-longer than a piece, and a call ends after a second of it, with where to go on. The forms of what is asked are left to the edge.
+longer than a piece, each piece waits while people ask for anything else, and a call ends after a second, with where to go on. The forms of what
+is asked are left to the edge.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,8 +19,8 @@ from lgsp.bus.cataloguer import Cataloguer, about
 from lgsp.bus.registry import Registry
 from lgsp.bus.timespan import bounds
 from lgsp.domain import subjects
-from lgsp.domain.mentions import env_in, mention
-from lgsp.domain.selection import PARTIES, Selection, member
+from lgsp.domain.mentions import Manifest, env_in, mention
+from lgsp.domain.selection import PARTIES, Selection, manifest_by, member, tells_manifest
 from lgsp.errors import Refusal
 from lgsp.ports.store import Store
 
@@ -30,7 +31,9 @@ WORK_SECONDS: Final = 1.0
 CATCH_UP_SECONDS: Final = 0.5
 """How long a search lets the catalogue follow the log before it begins."""
 AT_THE_SAME_TIME: Final = 2
-"""Searches that are under way; the others wait."""
+"""Searches of people, and of systems, that are under way; the others wait."""
+REMEMBERED: Final = 10_000
+"""Envelopes that a call remembers while it goes through the log."""
 
 Numbered = tuple[int, bytes]
 """An entry with its number."""
@@ -66,7 +69,9 @@ class Searcher:
     cataloguer: Cataloguer
     registry: Registry
     subject_key: bytes = field(repr=False)
-    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_THE_SAME_TIME))
+    _peoples: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_THE_SAME_TIME))
+    _systems: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_THE_SAME_TIME))
+    """Places of their own, so that no program keeps an auditor waiting."""
 
     def person(self, scheme: str, number: str) -> bytes:
         """Return what stands for a person's number in a selection; refuse (`bad_request`), never with the number, what is none."""
@@ -88,10 +93,16 @@ class Searcher:
         await self.auditor.note_reading(reader.by, query, allowed=reader.allowed)
         size = await self.store.size()
         end = size if stop is None else min(stop, size)
-        async with self._places:
+        async with self._peoples if reader.own is None else self._systems:
             covered = await self.cataloguer.follow(CATCH_UP_SECONDS)
             first, last = await bounds(self.store, selection, min(start, end), end)
-            run = _Run(store=self.store, selection=selection, own=reader.own, covered=covered)
+            run = _Run(
+                store=self.store,
+                selection=selection,
+                own=reader.own,
+                covered=covered,
+                pause=self.auditor.sequencer.calm,
+            )
             return await run.page(first, last, end, limit)
 
 
@@ -103,16 +114,23 @@ class _Run:
     selection: Selection
     own: AbstractSet[str] | None
     covered: int
+    pause: Callable[[], Awaitable[None]]
+    """Lets what others wait for go first."""
     _envs: AbstractSet[str] | None = None
     """The envelopes that name the person who is asked for."""
+    _manifests: dict[str, Manifest] = field(default_factory=dict)
+    """What is known of envelopes, by env hash."""
     _party: dict[str, bool] = field(default_factory=dict)
 
     async def page(self, place: int, last: int, end: int, limit: int) -> Page:
         until = time.monotonic() + WORK_SECONDS
         found: list[Numbered] = []
-        while place < last and len(found) < limit and time.monotonic() < until:
+        while place < last and len(found) < limit:
             piece, place = await self._piece(place, last)
             found += await self._taken(piece)
+            if time.monotonic() > until:
+                break
+            await self.pause()
             await asyncio.sleep(0)
         if len(found) > limit:
             place = found[limit][0]
@@ -142,14 +160,25 @@ class _Run:
         found = [each for each in piece if self.selection.takes_entry(each[1])]
         if self.selection.person:
             found = [each for each in found if env_in(each[1]) in await self._envs_of_person()]
-        if self.selection.asks_envelopes and found:
+        if self.selection.asks_business:
             told = await about(self.store, [entry for _, entry in found])
-            found = [
-                (seq, entry)
-                for (seq, entry), (env, manifest, cause) in zip(found, told, strict=True)
-                if self.selection.takes_envelope(entry, mention(seq, env, manifest, cause), manifest)
-            ]
+            mentions = [mention(seq, *each) for (seq, _), each in zip(found, told, strict=True)]
+            found = [each for each, said in zip(found, mentions, strict=True) if self.selection.takes_business(said)]
+        if self.selection.asks_parties:
+            await self._look_up(piece, found)
+            found = [each for each in found if self.selection.takes_parties(each[1], self._said(each[1]))]
         return found if self.own is None else [each for each in found if await self._sees(self.own, each[1])]
+
+    async def _look_up(self, piece: Sequence[Numbered], found: Sequence[Numbered]) -> None:
+        """Know the manifests of the envelopes that `found` name: most from entries that accepted them shortly before, the others as they are kept."""
+        if len(self._manifests) > REMEMBERED:
+            self._manifests.clear()
+        self._manifests |= {env_in(entry): manifest_by(entry) for _, entry in piece if tells_manifest(entry)}
+        others = [entry for _, entry in found if env_in(entry) and env_in(entry) not in self._manifests]
+        self._manifests |= {env: manifest for env, manifest, _ in await about(self.store, others)}
+
+    def _said(self, entry: bytes) -> Manifest:
+        return self._manifests.get(env_in(entry), {})
 
     async def _envs_of_person(self) -> AbstractSet[str]:
         if self._envs is None:

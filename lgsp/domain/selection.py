@@ -13,6 +13,9 @@ from lgsp.domain.mentions import ATTRIBUTES, By, Manifest, Mention
 
 PARTIES: Final = (b"src", b"aud", b"to", b"by")
 """Members of an entry that name who had to do with it."""
+ENDS: Final = ("source", "audience")
+"""Attributes of a manifest that name its parties."""
+ACCEPTED: Final = b',"ev":"msg.accepted"'
 INDEXED: Final[tuple[By, ...]] = ("env", "casefile", "officer", "procedure")
 """What the catalogue finds entries by; what leaves least comes first."""
 _TS: Final = b',"ts":"'
@@ -24,6 +27,16 @@ def member(name: bytes, entry: bytes) -> str:
     """Return a member of an entry that is a text without escapes, or "". Inside of a text each quotation mark has a backslash before it."""
     before, _, after = entry.partition(b',"' + name + b'":"')
     return after[: after.index(b'"')].decode() if len(before) < len(entry) else ""
+
+
+def tells_manifest(entry: bytes) -> bool:
+    """Tell whether an entry says what `manifest_by` returns."""
+    return ACCEPTED in entry and all(b',"%b":"' % name in entry for name in (b"type", b"src", b"aud"))
+
+
+def manifest_by(entry: bytes) -> Manifest:
+    """Return what the entry that accepted an envelope says of its manifest."""
+    return {"type": member(b"type", entry), "source": member(b"src", entry), "audience": member(b"aud", entry)}
 
 
 def time_in(entry: bytes) -> str:
@@ -65,9 +78,14 @@ class Selection:
         return next(((by, getattr(self, by)) for by in INDEXED if getattr(self, by)), None)
 
     @property
-    def asks_envelopes(self) -> bool:
-        """Whether entries alone cannot tell: what they do not say has to be taken from their envelopes."""
-        return any((self.agency, self.system, self.type, self.casefile, self.procedure, self.officer))
+    def asks_business(self) -> bool:
+        """Whether it is about what manifests alone say."""
+        return bool(self.casefile or self.procedure or self.officer)
+
+    @property
+    def asks_parties(self) -> bool:
+        """Whether it is about who and what kind, which an entry may leave to the one that accepted its envelope."""
+        return bool(self.agency or self.system or self.type)
 
     def takes_entry(self, entry: bytes) -> bool:
         """Tell whether an entry is one as far as it alone says."""
@@ -81,15 +99,17 @@ class Selection:
             return False
         return not self.event or b',"ev":"%b"' % self.event.encode() in entry
 
-    def takes_envelope(self, entry: bytes, mention: Mention, manifest: Manifest) -> bool:
-        """Tell whether an entry is one by its envelope too; the manifest is empty where the entry names none that was accepted."""
-        if any(getattr(self, name) not in {"", getattr(mention, name)} for name in ATTRIBUTES):
-            return False
+    def takes_business(self, mention: Mention) -> bool:
+        """Tell whether an entry is one by what it mentions."""
+        return all(getattr(self, name) in {"", getattr(mention, name)} for name in ATTRIBUTES)
+
+    def takes_parties(self, entry: bytes, manifest: Manifest) -> bool:
+        """Tell whether an entry is one by its parties and type, or its envelope's; the manifest is empty where there is no accepted envelope."""
         if self.type and self.type not in {member(b"type", entry), manifest.get("type")}:
             return False
         if not (self.system or self.agency):
             return True
-        parties = {str(manifest.get(name, "")) for name in ("source", "audience")}
+        parties = {str(manifest.get(name, "")) for name in ENDS}
         parties.update(member(name, entry) for name in PARTIES)
         agencies = {names.agency_of(party) for party in parties} if self.agency else set()
         return self.system in {"", *parties} and self.agency in {"", *agencies}
