@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
-from lgsp.domain import base64url, impact, jws, strictjson, subjects
+from lgsp.bus.subjectring import whole_ring
+from lgsp.domain import base64url, impact, jws, strictjson
 from lgsp.domain.entries import Draft, check_reason, draft
 from lgsp.domain.envelope import parse_time
 from lgsp.domain.subjects import Person
@@ -23,7 +24,7 @@ from lgsp.domain.usages import stated
 from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import Note, SubjectLink
-from lgsp.ports.persons import Persons, SubjectKeys
+from lgsp.ports.persons import SubjectKeys
 from lgsp.ports.store import Store
 
 READ_AT_ONCE: Final = 1_024
@@ -190,18 +191,6 @@ class Breach:
 
     def _entry(self, event: str, by: str, **members: str) -> Draft:
         return draft(event, at=self.clock.now(), bus=self.gateway, by=by, **members)
-
-
-async def whole_ring(keys: SubjectKeys, index: Persons) -> Sequence[bytes]:
-    """Return every key of the ring; refuse (`subject_keys_differ`) one that lacks a key of the bus: an answer would be short without saying so."""
-    held = keys.all()
-    names = {subjects.key_name(key) for key in held}
-    missing = [
-        name for name, is_retired in (await index.subject_keys()).items() if not is_retired and name not in names
-    ]
-    if missing:
-        raise Refusal("subject_keys_differ", f"{missing[0]} is not in this gateway's file")
-    return held
 
 
 def _candidates(breach: impact.Breach, entries: Sequence[bytes]) -> list[dict[str, Any]]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol, Self
 
-from lgsp.bus.breach import Breach, whole_ring
+from lgsp.bus.breach import Breach
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
+from lgsp.bus.subjectring import whole_ring
 from lgsp.domain import base64url, jws, strictjson, subjects, withholding
 from lgsp.domain.entries import Draft, check_reason, draft
 from lgsp.domain.envelope import parse_time

@@ -53,9 +53,7 @@ Kid = Annotated[
     str | None,
     typer.Option("--kid", envvar="LGSP_SUSPECT_KEY", metavar="KID", help="The key, by thumbprint | khóa (kid)"),
 ]
-From = Annotated[
-    str, typer.Option("--from", envvar="LGSP_FROM", metavar="TIME", help="A day or time (UTC) | từ ngày, giờ UTC")
-]
+From = Annotated[str, typer.Option("--from", envvar="LGSP_FROM", metavar="TIME", help="A day or time | từ ngày, giờ")]
 To = Annotated[str, typer.Option("--to", envvar="LGSP_TO", metavar="TIME", help="Up to then, not included | đến trước")]
 Rows = Annotated[Form, typer.Option("--format", envvar="LGSP_FORMAT", help="How rows are written | dạng kết quả")]
 

@@ -326,6 +326,17 @@ async def test_after_a_rotation_all_uses_are_found_and_new_ones_have_other_pseud
     assert (rotated["by"], rotated["obj"], rotated["reason"]) == (OFFICER, names[0], "once a year")
 
 
+async def test_a_search_by_person_finds_what_every_key_has_named(edge):
+    sent = [(await send(edge, 1)).hash]
+    await rotate(edge)
+    sent.append((await send(edge, 2)).hash)
+    query = {"person": {"scheme": "CCCD", "number": NUMBER}, "event": "msg.accepted"}
+    found = (await ask(edge, "/v1/audit/entries", query)).members["entries"]
+    assert [json.loads(entry)["env"] for entry in found] == sent
+    await ask(edge, "/admin/subject/erase", inquiry(reason="asked for by the person"))
+    assert (await ask(edge, "/v1/audit/entries", query)).members["entries"] == []
+
+
 async def test_retiring_the_oldest_key_makes_its_pseudonyms_unfindable(edge):
     await send(edge, 1)
     [_, oldest] = (await rotate(edge)).members["keys"]
