@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -124,12 +125,8 @@ class Breach:
         page = await self._page(naming.breach, after)
         reached = {pseudonym for item in page.items for pseudonym in item.pseudonyms}
         keys = await whole_ring(self.keys, self.store)
-        found = [
-            place
-            for place, person in enumerate(naming.persons)
-            if any(person.pseudonym(key) in reached for key in keys)
-        ]
-        return found, page.behind
+        # Aside, for thousands of persons under several keys take longer than others should wait.
+        return await asyncio.to_thread(_places, naming.persons, keys, reached), page.behind
 
     def _check_auditor(self, by: str) -> None:
         officer = self.registry.current.officers.get(by)
@@ -191,6 +188,11 @@ class Breach:
 
     def _entry(self, event: str, by: str, **members: str) -> Draft:
         return draft(event, at=self.clock.now(), bus=self.gateway, by=by, **members)
+
+
+def _places(persons: Sequence[Person], keys: Sequence[bytes], reached: AbstractSet[bytes]) -> list[int]:
+    """Return the places of the persons one of whose pseudonyms was reached."""
+    return [place for place, person in enumerate(persons) if any(person.pseudonym(key) in reached for key in keys)]
 
 
 def _candidates(breach: impact.Breach, entries: Sequence[bytes]) -> list[dict[str, Any]]:

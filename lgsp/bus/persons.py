@@ -179,8 +179,7 @@ class Persons:
         pseudonyms = await self._pseudonyms(person)
         if not await self._uses(pseudonyms, BEFORE_ALL):
             raise Refusal("not_found", "the index names nobody of this number")
-        _, commitment = self._cover(person)
-        entry = self._entry("subject.erased", by, hash=_hash({"subject": commitment}), reason=reason)
+        entry = self._entry("subject.erased", by, reason=reason)
         return await self._done(ErasePerson(pseudonyms=pseudonyms, entry=entry))
 
     # Withholding
