@@ -143,10 +143,15 @@ class _Run:
             numbers = await self._catalogued(place, min(last, self.covered))
             if numbers is not None:
                 whole = len(numbers) < AT_ONCE
-                entries = await self.store.entries_at(numbers)
-                return list(zip(numbers, entries, strict=True)), min(last, self.covered) if whole else numbers[-1] + 1
+                return await self._at(numbers), min(last, self.covered) if whole else numbers[-1] + 1
         stop = min(place + AT_ONCE, last)
         return list(enumerate(await self.store.entries(place, stop), place)), stop
+
+    async def _at(self, numbers: Sequence[int]) -> list[Numbered]:
+        entries = await self.store.entries_at(numbers)
+        if len(entries) < len(numbers):
+            raise Refusal("unavailable", "entries that the catalogue names are missing: lgsp audit verify names where")
+        return list(zip(numbers, entries, strict=True))
 
     async def _catalogued(self, place: int, stop: int) -> list[int] | None:
         """Return the next numbers by the catalogue, None when it has no index for what is asked."""
