@@ -18,7 +18,7 @@ from typing import Annotated, Final
 
 import typer
 
-from lgsp import app, datafolder, keyfiles
+from lgsp import app, datafolder, keyfiles, ledgercopies
 from lgsp.cli.key_policy import read_policy
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.registrar import Wanted, draw_plan, sign_plan
@@ -294,7 +294,7 @@ async def _is_published(settings: Settings) -> bool:
 
     It may have been stopped earlier, too: then the tables are empty, or hold the first entry of a log of this name.
     """
-    if await app.ledger_form(settings) is None:
+    if await ledgercopies.ledger_form(settings) is None:
         return False
     async with app.open_ledger(settings) as ledger:
         head, entries = await ledger.head(), await ledger.entries(0, min(2, await ledger.size()))

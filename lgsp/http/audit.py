@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -17,9 +18,21 @@ INDEX_MAX: Final = 2**63 - 1
 
 
 async def get_checkpoint(request: web.Request) -> web.Response:
-    """Give the signed checkpoint over all committed entries (C2SP signed note)."""
-    query_of(request)
-    return web.Response(text=await request.app[BUS].auditor.checkpoint(), content_type="text/plain")
+    """Give the signed checkpoint (C2SP signed note) over all committed entries, with `witnessed=true` the newest that the witness has co-signed."""
+    auditor = request.app[BUS].auditor
+    if not _is_witnessed(query_of(request, "witnessed")):
+        return web.Response(text=await auditor.shown(), content_type="text/plain")
+    note = await auditor.cosigned()
+    if not note:
+        raise Refusal("not_found", "no witness has co-signed a checkpoint yet")
+    return web.Response(text=note, content_type="text/plain")
+
+
+def _is_witnessed(query: Mapping[str, str]) -> bool:
+    asked = query.get("witnessed", "false")
+    if asked not in {"true", "false"}:
+        raise Refusal("bad_request", "witnessed is true or false")
+    return asked == "true"
 
 
 async def get_proof(request: web.Request) -> web.Response:

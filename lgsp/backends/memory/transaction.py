@@ -18,6 +18,7 @@ from lgsp.ports.ledger import (
     Forget,
     KeepBodyKey,
     KeepCheckpoint,
+    KeepCosigned,
     Lost,
     Move,
     Note,
@@ -102,6 +103,9 @@ class Transaction:
                 return self._publish(operation)
             case KeepCheckpoint():
                 return self._keep_checkpoint(operation)
+            case KeepCosigned():
+                self.rows.cosigned[operation.size] = operation.note
+                return Done()
             case KeepBodyKey():
                 self.rows.body_keys.setdefault(operation.day, operation.wrapped)
                 return Done()

@@ -41,9 +41,9 @@ async def column(connection: Connection, statement: Statement, values: Row) -> l
     return [each for (each,) in await connection.fetch(statement.text, *statement.arguments(values))]
 
 
-async def checkpoint(connection: Connection) -> str:
-    """Return the last kept checkpoint, or ""."""
-    return await connection.fetchval(sql.CHECKPOINT.text, 1) or ""
+async def note(connection: Connection, statement: sql.Statement) -> str:
+    """Return the note that a statement finds first, or ""."""
+    return await connection.fetchval(statement.text, 1) or ""
 
 
 async def used_since(connection: Connection, moment: datetime, until: datetime | None) -> dict[str, int]:
