@@ -1,8 +1,9 @@
 """Check a whole log against everything that was ever signed about it: re-hash every entry, then compare with checkpoint, receipts and acks.
 
-In order: every version of the directory under the registrar's pin; the kept checkpoint's signature; for each entry its number, its hash, the
-receipt that states its index and hash, the ack whose hash it states; the stored nodes of the tree; at the checkpoint's size the root. The first
-thing that does not fit is the finding. An entry changed together with its stored hash is named by its receipt, or at least shown by the root.
+In order: every version of the directory under the registrar's pin; the signatures of the kept checkpoint and of the co-signed one; for each entry
+its number, its hash, the receipt that states its index and hash, the ack whose hash it states; the stored nodes of the tree; at the sizes of both
+checkpoints the root. The first thing that does not fit is the finding. An entry changed together with its stored hash is named by its receipt, or
+at least shown by the root.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ class Audited(Protocol):
 
     async def checkpoint(self) -> str:
         """Return the last kept checkpoint, or ""."""
+
+    async def cosigned(self) -> str:
+        """Return the last kept checkpoint that a witness has co-signed, or ""."""
 
     async def size(self) -> int:
         """Return the number of entries."""
@@ -107,6 +111,8 @@ class _Audit:
     log: NoteKey
     size: int = 0
     covered: int = 0
+    signed_roots: dict[int, bytes] = field(default_factory=dict)
+    """Size -> the root that was signed over it."""
     receipts: int = 0
     acks: int = 0
     edge: Edge = field(default_factory=Edge)
@@ -128,20 +134,19 @@ class _Audit:
 
     async def check(self) -> None:
         # In this order: a gateway that runs goes on writing and signing, and what was signed is never beyond what is read after it.
-        note = await self.store.checkpoint()
+        cosigned, note = await self.store.cosigned(), await self.store.checkpoint()
         self.size = await self.store.size()
         await self._check_directories()
-        root = self._open_checkpoint(note)
+        self._open_checkpoint(cosigned, "co-signed")
+        self.covered = self._open_checkpoint(note, "kept")
         stored = [await self.store.subtree_count(level) for level in range(1, LEVELS)]
         async for index, entry, leaf in self._entries():
             self._check_hash(index, entry, leaf)
             await self._check_entry(index, _members(index, entry), leaf)
             for whole in self.edge.append([leaf]):
                 await self._check_subtree(whole, stored)
-            if index + 1 == self.covered and self.edge.root() != root:
-                raise _Found(
-                    None, f"the root over the first {self.covered} entries is not that of the signed checkpoint"
-                )
+            if self.signed_roots.get(index + 1, self.edge.root()) != self.edge.root():
+                raise _Found(None, f"the root over the first {index + 1} entries is not that of the signed checkpoint")
 
     async def _check_directories(self) -> None:
         head = await self.store.head()
@@ -160,20 +165,21 @@ class _Audit:
             self.statements[str(version)] = found.hash
             self.keys |= found.keys
 
-    def _open_checkpoint(self, note: str) -> bytes:
-        """Return the root that the kept checkpoint states, of nothing when none is kept yet."""
+    def _open_checkpoint(self, note: str, word: str) -> int:
+        """Remember what a stored checkpoint states, and return how many entries it covers; 0 where there is none yet."""
         if not note:
-            return merkle.EMPTY_ROOT
+            return 0
         try:
             kept = checkpoint.open_checkpoint(note, self.log)
         except NoteInvalid as error:
-            raise _Found(None, f"the kept checkpoint: {error}") from None
+            raise _Found(None, f"the {word} checkpoint: {error}") from None
         if kept.size > self.size:
             raise _Found(
                 self.size, f"entries are missing: the signed checkpoint covers {kept.size}, the log has {self.size}"
             )
-        self.covered = kept.size
-        return kept.root
+        if self.signed_roots.setdefault(kept.size, kept.root) != kept.root:
+            raise _Found(None, f"two roots were signed over {kept.size} entries")
+        return kept.size
 
     async def _entries(self) -> AsyncIterator[tuple[int, bytes, bytes]]:
         for start in range(0, self.size, AT_ONCE):
