@@ -133,7 +133,7 @@ async def open_bus(settings: Settings, *, create: bool = False, worker: int = 0)
     log_key = keyfiles.read_private(settings.keys.log)
     body_wrap = keyfiles.read_secret(settings.keys.body)
     subject_key = keyfiles.read_secret(settings.keys.subject)
-    async with open_ledger(settings, create=create) as store:
+    async with open_ledger(settings, create=create) as store, witness_of(settings) as anchor:
         parts = Parts(
             bus=settings.bus.urn,
             gateway=settings.bus.gateway,
@@ -150,8 +150,9 @@ async def open_bus(settings: Settings, *, create: bool = False, worker: int = 0)
             limits=replace(
                 LIMITS, inbox_bytes=settings.transport.inbox_bytes, unwitnessed=settings.witness.unwitnessed()
             ),
+            anchor=anchor,
         )
-        async with _placed(parts, settings, worker) as parts, _anchored(parts, settings) as parts:
+        async with _placed(parts, settings, worker) as parts:
             running = (
                 run_bus(parts)
                 if settings.transport.kind == "embedded"
@@ -169,15 +170,12 @@ def _placed(parts: Parts, settings: Settings, worker: int) -> AbstractAsyncConte
     return beside_others(parts, settings.storage.address, name=name)
 
 
-@asynccontextmanager
-async def _anchored(parts: Parts, settings: Settings) -> AsyncIterator[Parts]:
-    """Give the parts with the witness of the settings, as they are where none is named."""
+def witness_of(settings: Settings) -> AbstractAsyncContextManager[Anchor | None]:
+    """Return the witness of the settings for a block, None where none is named."""
     witness = settings.witness
     if not witness.url:
-        yield parts
-        return
-    async with HttpWitness.open(witness.url, witness.key(), trusting=trusting(witness.ca)) as anchor:
-        yield replace(parts, anchor=anchor)
+        return nullcontext()
+    return HttpWitness.open(witness.url, witness.key(), trusting=trusting(witness.ca))
 
 
 @asynccontextmanager

@@ -34,6 +34,12 @@ async def upgrade_ledger(settings: Settings) -> None:
         sqlite.upgrade(storage.path)
 
 
+async def gateways_on(settings: Settings) -> int:
+    """Return how many gateways run on a database; on a file none that would not hold its data folder."""
+    storage = settings.storage
+    return await postgresql.count_gateways(storage.address) if storage.kind == "postgresql" else 0
+
+
 async def copy_ledger(settings: Settings, target: Path) -> None:
     """Write one state of the ledger to a new SQLite file, beside running gateways or without any."""
     storage = settings.storage

@@ -103,8 +103,9 @@ class Auditor:
         return note, self.opened(note)
 
     async def cosigned(self) -> str:
-        """Return the stored checkpoint that a witness has co-signed, or ""."""
-        return await self.tree.nodes.cosigned()
+        """Return the stored checkpoint that a witness has co-signed, or "", as long as none is under the name that the log has now."""
+        note = await self.tree.nodes.cosigned()
+        return note if note.startswith(f"{self.origin}\n") else ""
 
     def open_cosigned(self, note: str, witness: NoteKey) -> tuple[Checkpoint, int]:
         """Return the checkpoint that log and witness have signed, and when the witness did, in POSIX seconds; raise `NoteInvalid` for any other."""

@@ -177,13 +177,14 @@ def _check_names(founding: Founding) -> None:
         problems.append("--province is two digits, like 91")
     elif names.GATEWAY_FORM.fullmatch(founding.gateway) is None:
         problems.append("--gateway is of a-z, 0-9 and -, like a")
-    if not _is_origin(founding.origin):
+    if not is_origin(founding.origin):
         problems.append("--origin is 3 to 120 of a-z, 0-9, dot, slash and -, like lgsp.example.vn/91/2026")
     if problems:
         raise Unusable("config_invalid", "\n".join(problems))
 
 
-def _is_origin(text: str) -> bool:
+def is_origin(text: str) -> bool:
+    """Tell whether a text may name a log."""
     return 3 <= len(text) <= 120 and set(text) <= set("abcdefghijklmnopqrstuvwxyz0123456789./-")  # noqa: PLR2004 - as in config
 
 

@@ -9,7 +9,7 @@ at least shown by the root.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from lgsp.domain import base64url, checkpoint, merkle, statements, strictjson, tiles
@@ -137,8 +137,11 @@ class _Audit:
         cosigned, note = await self.store.cosigned(), await self.store.checkpoint()
         self.size = await self.store.size()
         await self._check_directories()
-        self._open_checkpoint(cosigned, "co-signed")
-        self.covered = self._open_checkpoint(note, "kept")
+        # A witness may have signed under a name that the log had before, and under the same key.
+        self._open_checkpoint(
+            cosigned, replace(self.log, name=cosigned.partition("\n")[0] or self.log.name), "co-signed"
+        )
+        self.covered = self._open_checkpoint(note, self.log, "kept")
         stored = [await self.store.subtree_count(level) for level in range(1, LEVELS)]
         async for index, entry, leaf in self._entries():
             self._check_hash(index, entry, leaf)
@@ -165,12 +168,12 @@ class _Audit:
             self.statements[str(version)] = found.hash
             self.keys |= found.keys
 
-    def _open_checkpoint(self, note: str, word: str) -> int:
+    def _open_checkpoint(self, note: str, key: NoteKey, word: str) -> int:
         """Remember what a stored checkpoint states, and return how many entries it covers; 0 where there is none yet."""
         if not note:
             return 0
         try:
-            kept = checkpoint.open_checkpoint(note, self.log)
+            kept = checkpoint.open_checkpoint(note, key)
         except NoteInvalid as error:
             raise _Found(None, f"the {word} checkpoint: {error}") from None
         if kept.size > self.size:
