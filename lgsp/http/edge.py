@@ -12,9 +12,9 @@ from aiohttp import web
 
 from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
-from lgsp.errors import Refusal
 from lgsp.http import admin, audit, catalogue, envelopes, health, inbox, outcomes
 from lgsp.http.bus_figures import BusFigures
+from lgsp.http.faults import as_refusal, route_of
 from lgsp.http.metrics import Metrics
 from lgsp.http.problems import language_of, problem_response
 from lgsp.http.requests import check_target
@@ -23,7 +23,6 @@ from lgsp.http.siblings import Siblings
 from lgsp.http.stream import open_stream
 from lgsp.http.streams import Streams
 from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS, SHOWN_METRICS, SHOWN_STREAMS, SIBLINGS, STREAMS
-from lgsp.logs import get_logger
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -51,8 +50,6 @@ SAFE_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
-CODES: Final = {404: "not_found", 405: "method", 413: "too_large", 417: "unsupported", 426: "bad_request"}
-"""Which code a status of aiohttp's own stands for; any other is `bad_request`."""
 
 
 def create_app(bus: Bus, *, settings: HttpLimits = HTTP_LIMITS, siblings: Siblings | None = None) -> web.Application:
@@ -109,40 +106,16 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _refuse(request: web.Request, error: Exception) -> web.Response:
-    receipt = ""
     if isinstance(error, EnvelopeRefused):
         refusal, receipt = error.refusal, error.receipt or ""
-    elif isinstance(error, Refusal):
-        refusal = error
-    elif isinstance(error, web.HTTPException):
-        refusal = refusal_of(error)
     else:
-        _log_failure(request, error)
-        refusal = Refusal("internal")
+        refusal, receipt = as_refusal(request, error), ""
     request.app[METRICS].count_refusal(refusal.code)
     language = language_of(request.headers.get("Accept-Language", ""))
     response = problem_response(refusal, language=language, request_id=request[REQUEST_ID], receipt=receipt)
     if isinstance(error, web.HTTPMethodNotAllowed):
         response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
     return response
-
-
-def _log_failure(request: web.Request, error: Exception) -> None:
-    """Log a fault of ours; the path as the route has it, for a caller may have put anything into it."""
-    get_logger().error(
-        "request.failed", request_id=request[REQUEST_ID], method=request.method, path=route_of(request), exc_info=error
-    )
-
-
-def refusal_of(error: web.HTTPException) -> Refusal:
-    """Return the refusal that an exception of aiohttp's stands for; nothing of its text is kept, for it may echo the request."""
-    return Refusal(CODES.get(error.status, "bad_request"))
-
-
-def route_of(request: web.Request) -> str:
-    """Return the route's pattern, "none" where no route is: a word of ours in either case."""
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "none"
 
 
 async def _dress(request: web.Request, response: web.StreamResponse) -> None:

@@ -314,6 +314,24 @@ async def test_each_of_a_batch_has_a_result_of_its_own(edge, world):
     assert put_back.members == {"nacks": [{"env": second.hash}]}
 
 
+async def test_a_fault_of_ours_with_one_of_a_batch_keeps_no_other_from_its_result(edge, world, monkeypatch):
+    first, second = world.envelope(number=1), world.envelope(number=2)
+    for wire in (first, second):
+        await edge.post(wire)
+    await edge.call("GET", "/v1/inbox?max=2&wait=5", signer="ndxp")
+    acks = ack_of(world, "ndxp", NDXP, first.hash, second.hash)
+    settle = edge.bus.settlement.acknowledge
+
+    async def fail_once(system, ack):
+        if ack.pos == 0:
+            raise RuntimeError("broken")
+        return await settle(system, ack)
+
+    monkeypatch.setattr(type(edge.bus.settlement), "acknowledge", staticmethod(fail_once))
+    results = (await edge.post_acks("ndxp", acks=[ack.wire() for ack in acks])).members["acks"]
+    assert (results[0]["problem"]["code"], results[1]) == ("internal", {"env": second.hash})
+
+
 @pytest.mark.parametrize(
     "groups",
     [

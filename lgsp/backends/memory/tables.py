@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from lgsp.domain.exchange import SETTLED, Delivery, Exchange, ExchangeKey
+from lgsp.domain.mentions import Mention
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.ledger import SubjectLink
@@ -43,6 +44,7 @@ class Rows:
     checkpoints: MutableMapping[int, str] = field(default_factory=dict)
     cosigned: MutableMapping[int, str] = field(default_factory=dict)
     subtrees: MutableMapping[tuple[int, int], bytes] = field(default_factory=dict)
+    mentions: MutableMapping[int, Mention] = field(default_factory=dict)
 
     def staged(self) -> Rows:
         """Return rows that show these and take changes without touching them."""

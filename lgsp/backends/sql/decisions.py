@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Protocol, assert_never
 
-from lgsp.backends.sql.rows import Row, delivery_row, exchange_row, milliseconds, standing_row
+from lgsp.backends.sql.rows import Row, delivery_row, exchange_row, mention_row, milliseconds, standing_row
 from lgsp.domain import merkle
 from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import SETTLED, ExchangeKey
 from lgsp.domain.statements import BATCH_MAX
 from lgsp.ports.ledger import (
     Accept,
+    Catalogue,
     Done,
     Forget,
     KeepBodyKey,
@@ -84,6 +85,9 @@ class Known(Protocol):
     def covered(self) -> int:
         """Return how many entries the kept checkpoint covers, -1 before the first."""
 
+    def catalogued(self) -> int:
+        """Return how many entries the catalogue covers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
@@ -119,6 +123,8 @@ class Writes:
     cosigned: list[Row] = field(default_factory=list)
     """Of these and of what is there the one over the most entries stays, of two over as many the last."""
     subtrees: list[Row] = field(default_factory=list)
+    """Those that are there already stay."""
+    mentions: dict[int, Row] = field(default_factory=dict)
     """Those that are there already stay."""
     body_keys: dict[str, bytes] = field(default_factory=dict)
     forgotten: dict[str, None] = field(default_factory=dict)
@@ -159,7 +165,7 @@ class Decisions:
         self._sign()
         return self._results
 
-    def _decide(self, operation: Operation) -> Result:  # noqa: PLR0911, C901 - one for each operation
+    def _decide(self, operation: Operation) -> Result:  # noqa: PLR0911, PLR0912, C901 - one for each operation
         match operation:
             case Accept():
                 return self._accept(operation)
@@ -186,6 +192,8 @@ class Decisions:
             case Forget():
                 self.writes.forgotten.update(dict.fromkeys(operation.envs))
                 return Done()
+            case Catalogue():
+                return self._catalogue(operation)
             case _:
                 assert_never(operation)
 
@@ -369,4 +377,11 @@ class Decisions:
         kept = self.writes.checkpoint
         if operation.size >= (self._known.covered() if kept is None else kept["size"]):
             self.writes.checkpoint = {"size": operation.size, "note": operation.note}
+        return Done()
+
+    def _catalogue(self, operation: Catalogue) -> Result:
+        if operation.start > max(self.writes.mentions, default=self._known.catalogued() - 1) + 1:
+            return "stale"
+        for each in operation.mentions:
+            self.writes.mentions.setdefault(each.seq, mention_row(each))
         return Done()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from lgsp.domain.exchange import OUTCOMES, Delivery, Exchange, State, next_due
-from lgsp.ports.ledger import Move
+from lgsp.domain.mentions import Mention
+from lgsp.ports.ledger import Move, SubjectLink
 from lgsp.ports.retention import Evidence
+from lgsp.ports.search import Kept
 
 Row = dict[str, Any]
 """Parameters by the names of their columns."""
@@ -31,7 +34,16 @@ def _moment(value: int) -> datetime:
     return EPOCH + timedelta(milliseconds=value)
 
 
-def _maybe_moment(value: int | None) -> datetime | None:
+def links_of(found: Iterable[Sequence[Any]]) -> dict[str, list[SubjectLink]]:
+    """Return the persons of `selects.PERSON`, by env hash."""
+    links: dict[str, list[SubjectLink]] = {}
+    for env, pseudonym, salt, commitment in found:
+        links.setdefault(env, []).append(SubjectLink(pseudonym=pseudonym, salt=salt, commitment=commitment))
+    return links
+
+
+def moment_of(value: int | None) -> datetime | None:
+    """Return the time of so many milliseconds since 1970, None for None."""
     return None if value is None else EPOCH + timedelta(milliseconds=value)
 
 
@@ -84,7 +96,7 @@ def exchange_of(row: tuple[Any, ...]) -> Exchange:
         receivers=tuple(json.loads(receivers)),
         accepted_at=_moment(accepted_at),
         expires=_moment(expires),
-        reply_until=_maybe_moment(reply_until),
+        reply_until=moment_of(reply_until),
         cause=cause,
         reply=reply,
         policy=policy,
@@ -92,6 +104,22 @@ def exchange_of(row: tuple[Any, ...]) -> Exchange:
         compact=compact,
         receipt=receipt,
     )
+
+
+def kept_of(rows: Iterable[tuple[Any, ...]]) -> dict[str, Kept]:
+    """Return what is kept of envelopes, by env hash, of `selects.KEPT`."""
+    return {env: Kept(compact=compact, cause=cause) for env, compact, cause in rows}
+
+
+def mention_row(mention: Mention) -> Row:
+    """Return a row of the catalogue."""
+    return {
+        "seq": mention.seq,
+        "env": mention.env,
+        "casefile": mention.casefile,
+        "procedure": mention.procedure,
+        "officer": mention.officer,
+    }
 
 
 def evidence_of(row: tuple[Any, ...]) -> Evidence:
@@ -168,8 +196,8 @@ def delivery_of(row: tuple[Any, ...]) -> Delivery:
         state=state,
         attempts=attempts,
         lease=lease,
-        lease_until=_maybe_moment(lease_until),
-        due_at=_maybe_moment(due_at),
+        lease_until=moment_of(lease_until),
+        due_at=moment_of(due_at),
         expires=_moment(expires),
         code=code,
         ack=ack,

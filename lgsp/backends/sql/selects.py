@@ -21,6 +21,7 @@ from lgsp.backends.sql.tables import (
     entry,
     evidence,
     exchange,
+    mention,
     meta,
     nonce,
     schema_document,
@@ -64,6 +65,9 @@ EXCHANGE_COLUMNS: Final = (
     exchange.c.receipt,
 )  # fmt: skip
 """In the order in which `rows.exchange_of` reads them."""
+
+PERSON: Final = sa.select(subject.c.env, subject.c.pseudonym, subject.c.salt, subject.c.commitment)
+OLDEST: Final = sa.select(sa.func.min(exchange.c.accepted_at))
 
 STANDING: Final = (
     delivery.c.source, delivery.c.state, delivery.c.lease, delivery.c.lease_until, delivery.c.due_at, delivery.c.expires,
@@ -156,6 +160,32 @@ SUBTREES: Final = (
     )
     .order_by(subtree.c.number)
 )
+
+CATALOGUED: Final = sa.select(sa.func.coalesce(sa.func.max(mention.c.seq) + ONE, ZERO))
+_EMPTY: Final[sa.ColumnElement[Any]] = sa.literal_column("''")
+_NUMBERED: Final = (mention.c.seq >= _number("start"), mention.c.seq < _number("stop"))
+
+
+def _mentioning(column: sa.Column[Any]) -> sa.Select[Any]:
+    # That it is not empty is said again in the words of the index over part of the table.
+    found = sa.select(mention.c.seq).where(column == _text("value"), column != _EMPTY, *_NUMBERED)
+    return _first(found.order_by(mention.c.seq))
+
+
+MENTIONING: Final = {name: _mentioning(mention.c[name]) for name in ("env", "casefile", "procedure", "officer")}
+ENTRIES_OF: Final = (
+    sa.select(mention.c.seq).where(mention.c.env == _text("env"), mention.c.env != _EMPTY).order_by(mention.c.seq)
+)
+_PSEUDONYM: Final = sa.bindparam("pseudonym", type_=sa.LargeBinary)
+ENVS_OF_PERSON: Final = sa.select(subject.c.env).where(subject.c.pseudonym == _PSEUDONYM).distinct()
+MENTIONING_PERSON: Final = _first(
+    sa.select(mention.c.seq)
+    .where(mention.c.env.in_(ENVS_OF_PERSON), mention.c.env != _EMPTY, *_NUMBERED)
+    .order_by(mention.c.seq)
+)
+KEPT: Final = sa.select(exchange.c.env, exchange.c.compact, exchange.c.cause)
+KEPT_FORGOTTEN: Final = sa.select(evidence.c.env, evidence.c.compact, _EMPTY)
+"""Of which envelopes is added by the engine."""
 
 MOVED: Final = (
     "state", "attempts", "lease", "lease_until", "due_at", "code", "ack", "final", "wakes_at", "unseen",

@@ -167,6 +167,18 @@ directory_record = _small(
 )
 """Each record once for as long as it stays: from version `added` up to, and not including, version `removed`."""
 
+mention = sa.Table(
+    "mention",
+    METADATA,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    *(_text("env"), _text("casefile"), _text("procedure"), _text("officer")),
+    *(
+        sa.Index(f"mention_{name}", name, "seq", **_part(f"{name} <> ''"))
+        for name in ("env", "casefile", "procedure", "officer")
+    ),
+)
+"""The catalogue: which envelope an entry names, and what that one says of its business. Made from the log, and no authority (docs/adr/0030)."""
+
 schema_document = _small("schema_document", _text("urn", key=True), _bytes("document"))
 
 checkpoint = _small("checkpoint", _integer("size", key=True), _text("note"))

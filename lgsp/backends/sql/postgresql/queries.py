@@ -9,13 +9,24 @@ from typing import Any
 from lgsp.backends.sql.postgresql import statements as sql
 from lgsp.backends.sql.postgresql.pool import Connection
 from lgsp.backends.sql.postgresql.statements import Statement
-from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, milliseconds
+from lgsp.backends.sql.rows import (
+    EVER,
+    Row,
+    delivery_of,
+    evidence_of,
+    exchange_of,
+    kept_of,
+    links_of,
+    milliseconds,
+    moment_of,
+)
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import SubjectLink
 from lgsp.ports.retention import Evidence
+from lgsp.ports.search import Kept
 
 
 async def exchanges(connection: Connection, keys: Sequence[ExchangeKey]) -> dict[ExchangeKey, Exchange]:
@@ -31,6 +42,22 @@ async def exchange_by_env(connection: Connection, env: str) -> Exchange | None:
     return None if found is None else exchange_of(found)
 
 
+async def exchanges_of(connection: Connection, envs: Sequence[str]) -> list[Exchange]:
+    """Return the exchanges among these env hashes that are held."""
+    return [exchange_of(found) for found in await connection.fetch(sql.EXCHANGES_OF.text, envs)]
+
+
+async def persons_of(connection: Connection, envs: Sequence[str]) -> dict[str, list[SubjectLink]]:
+    """Return the persons that these envelopes name, by env hash."""
+    return links_of(await connection.fetch(sql.PERSONS_OF.text, envs))
+
+
+async def oldest(connection: Connection) -> datetime | None:
+    """Return when the oldest exchange that is held was accepted."""
+    found = await connection.fetchval(sql.OLDEST.text)
+    return moment_of(found)
+
+
 async def size(connection: Connection) -> int:
     """Return the number of entries."""
     return int(await connection.fetchval(sql.SIZE.text))
@@ -39,6 +66,13 @@ async def size(connection: Connection) -> int:
 async def column(connection: Connection, statement: Statement, values: Row) -> list[Any]:
     """Return the one column of a statement's rows."""
     return [each for (each,) in await connection.fetch(statement.text, *statement.arguments(values))]
+
+
+async def kept(connection: Connection, envs: Sequence[str]) -> dict[str, Kept]:
+    """Return what is kept of accepted envelopes by env hash, those of forgotten exchanges too."""
+    found = kept_of(await connection.fetch(sql.KEPT.text, envs))
+    missing = [env for env in envs if env not in found]
+    return found | (kept_of(await connection.fetch(sql.KEPT_FORGOTTEN.text, missing)) if missing else {})
 
 
 async def note(connection: Connection, statement: sql.Statement) -> str:

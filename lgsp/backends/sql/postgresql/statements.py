@@ -29,6 +29,7 @@ from lgsp.backends.sql.tables import (
     entry,
     evidence,
     exchange,
+    mention,
     nonce,
     schema_document,
     subject,
@@ -208,6 +209,7 @@ KEEP_COSIGNED: Final = _sql(
 )
 DROP_OLDER_COSIGNED: Final = _sql(selects.OLDER_COSIGNED)
 INSERT_SUBTREES: Final = _all_of(_insert(subtree).on_conflict_do_nothing())
+INSERT_MENTIONS: Final = _all_of(_insert(mention).on_conflict_do_nothing())
 
 # Read at any time
 
@@ -216,6 +218,10 @@ LEAVES: Final = _sql(selects.LEAVES)
 ENTRIES: Final = _sql(selects.ENTRIES)
 EXCHANGES: Final = _sql(selects.EXCHANGE.select_from(sa.join(_KEYS, exchange, _OF_KEYS)))
 EXCHANGE_OF: Final = _sql(selects.EXCHANGE_OF)
+EXCHANGES_OF: Final = _sql(selects.EXCHANGE.where(exchange.c.env == sa.any_(_array("envs", exchange.c.env.type))))
+DELIVERIES_OF: Final = _sql(selects.DELIVERY.where(delivery.c.env == sa.any_(_array("envs", delivery.c.env.type))))
+PERSONS_OF: Final = _sql(selects.PERSON.where(subject.c.env == sa.any_(_array("envs", subject.c.env.type))))
+OLDEST: Final = _sql(selects.OLDEST)
 USED_SINCE: Final = _sql(selects.USED_SINCE)
 DELIVERIES: Final = _sql(selects.DELIVERIES)
 HELD: Final = _sql(
@@ -256,3 +262,14 @@ CHECKPOINT: Final = _sql(selects.CHECKPOINT)
 COSIGNED: Final = _sql(selects.COSIGNED)
 SUBTREE_COUNT: Final = _sql(selects.SUBTREE_COUNT)
 SUBTREES: Final = _sql(selects.SUBTREES)
+CATALOGUED: Final = _sql(selects.CATALOGUED)
+MENTIONING: Final = {name: _sql(statement) for name, statement in selects.MENTIONING.items()}
+MENTIONING_PERSON: Final = _sql(selects.MENTIONING_PERSON)
+ENTRIES_OF: Final = _sql(selects.ENTRIES_OF)
+ENVS_OF_PERSON: Final = _sql(selects.ENVS_OF_PERSON)
+KEPT: Final = _sql(selects.KEPT.where(exchange.c.env == sa.any_(_ENVS)))
+KEPT_FORGOTTEN: Final = _sql(selects.KEPT_FORGOTTEN.where(evidence.c.env == sa.any_(_ENVS)))
+"""Asked for those alone that are not held: each is looked for in every year."""
+ENTRIES_AT: Final = _sql(
+    sa.select(entry.c.data).where(entry.c.seq == sa.any_(_array("numbers", entry.c.seq.type))).order_by(entry.c.seq)
+)

@@ -26,6 +26,7 @@ from lgsp.backends.sql.tables import (
     entry,
     evidence,
     exchange,
+    mention,
     meta,
     nonce,
     schema_document,
@@ -93,6 +94,11 @@ INSERT_ENTRY: Final = _group(sa.insert(entry))
 
 EXCHANGE: Final = _sql(selects.EXCHANGE.where(*_OF_EXCHANGE))
 EXCHANGE_OF: Final = _sql(selects.EXCHANGE_OF)
+_ENVS: Final = sa.select(sa.func.json_each(_p("envs")).table_valued("value").c.value)
+EXCHANGES_OF: Final = _sql(selects.EXCHANGE.where(exchange.c.env.in_(_ENVS)))
+DELIVERIES_OF: Final = _sql(selects.DELIVERY.where(delivery.c.env.in_(_ENVS)))
+PERSONS_OF: Final = _sql(selects.PERSON.where(subject.c.env.in_(_ENVS)))
+OLDEST: Final = _sql(selects.OLDEST)
 REPLY: Final = _sql(sa.select(exchange.c.reply).where(*_OF_EXCHANGE))
 INSERT_EXCHANGE: Final = _group(sa.insert(exchange))
 SET_REPLY: Final = _group(
@@ -176,3 +182,15 @@ DROP_OLDER_COSIGNED: Final = _sql(selects.OLDER_COSIGNED)
 SUBTREE_COUNT: Final = _sql(selects.SUBTREE_COUNT)
 SUBTREES: Final = _sql(selects.SUBTREES)
 INSERT_SUBTREE: Final = _unless_there(subtree)
+
+CATALOGUED: Final = _sql(selects.CATALOGUED)
+MENTIONING: Final = {name: _sql(statement) for name, statement in selects.MENTIONING.items()}
+MENTIONING_PERSON: Final = _sql(selects.MENTIONING_PERSON)
+ENTRIES_OF: Final = _sql(selects.ENTRIES_OF)
+ENVS_OF_PERSON: Final = _sql(selects.ENVS_OF_PERSON)
+KEPT: Final = _sql(
+    sa.union_all(selects.KEPT.where(exchange.c.env.in_(_ENVS)), selects.KEPT_FORGOTTEN.where(evidence.c.env.in_(_ENVS)))
+)
+_NUMBERS: Final = sa.select(sa.func.json_each(_p("numbers")).table_valued("value").c.value)
+ENTRIES_AT: Final = _sql(sa.select(entry.c.data).where(entry.c.seq.in_(_NUMBERS)).order_by(entry.c.seq))
+INSERT_MENTION: Final = _unless_there(mention)

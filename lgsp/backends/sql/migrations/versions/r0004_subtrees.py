@@ -1,4 +1,4 @@
-"""Form 4: nodes of the log's tree are kept, so that neither a start nor a proof reads all leaves; and the last checkpoint that was co-signed."""
+"""Form 4: nodes of the log's tree, so that no start and no proof reads all leaves; a catalogue of what entries are about; what was co-signed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ compatible = 2
 
 
 def upgrade() -> None:
-    """Add the tables, empty: the next gateway fills that of the nodes from the leaves."""
+    """Add the tables, empty: the next gateway fills nodes and catalogue from the log."""
     op.create_table(
         "subtree",
         *(_integer("level"), _integer("number"), sa.Column("root", sa.LargeBinary, nullable=False)),
@@ -26,6 +26,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("size"),
         sqlite_with_rowid=False,
     )
+    _catalogue()
+
+
+def _catalogue() -> None:
+    found_by = ("env", "casefile", "procedure", "officer")
+    number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    op.create_table(
+        "mention",
+        sa.Column("seq", number, nullable=False, autoincrement=False),
+        *map(_text, found_by),
+        sa.PrimaryKeyConstraint("seq"),
+    )
+    for name in found_by:
+        condition = sa.text(f"{name} <> ''")
+        op.create_index(f"mention_{name}", "mention", [name, "seq"], sqlite_where=condition, postgresql_where=condition)
 
 
 def _text(name: str) -> sa.Column[str]:
