@@ -107,6 +107,13 @@ class Auditor:
         note = await self.tree.nodes.cosigned()
         return note if note.startswith(f"{self.origin}\n") else ""
 
+    async def witnessed(self) -> str:
+        """Return the stored checkpoint that a witness has co-signed; refuse as `not_found`."""
+        note = await self.cosigned()
+        if not note:
+            raise Refusal("not_found", "no witness has co-signed a checkpoint yet")
+        return note
+
     def open_cosigned(self, note: str, witness: NoteKey) -> tuple[Checkpoint, int]:
         """Return the checkpoint that log and witness have signed, and when the witness did, in POSIX seconds; raise `NoteInvalid` for any other."""
         checkpoint = open_checkpoint(note, self._log_key, [witness])
@@ -146,21 +153,23 @@ class Auditor:
         """Return how long it is ago that the stored checkpoint covered the whole log."""
         return time.monotonic() - self._covered
 
-    async def proof(self, index: int) -> str:
-        """Return the inclusion proof of an entry under the present checkpoint (c2sp.org/tlog-proof@v1); refuse as `not_found`.
+    async def proof(self, index: int, *, witnessed: bool = False) -> str:
+        """Return the inclusion proof of an entry (c2sp.org/tlog-proof@v1) under the present checkpoint, or the co-signed one; refuse as `not_found`.
 
         A path that does not lead to the signed root is not given out: a stored node was changed (`unavailable`).
         """
-        note = await self.checkpoint()
-        size = self._last[0]
+        note = await self.witnessed() if witnessed else await self.checkpoint()
+        stated = self.opened(note)
+        size = stated.size
         if not 0 <= index < size:
-            raise Refusal("not_found", "the log has no such index")
+            raise Refusal("not_found", "the checkpoint covers no such index")
+        await self.tree.advance(size)
         try:
             path = await self.tree.inclusion(index, size)
             [leaf] = await self.ledger.leaves(index, index + 1)
         except NodesMissing as error:
             raise self._damaged(str(error)) from None
-        if not merkle.verify_inclusion(leaf, index, size, path, self.opened(note).root):
+        if not merkle.verify_inclusion(leaf, index, size, path, stated.root):
             raise self._damaged(f"the path of entry {index}")
         return format_proof(index, path, note)
 

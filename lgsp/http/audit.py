@@ -20,11 +20,8 @@ INDEX_MAX: Final = 2**63 - 1
 async def get_checkpoint(request: web.Request) -> web.Response:
     """Give the signed checkpoint (C2SP signed note) over all committed entries, with `witnessed=true` the newest that the witness has co-signed."""
     auditor = request.app[BUS].auditor
-    if not _is_witnessed(query_of(request, "witnessed")):
-        return web.Response(text=await auditor.shown(), content_type="text/plain")
-    note = await auditor.cosigned()
-    if not note:
-        raise Refusal("not_found", "no witness has co-signed a checkpoint yet")
+    witnessed = _is_witnessed(query_of(request, "witnessed"))
+    note = await (auditor.witnessed() if witnessed else auditor.shown())
     return web.Response(text=note, content_type="text/plain")
 
 
@@ -36,12 +33,13 @@ def _is_witnessed(query: Mapping[str, str]) -> bool:
 
 
 async def get_proof(request: web.Request) -> web.Response:
-    """Give the inclusion proof of the entry at `index` (c2sp.org/tlog-proof@v1)."""
-    query = query_of(request, "index")
+    """Give the inclusion proof of the entry at `index` (c2sp.org/tlog-proof@v1), with `witnessed=true` under the newest co-signed checkpoint."""
+    query = query_of(request, "index", "witnessed")
     if "index" not in query:
         raise Refusal("bad_request", "index is missing")
     index = integer(query["index"], 0, INDEX_MAX, "index")
-    return web.Response(text=await request.app[BUS].auditor.proof(index), content_type="text/plain")
+    proof = await request.app[BUS].auditor.proof(index, witnessed=_is_witnessed(query))
+    return web.Response(text=proof, content_type="text/plain")
 
 
 async def get_tile(request: web.Request) -> web.Response:

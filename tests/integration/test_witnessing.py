@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from lgsp.backends.memory import MemoryLedger, MemoryWitness
 from lgsp.backends.sql import SqliteLedger
 from lgsp.bus import witnessing
-from lgsp.domain.checkpoint import open_checkpoint
+from lgsp.domain.checkpoint import open_checkpoint, verify_proof
 from lgsp.domain.limits import LIMITS
 from lgsp.domain.notes import LOG_KEY, NoteKey
 from lgsp.errors import Refusal, Unusable
@@ -115,6 +115,11 @@ async def test_outsiders_get_the_newest_checkpoint_and_the_newest_that_is_cosign
         assert witness.name not in newest
         assert (await edge.call("GET", "/v1/audit/checkpoint?witnessed=true")).body == both.body
         assert (await edge.call("GET", "/v1/audit/checkpoint?witnessed=1")).code == "bad_request"
+        [entry] = await edge.bus.ledger.entries(0, 1)
+        proof = (await edge.call("GET", "/v1/audit/proof?index=0&witnessed=true")).body.decode()
+        assert verify_proof(proof, entry, edge.bus.auditor._log_key, [witness.key]).size == size
+        assert (await edge.call("GET", f"/v1/audit/proof?index={size}&witnessed=true")).code == "not_found"
+        assert (await edge.call("GET", f"/v1/audit/proof?index={size}")).status == 200
 
 
 async def test_without_a_witness_nothing_is_cosigned_and_nothing_is_said_of_it(world, store, clock):
