@@ -43,6 +43,7 @@ from lgsp.bus.registry import Registry
 from lgsp.bus.replies import Replies
 from lgsp.bus.retention import Forgetting
 from lgsp.bus.room import Room
+from lgsp.bus.searching import Searcher
 from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.settlement import Settlement
 from lgsp.bus.steward import Steward
@@ -72,11 +73,6 @@ MISMATCH = "carrier_mismatch"
 """The code of a delivery whose message was not what its row says."""
 
 
-def _alone() -> Neighbours:
-    """Return the place of a gateway whose ledger no other can reach."""
-    return Neighbourhood().join()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What a gateway is made of, from outside the bus."""
@@ -95,7 +91,8 @@ class Parts:
     entropy: Entropy
     limits: Limits = LIMITS
     retry: RetryPolicy = RETRY
-    neighbours: Neighbours = field(default_factory=_alone)
+    neighbours: Neighbours = field(default_factory=lambda: Neighbourhood().join())
+    """By default the place of a gateway whose ledger no other can reach."""
     probes: Mapping[str, Probe] = field(default_factory=dict)
     anchor: Anchor | None = None
 
@@ -148,9 +145,7 @@ async def open_bus(settings: Settings, *, create: bool = False, worker: int = 0)
             transport=EmbeddedTransport(store),
             clock=SystemClock(),
             entropy=SystemEntropy(),
-            limits=replace(
-                LIMITS, inbox_bytes=settings.transport.inbox_bytes, unwitnessed=settings.witness.unwitnessed()
-            ),
+            limits=settings.limits(),
             anchor=anchor,
         )
         async with _placed(parts, settings, worker) as parts:
@@ -277,6 +272,13 @@ def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
         replies=replies,
         progress=base.progress,
         auditor=auditor,
+        searcher=Searcher(
+            store=parts.store,
+            auditor=auditor,
+            cataloguer=sweep.cataloguer,
+            registry=base.registry,
+            subject_key=parts.subject_key,
+        ),
         parking=_parking(parts, base),
         health=Health(
             engines=base.engines,

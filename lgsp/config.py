@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -33,7 +34,7 @@ from pydantic_settings import (
 )
 
 from lgsp.domain import keys, notes
-from lgsp.domain.limits import LIMITS
+from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.records import BusUrn, GatewayUrn
 from lgsp.errors import Refusal, Unusable
 
@@ -228,6 +229,10 @@ class Settings(BaseSettings):
         """Order the sources: flags, environment, the file of the data folder."""
         path = Path(init_settings()["data"]) / FILE
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+    def limits(self) -> Limits:
+        """Return the protocol's limits, with those that these settings state."""
+        return replace(LIMITS, inbox_bytes=self.transport.inbox_bytes, unwitnessed=self.witness.unwitnessed())
 
     def origins(self) -> dict[str, str]:
         """Return where each setting comes from, by dotted name: a flag, a variable of the environment, the file, or its default."""

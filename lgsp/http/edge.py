@@ -12,7 +12,7 @@ from aiohttp import web
 
 from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
-from lgsp.http import admin, audit, catalogue, envelopes, health, inbox, outcomes
+from lgsp.http import admin, audit, catalogue, entry_search, envelopes, health, inbox, outcomes
 from lgsp.http.bus_figures import BusFigures
 from lgsp.http.faults import as_refusal, route_of
 from lgsp.http.metrics import Metrics
@@ -26,6 +26,7 @@ from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS, SHOWN_METRICS, 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+ENTRIES: Final = "/v1/audit/entries"
 ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/v1/envelopes", envelopes.post_envelope),
     ("GET", "/v1/envelopes/{env}", envelopes.get_envelope),
@@ -40,7 +41,8 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/v1/audit/proof", audit.get_proof),
     ("GET", "/v1/audit/tile/entries/{number:.+}", audit.get_entry_bundle),
     ("GET", "/v1/audit/tile/{level}/{number:.+}", audit.get_tile),
-    ("GET", "/v1/audit/entries", audit.get_entries),
+    ("GET", ENTRIES, entry_search.get_entries),
+    ("POST", ENTRIES, entry_search.post_entries),
     ("GET", "/healthz", health.get_live),
     ("GET", "/readyz", health.get_ready),
     ("GET", "/metrics", health.get_metrics),
@@ -73,6 +75,7 @@ def create_admin_app(
     app[SHOWN_STREAMS] = (shown or app)[STREAMS]
     app[SHOWN_METRICS] = (shown or app)[METRICS]
     app.router.add_get("/metrics", health.get_own_metrics)
+    app.router.add_post(ENTRIES, entry_search.post_entries_locally)
     for command in admin.COMMANDS:
         app.router.add_route(command.method, command.path, command.local())
     return app

@@ -471,8 +471,9 @@ async def test_a_level_that_the_format_does_not_have_is_refused(edge, level):
     assert (await edge.call("GET", f"/v1/audit/tile/{level}/000")).code == "bad_request"
 
 
-async def test_entries_are_for_auditors(edge):
-    assert (await edge.call("GET", "/v1/audit/entries", signer="fisheries")).code == "forbidden"
+async def test_entries_are_for_auditors_and_parties(edge):
+    assert (await edge.call("GET", "/v1/audit/entries", signer="officer")).code == "forbidden"
+    assert (await edge.call("GET", "/v1/audit/entries", signer="fisheries")).members["entries"] == []
     assert (await edge.call("GET", "/v1/audit/entries")).code == "auth_missing"
 
 

@@ -49,9 +49,9 @@ TRUST = {
 }
 
 
-async def _exchange(path):
+async def fill(store):
     """Fill a ledger: a request that was answered, one that was rejected, one that expired, one that waits, and a tile's worth of entries."""
-    clock, store = ManualClock(WORLD.now), SqliteLedger.open(path, create=True)
+    clock = ManualClock(WORLD.now)
     async with running_bus(WORLD, store, clock=clock, entropy=SeededEntropy(1)) as bus:
         requests = [WORLD.envelope(number=number) for number in range(1, 4)]
         for each in requests:
@@ -70,14 +70,15 @@ async def _exchange(path):
         late = {name: format_time(clock.now() + timedelta(seconds=life)) for name, life in LIVES.items()}
         await bus.ingress.submit(WORLD.envelope(number=4, **late), peer="")
         await bus.auditor.keep()
-    await store.close()
 
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory):
     """The file of a bus that has stopped."""
     path = tmp_path_factory.mktemp("damage") / "bus.sqlite"
-    asyncio.run(_exchange(path))
+    store = SqliteLedger.open(path, create=True)
+    asyncio.run(fill(store))
+    asyncio.run(store.close())
     return path
 
 
@@ -149,23 +150,20 @@ def index_of(ledger, event):
     return index
 
 
-@pytest.mark.parametrize(
-    ("statement", "event", "words"),
-    [
-        ("UPDATE delivery SET state = 'queued' WHERE state = 'acked'", '"ev":"msg.acked"', "held as ended otherwise"),
-        ("UPDATE delivery SET state = 'acked' WHERE state = 'expired'", '"ev":"msg.expired"', "held as not expired"),
-        ("DELETE FROM delivery", '"ev":"msg.accepted"', "a delivery is gone"),
-        ("DELETE FROM exchange", '"ev":"msg.accepted"', "the exchange is gone"),
-        ("UPDATE exchange SET rule = 'g-other'", '"ev":"msg.accepted"', "otherwise than the entry says"),
-        ("DELETE FROM entry WHERE seq = 7", '"seq":7,', "the entry has another number"),
-        ("DELETE FROM entry WHERE seq = (SELECT max(seq) FROM entry)", "", "entries are missing"),
-        (
-            SWAP,
-            '"seq":6,',
-            "the entry has another number",
-        ),
-    ],
-)
+CHANGES = [
+    ("UPDATE delivery SET state = 'queued' WHERE state = 'acked'", '"ev":"msg.acked"', "held as ended otherwise"),
+    ("UPDATE delivery SET state = 'acked' WHERE state = 'expired'", '"ev":"msg.expired"', "held as not expired"),
+    ("DELETE FROM delivery", '"ev":"msg.accepted"', "a delivery is gone"),
+    ("DELETE FROM exchange", '"ev":"msg.accepted"', "the exchange is gone"),
+    ("UPDATE exchange SET rule = 'g-other'", '"ev":"msg.accepted"', "otherwise than the entry says"),
+    ("DELETE FROM entry WHERE seq = 7", '"seq":7,', "the entry has another number"),
+    ("DELETE FROM entry WHERE seq = (SELECT max(seq) FROM entry)", "", "entries are missing"),
+    (SWAP, '"seq":6,', "the entry has another number"),
+]
+"""What somebody did to the tables, what stands in the first entry that it concerns, and how the finding begins."""
+
+
+@pytest.mark.parametrize(("statement", "event", "words"), CHANGES)
 def test_a_larger_change_is_named_by_the_first_index_that_it_concerns(ledger, statement, event, words):
     harmed = ledger.with_name("harmed.sqlite")
     shutil.copy(ledger, harmed)
