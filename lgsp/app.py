@@ -252,9 +252,7 @@ def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
     ingress = _ingress(parts, base, courier, replies, verifying)
     auditor = _auditor(parts, base)
     sweep = _sweep(parts, base, courier, auditor, hearing)
-    witnessing = Witnessing(
-        anchor=parts.anchor, auditor=auditor, ingress=ingress, clock=parts.clock, limits=parts.limits
-    )
+    witnessing = Witnessing(anchor=parts.anchor, auditor=auditor, ingress=ingress, limits=parts.limits)
     return Bus(
         gateway=parts.gateway,
         bus=parts.bus,
@@ -297,7 +295,6 @@ def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
         room=base.room,
         figures=base.figures,
         vitals=Vitals(ledger=parts.store, room=base.room, clock=parts.clock),
-        witnessing=witnessing,
         tasks=tasks,
     )
 

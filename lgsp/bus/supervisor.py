@@ -87,7 +87,6 @@ class Bus:
     room: Room
     figures: Figures
     vitals: Vitals
-    witnessing: Witnessing
     tasks: Tasks
 
     async def start(self) -> None:
@@ -106,6 +105,11 @@ class Bus:
         self.tasks.spawn("publisher", self.courier.publisher.run())
         self.tasks.spawn("vitals", self.vitals.run())
         self.tasks.spawn("witnessing", self.witnessing.run())
+
+    @property
+    def witnessing(self) -> Witnessing:
+        """What has the log's checkpoints co-signed."""
+        return self.health.witnessing
 
     @property
     def is_draining(self) -> bool:

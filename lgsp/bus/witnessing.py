@@ -22,7 +22,6 @@ from lgsp.domain.notes import NoteInvalid
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.anchor import Anchor, AnchorAway, Answer, Cosigned, HoldsSize, OtherRoot
-from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import KeepCosigned
 
 EVERY: Final = 5.0
@@ -46,7 +45,6 @@ class Witnessing:
     anchor: Anchor | None
     auditor: Auditor
     ingress: Ingress
-    clock: Clock
     limits: Limits
     monotonic: Callable[[], float] = time.monotonic
     _stored: str = ""
@@ -126,7 +124,7 @@ class Witnessing:
             return
         checkpoint, since = self._opened(stored)
         self._stored, self._size = stored, checkpoint.size
-        ago = max((self.clock.now().timestamp() - since), 0.0) if at_start else 0.0
+        ago = max((self.auditor.clock.now().timestamp() - since), 0.0) if at_start else 0.0
         self._hear(ago)
 
     def _opened(self, note: str) -> tuple[Checkpoint, int]:
@@ -135,7 +133,7 @@ class Witnessing:
         try:
             return self.auditor.open_cosigned(note, self.anchor.key)
         except NoteInvalid:
-            return self.auditor.opened(note), int(self.clock.now().timestamp())
+            return self.auditor.opened(note), int(self.auditor.clock.now().timestamp())
 
     async def _offer(self, anchor: Anchor, note: str, offered: Checkpoint) -> None:
         old, refuted = self._size, False
