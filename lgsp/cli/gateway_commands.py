@@ -140,13 +140,13 @@ def _make(out: Path, settings: Settings, urn: str, port: int) -> None:
         folder.mkdir(mode=FOLDER_MODE, parents=True)
     founding = _founding(settings, urn, port)
     _write_keys(new, settings, founding)
-    text = settings_text(founding, settings.keys.registrar_key()) + _witness_text(new, settings)
+    text = settings_text(founding, settings.keys.registrar_key()) + witness_text(new, settings)
     write_secretly(new / config.FILE, text.encode())
     write_text(new / "trust.json", DataFolder(root=settings.data).trust.read_text(encoding="utf-8"))
     new.rename(out)
 
 
-def _witness_text(new: Path, settings: Settings) -> str:
+def witness_text(new: Path, settings: Settings) -> str:
     """Return the table of the settings' witness, nothing without one; the authority behind its certificate comes along as a file."""
     witness = settings.witness
     if not witness.url:

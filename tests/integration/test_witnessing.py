@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from lgsp.backends.memory import MemoryLedger, MemoryWitness
-from lgsp.backends.sql import SqliteLedger
+from lgsp.backends.sql import SqliteLedger, postgresql
 from lgsp.bus import witnessing
 from lgsp.domain.checkpoint import open_checkpoint, verify_proof
 from lgsp.domain.limits import LIMITS
@@ -361,6 +361,7 @@ async def test_two_gateways_on_one_database_have_one_log_cosigned(database):
         for name in "ab":
             gateway = running_gateway(world, database, name, clock=clock, anchor=witness)
             buses.append((await stack.enter_async_context(gateway)).bus)
+        assert await postgresql.count_gateways(database) == 2
         for number in range(20):
             await grow(buses[number % 2], number)
             await asyncio.gather(*(bus.witnessing.once() for bus in buses))
