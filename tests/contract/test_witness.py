@@ -15,6 +15,7 @@ import pytest
 
 from adapters.ndxp.client import Credentials
 from adapters.ndxp.mock import witness as mock_witness
+from adapters.ndxp.mock.__main__ import main
 from adapters.ndxp.mock.faults import Faults, Rates
 from adapters.ndxp.mock.server import Platform, started
 from adapters.ndxp.mock.service import Rules
@@ -186,6 +187,14 @@ async def test_an_answer_that_is_none_is_no_word(answer, tmp_path):
             with pytest.raises(AnchorAway):
                 await add(anchor, 0, 7)
     await runner.cleanup()
+
+
+@pytest.mark.parametrize("vkey", ["", "a log", "a+b+c", format_vkey(LOG.key).replace("+", "+0", 1)])
+def test_a_key_that_is_none_is_refused_before_it_listens(tmp_path, vkey, capsys):
+    account = {"NDXP_CONSUMER_KEY": "k", "NDXP_CONSUMER_SECRET": "s"}
+    arguments = ["--count", "1", "--witness", str(tmp_path), "--witness-log", vkey]
+    assert main(arguments, account) == 2
+    assert capsys.readouterr().err.startswith("--witness: ")
 
 
 async def test_nobody_there_is_no_word(tmp_path):

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from adapters.ndxp.client import Credentials
-from adapters.ndxp.mock import witness
+from adapters.ndxp.mock import notes, witness
 from adapters.ndxp.mock.faults import Faults, Rates
 from adapters.ndxp.mock.registry import registry
 from adapters.ndxp.mock.server import LOOPBACK, Platform, started
@@ -25,13 +25,18 @@ KEY, SECRET = "NDXP_CONSUMER_KEY", "NDXP_CONSUMER_SECRET"
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run until a signal; return 2 when key or secret is missing."""
+    """Run until a signal; return 2 when key or secret is missing, or a log's key is none."""
     options = _parser().parse_args(arguments)
     lacking = [name for name in (KEY, SECRET) if not environment.get(name)]
     if lacking:
         sys.stderr.write(f"set {' and '.join(lacking)}: the mock lets nobody in without them\n")
         return 2
-    asyncio.run(_serve(_platform(options, environment), (options.host, options.port), options.port_file))
+    try:
+        platform = _platform(options, environment)
+    except notes.Unreadable as error:
+        sys.stderr.write(f"--witness: {error}\n")
+        return 2
+    asyncio.run(_serve(platform, (options.host, options.port), options.port_file))
     return 0
 
 
