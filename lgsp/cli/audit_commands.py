@@ -19,7 +19,7 @@ from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
 from lgsp.domain import base64url, checkpoint, statements, strictjson
 from lgsp.domain.envelope import HASH_FORM
-from lgsp.domain.notes import NoteInvalid
+from lgsp.domain.notes import NoteInvalid, parse_vkey
 from lgsp.errors import Refusal, Unusable
 from lgsp.ports.store import Store
 
@@ -91,8 +91,7 @@ def prove(
 async def _proof(settings: Settings, entry: str) -> str:
     async with open_kept(settings) as kept:
         index = await _index_of(kept.store, entry)
-        note = await kept.store.checkpoint()
-        covered = checkpoint.parse_checkpoint(note.partition("\n\n")[0] + "\n").size if note else 0
+        note, covered = await _covering(kept.store, index)
         if not 0 <= index < covered:
             raise Refusal(
                 "not_found", f"the kept checkpoint covers {covered} entries; a running gateway proves newer ones"
@@ -101,6 +100,15 @@ async def _proof(settings: Settings, entry: str) -> str:
         tree = LogTree(ledger=kept.store, nodes=kept.store)
         await tree.begin(covered)
         return checkpoint.format_proof(index, await tree.inclusion(index, covered), note, leaf_bytes)
+
+
+async def _covering(store: Store, index: int) -> tuple[str, int]:
+    """Return the stored checkpoint to prove an entry under and its size: the co-signed one where it covers the entry, else the kept one."""
+    for note in (await store.cosigned(), await store.checkpoint()):
+        size = checkpoint.parse_checkpoint(note.partition("\n\n")[0] + "\n").size if note else 0
+        if index < size:
+            return note, size
+    return note, size
 
 
 async def _index_of(store: Store, entry: str) -> int:
@@ -130,6 +138,14 @@ def check(
             help="The entry's bytes; those in the proof if not given | tệp mục nhật ký",
         ),
     ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="LGSP_WITNESS_KEY",
+            metavar="VKEY",
+            help="Key of a witness that must have co-signed; may be repeated | khóa của nhân chứng phải có chữ ký",
+        ),
+    ] = None,
 ) -> None:
     """Check an exported proof; exit code 3 when it fails | kiểm tra bằng chứng đã xuất."""
     voice = voice_of(context)
@@ -138,7 +154,7 @@ def check(
     try:
         parsed = checkpoint.parse_proof(text)
         leaf_bytes = read_bytes(entry) if entry else parsed.extra or b""
-        found = checkpoint.verify_proof(text, leaf_bytes, pinned.log)
+        found = checkpoint.verify_proof(text, leaf_bytes, pinned.log, [parse_vkey(each) for each in witness or ()])
     except NoteInvalid as error:
         raise Unusable("log_broken", f"{proof}: {error}", exit_code=BROKEN) from None
     voice.give(leaf_bytes.decode("utf-8", "replace"))

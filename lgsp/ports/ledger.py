@@ -167,6 +167,14 @@ class KeepCheckpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeepCosigned:
+    """Keep a checkpoint over `size` entries with a witness's signature; the last one over the most entries is given back by `cosigned`."""
+
+    size: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeepBodyKey:
     """Keep a day's wrapped body key; one that is there already stays."""
 
@@ -193,7 +201,20 @@ class Catalogue:
     """At least one, by the numbers of their entries."""
 
 
-Operation = Accept | Refuse | Move | Seen | Note | Spend | Publish | KeepCheckpoint | KeepBodyKey | Forget | Catalogue
+Operation = (
+    Accept
+    | Refuse
+    | Move
+    | Seen
+    | Note
+    | Spend
+    | Publish
+    | KeepCheckpoint
+    | KeepCosigned
+    | KeepBodyKey
+    | Forget
+    | Catalogue
+)
 
 Lost = Literal["duplicate", "stale", "answered", "moved", "spent"]
 

@@ -42,6 +42,7 @@ class Rows:
     documents: MutableMapping[str, bytes] = field(default_factory=dict)
     body_keys: MutableMapping[str, bytes] = field(default_factory=dict)
     checkpoints: MutableMapping[int, str] = field(default_factory=dict)
+    cosigned: MutableMapping[int, str] = field(default_factory=dict)
     subtrees: MutableMapping[tuple[int, int], bytes] = field(default_factory=dict)
     mentions: MutableMapping[int, Mention] = field(default_factory=dict)
 

@@ -19,6 +19,7 @@ from lgsp.ports.ledger import (
     Forget,
     KeepBodyKey,
     KeepCheckpoint,
+    KeepCosigned,
     Lost,
     Move,
     Note,
@@ -85,7 +86,7 @@ class Transaction:
                 held = self.rows.exchanges[each.key]
                 self.rows.exchanges[each.key] = replace(held, receipt=statement.text())
 
-    def _apply(self, operation: Operation) -> Result:  # noqa: PLR0911, C901 - one for each operation
+    def _apply(self, operation: Operation) -> Result:  # noqa: PLR0911, PLR0912, C901 - one for each operation
         match operation:
             case Accept():
                 return self._accept(operation)
@@ -103,6 +104,9 @@ class Transaction:
                 return self._publish(operation)
             case KeepCheckpoint():
                 return self._keep_checkpoint(operation)
+            case KeepCosigned():
+                self.rows.cosigned[operation.size] = operation.note
+                return Done()
             case KeepBodyKey():
                 self.rows.body_keys.setdefault(operation.day, operation.wrapped)
                 return Done()

@@ -23,6 +23,7 @@ from lgsp.ports.ledger import (
     Forget,
     KeepBodyKey,
     KeepCheckpoint,
+    KeepCosigned,
     Lost,
     Move,
     Note,
@@ -119,6 +120,8 @@ class Writes:
     documents: dict[str, bytes] = field(default_factory=dict)
     """Those that are there already keep their bytes, as do body keys."""
     checkpoint: Row | None = None
+    cosigned: list[Row] = field(default_factory=list)
+    """Of these and of what is there the one over the most entries stays, of two over as many the last."""
     subtrees: list[Row] = field(default_factory=list)
     """Those that are there already stay."""
     mentions: dict[int, Row] = field(default_factory=dict)
@@ -162,7 +165,7 @@ class Decisions:
         self._sign()
         return self._results
 
-    def _decide(self, operation: Operation) -> Result:  # noqa: PLR0911, C901 - one for each operation
+    def _decide(self, operation: Operation) -> Result:  # noqa: PLR0911, PLR0912, C901 - one for each operation
         match operation:
             case Accept():
                 return self._accept(operation)
@@ -180,6 +183,9 @@ class Decisions:
                 return self._publish(operation)
             case KeepCheckpoint():
                 return self._keep_checkpoint(operation)
+            case KeepCosigned():
+                self.writes.cosigned.append({"size": operation.size, "note": operation.note})
+                return Done()
             case KeepBodyKey():
                 self.writes.body_keys.setdefault(operation.day, operation.wrapped)
                 return Done()

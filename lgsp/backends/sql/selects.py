@@ -14,6 +14,7 @@ from lgsp.backends.sql.tables import (
     body,
     body_key,
     checkpoint,
+    cosigned,
     delivery,
     directory_record,
     directory_version,
@@ -143,6 +144,10 @@ PRESENT_RECORDS: Final = sa.select(directory_record.c.hash).where(directory_reco
 DOCUMENTS: Final = sa.select(schema_document.c.urn, schema_document.c.document)
 
 CHECKPOINT: Final = _first(sa.select(checkpoint.c.note).order_by(checkpoint.c.size.desc()))
+COSIGNED: Final = _first(sa.select(cosigned.c.note).order_by(cosigned.c.size.desc()))
+OLDER_COSIGNED: Final = sa.delete(cosigned).where(
+    cosigned.c.size < sa.select(sa.func.max(cosigned.alias().c.size)).scalar_subquery()
+)
 COVERED: Final = sa.select(sa.func.coalesce(sa.func.max(checkpoint.c.size), sa.literal_column("-1")))
 
 SUBTREE_COUNT: Final = sa.select(sa.func.coalesce(sa.func.max(subtree.c.number), sa.literal_column("-1")) + ONE).where(

@@ -183,5 +183,8 @@ schema_document = _small("schema_document", _text("urn", key=True), _bytes("docu
 
 checkpoint = _small("checkpoint", _integer("size", key=True), _text("note"))
 
+cosigned = _small("cosigned", _integer("size", key=True), _text("note"))
+"""The last checkpoint that a witness has co-signed."""
+
 subtree = _small("subtree", _integer("level", key=True), _integer("number", key=True), _bytes("root"))
 """Nodes of the log's tree above the leaf hashes: the roots over whole tiles, so that a proof reads a few rows however long the log is."""

@@ -22,6 +22,7 @@ from lgsp.backends.sql.tables import (
     body,
     body_key,
     checkpoint,
+    cosigned,
     delivery,
     directory_record,
     directory_version,
@@ -201,6 +202,12 @@ INSERT_DOCUMENTS: Final = _all_of(_insert(schema_document).on_conflict_do_nothin
 INSERT_BODY_KEYS: Final = _all_of(_insert(body_key).on_conflict_do_nothing())
 DROP_CHECKPOINTS: Final = _sql(sa.delete(checkpoint))
 INSERT_CHECKPOINT: Final = _sql(sa.insert(checkpoint))
+KEEP_COSIGNED: Final = _sql(
+    (told := postgresql.insert(cosigned)).on_conflict_do_update(
+        index_elements=[cosigned.c.size], set_={"note": told.excluded.note}
+    )
+)
+DROP_OLDER_COSIGNED: Final = _sql(selects.OLDER_COSIGNED)
 INSERT_SUBTREES: Final = _all_of(_insert(subtree).on_conflict_do_nothing())
 INSERT_MENTIONS: Final = _all_of(_insert(mention).on_conflict_do_nothing())
 
@@ -252,6 +259,7 @@ VERSION: Final = _sql(selects.VERSION)
 RECORDS: Final = _sql(selects.RECORDS)
 DOCUMENTS: Final = _sql(selects.DOCUMENTS)
 CHECKPOINT: Final = _sql(selects.CHECKPOINT)
+COSIGNED: Final = _sql(selects.COSIGNED)
 SUBTREE_COUNT: Final = _sql(selects.SUBTREE_COUNT)
 SUBTREES: Final = _sql(selects.SUBTREES)
 CATALOGUED: Final = _sql(selects.CATALOGUED)

@@ -1,4 +1,4 @@
-"""Form 4: nodes of the log's tree are kept, so that neither a start nor a proof reads all leaves; a catalogue tells which entries are about what."""
+"""Form 4: nodes of the log's tree, so that no start and no proof reads all leaves; a catalogue of what entries are about; what was co-signed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ compatible = 2
 
 
 def upgrade() -> None:
-    """Add the tables, empty: the next gateway fills them from the log."""
+    """Add the tables, empty: the next gateway fills nodes and catalogue from the log."""
     op.create_table(
         "subtree",
         *(_integer("level"), _integer("number"), sa.Column("root", sa.LargeBinary, nullable=False)),
         sa.PrimaryKeyConstraint("level", "number"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "cosigned",
+        *(_integer("size"), _text("note")),
+        sa.PrimaryKeyConstraint("size"),
         sqlite_with_rowid=False,
     )
     _catalogue()
