@@ -96,8 +96,8 @@ def exchange_of(row: tuple[Any, ...]) -> Exchange:
 
 def evidence_of(row: tuple[Any, ...]) -> Evidence:
     """Return the evidence of `selects.EVIDENCE`."""
-    env, compact, acks = row
-    return Evidence(env=env, compact=compact, acks=tuple(acks.split("\n")) if acks else ())
+    env, compact, acks, receipt = row
+    return Evidence(env=env, compact=compact, acks=tuple(acks.split("\n")) if acks else (), receipt=receipt)
 
 
 def delivery_row(delivery: Delivery, position: int) -> Row:

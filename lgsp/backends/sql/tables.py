@@ -148,10 +148,11 @@ evidence = sa.Table(
     _integer("term"),
     _bytes("compact"),
     _text("acks"),
+    sa.Column("receipt", TEXT, nullable=False, server_default=""),
     sa.UniqueConstraint("env", "term", name="evidence_key"),
     postgresql_partition_by=years.BY,
 )
-"""What stays of a forgotten exchange: until when it lived, the envelope's compact JWS, and the acks as JSON texts, a line each."""
+"""What stays of a forgotten exchange: until when it lived, the envelope's compact JWS, the acks as JSON texts, a line each, and the receipt."""
 
 nonce = _small("nonce", _text("jti", key=True), _integer("until"), sa.Index("nonce_until", "until"))
 

@@ -1,4 +1,4 @@
-"""What every ledger promises of forgetting: what is over and settled goes, its envelope and acks stay, the log and all else are untouched."""
+"""What every ledger promises of forgetting: what is over and settled goes, its envelope, receipt and acks stay, all else is untouched."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RetentionContract:
         assert sorted(found) == sorted(operation.exchange.env for operation in held.values())
         assert len(await ledger.over(TERM + timedelta(hours=1), 2)) == 2
 
-    async def test_what_is_forgotten_leaves_its_envelope_and_its_acks(self, ledger: Store) -> None:
+    async def test_what_is_forgotten_leaves_its_envelope_its_receipt_and_its_acks(self, ledger: Store) -> None:
         operation = accept(1, to=(NDXP, POLICE))
         await commit(ledger, operation)
         env = operation.exchange.env
@@ -55,6 +55,10 @@ class RetentionContract:
         for held in await ledger.deliveries(env):
             await commit(ledger, move(held, "acked", ack=f'{{"by":"{held.to}"}}'))
         size = await ledger.size()
+        exchange = await ledger.exchange_of(env)
+        assert exchange is not None
+        receipt = exchange.receipt
+        assert receipt
         await commit(ledger, Forget(envs=(env,)))
         assert await ledger.exchange_of(env) is None
         assert await ledger.exchanges([(FISHERIES, samples.identity(1))]) == {}
@@ -65,6 +69,7 @@ class RetentionContract:
         kept = await ledger.evidence(env)
         assert kept is not None
         assert kept.compact == operation.exchange.compact
+        assert kept.receipt == receipt
         assert sorted(kept.acks) == sorted(f'{{"by":"{to}"}}' for to in (NDXP, POLICE))
 
     async def test_an_event_without_receivers_is_forgotten_too(self, ledger: Store) -> None:

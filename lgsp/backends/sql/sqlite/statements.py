@@ -128,9 +128,7 @@ INSERT_BODY_KEY: Final = _unless_there(body_key)
 OVER: Final = _sql(selects.OVER)
 EVIDENCE: Final = _sql(selects.EVIDENCE)
 KEEP_EVIDENCE: Final = _group(
-    sqlite.insert(evidence).from_select(
-        ["env", "term", "compact", "acks"], selects.SETTLED_EVIDENCE.where(exchange.c.env == _p("env"))
-    )
+    sqlite.insert(evidence).from_select(selects.KEPT, selects.SETTLED_EVIDENCE.where(exchange.c.env == _p("env")))
 )
 _IS_EVIDENCE: Final = sa.exists().where(evidence.c.env == _p("env"))
 FORGET: Final = [
