@@ -19,6 +19,7 @@ from lgsp.bus.announcer import Announcer
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
 from lgsp.bus.body_keys import BodyKeys
+from lgsp.bus.cataloguer import Cataloguer
 from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.engines import Engines, Probe
@@ -489,5 +490,6 @@ def _sweep(parts: Parts, base: _Base, courier: Courier, auditor: Auditor, hearin
         refusals=base.refusals,
         moves=base.moves,
         forgetting=Forgetting(store=parts.store, sequencer=base.sequencer),
+        cataloguer=Cataloguer(ledger=parts.store, search=parts.store, sequencer=base.sequencer),
         clock=parts.clock,
     )

@@ -27,7 +27,7 @@ from lgsp.ports.store import Store
 
 READ_AT_ONCE: Final = 4_096
 LOOKED_THROUGH: Final = 2_000_000
-"""Entries searched for those of one exchange: several days of a province."""
+"""Entries read that are not catalogued yet: several days of a province."""
 
 RecordName = tuple[str, str]
 """(kind, id): one record of the directory."""
@@ -41,6 +41,8 @@ class _Kept:
     compact: bytes
     receipt: Statement
     acks: tuple[Statement, ...]
+    reply: str
+    """The env hash of the accepted reply, or ""."""
 
     @property
     def index(self) -> int:
@@ -61,8 +63,8 @@ class _Entry:
     data: bytes
     members: Mapping[str, Any]
 
-    def is_about(self, event: str, env: str) -> bool:
-        return self.members.get("ev") == event and self.members.get("env") == env
+    def text(self, name: str) -> str:
+        return str(self.members.get(name, ""))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,21 +83,19 @@ class Prover:
         note = await self.store.checkpoint()
         covered = checkpoint.stated_size(note) if note else 0
         asked = await self._kept(env)
-        told = await self._entries(asked, covered)
-        cause = str(_accepting(told, asked, covered).members.get("cause", ""))
+        cause = (await self._accepting(asked, covered)).text("cause")
         if cause:
             asked = await self._kept(cause)
-            told = await self._entries(asked, covered)
-        reply = await self._reply_to(asked, told)
-        of_both = {asked.env} | ({reply.env} if reply else set())
-        chosen = [entry for entry in told if entry.members.get("env") in of_both]
-        message = await self._part(asked, chosen, covered)
-        answered = None if reply is None else await self._part(reply, chosen, covered)
+        replied = await self._kept(asked.reply) if asked.reply else None
+        reply = replied if replied is not None and replied.index < covered else None
+        told = await self._entries([part for part in (asked, reply) if part is not None], covered)
+        message = await self._part(asked, told, covered)
+        answered = None if reply is None else await self._part(reply, told, covered)
         return Bundle(
             bus=self.bus,
             checkpoint=note,
             directories=tuple([await self._excerpt(version) for version in sorted(self._wanted)]),
-            entries=await self._logged(chosen, covered),
+            entries=await self._logged(told, covered),
             message=message,
             reply=answered,
         )
@@ -104,44 +104,49 @@ class Prover:
         exchange = await self.store.exchange_of(env)
         if exchange is not None:
             acks = [delivery.ack for delivery in await self.store.deliveries(env) if delivery.ack]
-            return _kept(env, exchange.compact, exchange.receipt, acks)
+            return _kept(env, exchange.compact, exchange.receipt, acks, exchange.reply)
         evidence = await self.store.evidence(env)
         if evidence is None:
             raise Refusal("not_found", "no accepted envelope has this hash")
         if not evidence.receipt:
             raise Refusal("not_found", "its exchange was forgotten by a program that did not keep the receipt")
-        return _kept(env, evidence.compact, evidence.receipt, evidence.acks)
+        return _kept(env, evidence.compact, evidence.receipt, evidence.acks, evidence.reply)
 
-    async def _entries(self, kept: _Kept, covered: int) -> list[_Entry]:
-        """Return the entries that name an envelope, from its acceptance up to the checkpoint; those of its reply name it too, or follow."""
-        found: list[_Entry] = []
-        names_ = {kept.env}
-        stop = min(covered, kept.index + LOOKED_THROUGH)
-        for low in range(kept.index, stop, READ_AT_ONCE):
-            for index, data in enumerate(await self.store.entries(low, min(stop, low + READ_AT_ONCE)), start=low):
-                if not any(name.encode() in data for name in names_):
-                    continue
-                members = strictjson.parse_object(data)
-                found.append(_Entry(index=index, data=data, members=members))
-                if members.get("ev") == "msg.accepted" and members.get("cause") == kept.env:
-                    names_.add(str(members["env"]))
-        return found
+    async def _accepting(self, kept: _Kept, covered: int) -> _Entry:
+        """Return the entry that accepted an envelope."""
+        if kept.index >= covered:
+            words = f"the kept checkpoint covers {covered} entries, and this is entry {kept.index}"
+            raise Refusal("not_found", f"{words}: a gateway that runs keeps the next one within a minute")
+        [data] = await self.store.entries(kept.index, kept.index + 1)
+        return _Entry(index=kept.index, data=data, members=strictjson.parse_object(data))
 
-    async def _reply_to(self, asked: _Kept, told: Sequence[_Entry]) -> _Kept | None:
-        for entry in told:
-            if entry.members.get("ev") == "msg.accepted" and entry.members.get("cause") == asked.env:
-                return await self._kept(str(entry.members["env"]))
-        return None
+    async def _entries(self, parts: Sequence[_Kept], covered: int) -> list[_Entry]:
+        """Return the entries that are about these envelopes, up to the checkpoint: those that are catalogued, and what is not yet from the log."""
+        envs = [part.env for part in parts]
+        catalogued = await self.store.catalogued()
+        numbers = sorted({number for env in envs for number in await self.store.entries_of(env) if number < covered})
+        rows = dict(zip(numbers, await self.store.entries_at(numbers), strict=True))
+        start = max(catalogued, min(part.index for part in parts))
+        if covered - start > LOOKED_THROUGH:
+            raise Refusal("not_found", "the log is not catalogued so far yet; a gateway that runs does it")
+        for low in range(start, covered, READ_AT_ONCE):
+            entries = await self.store.entries(low, min(covered, low + READ_AT_ONCE))
+            rows |= {low + at: data for at, data in enumerate(entries) if any(env.encode() in data for env in envs)}
+        found = (
+            _Entry(index=index, data=data, members=strictjson.parse_object(data))
+            for index, data in sorted(rows.items())
+        )
+        return [entry for entry in found if entry.text("env") in envs]
 
     async def _part(self, kept: _Kept, told: Sequence[_Entry], covered: int) -> Part:
-        entry = _accepting(told, kept, covered)
+        entry = await self._accepting(kept, covered)
         held = await self._directory(kept.policy)
         manifest = envelope.manifest_of(kept.compact)
-        targets = _targets(held, manifest, envelope.parse_time(str(entry.members["ts"])))
-        stated = {each.members.get("stmt") for each in told if each.is_about("msg.acked", kept.env)}
+        targets = _targets(held, manifest, envelope.parse_time(entry.text("ts")))
+        stated = {each.text("stmt") for each in told if each.text("env") == kept.env}
         acks = [await self._acked(ack, held) for ack in kept.acks if ack.leaf in stated]
         takers = {target.inbox for target in targets} | {self._signer(each.ack, each.version) for each in acks}
-        kid = str(entry.members["kid"])
+        kid = entry.text("kid")
         self._wanted[held.version] |= {
             ("bus", self.bus),
             ("key", kid),
@@ -149,7 +154,7 @@ class Prover:
             *(("key", key.public.kid) for key in held.keys_of(self.bus) if key.role == "log"),
             ("service", names.request_type(manifest.type)),
             ("schema", manifest.schema),
-            ("grant", str(entry.members.get("rule", ""))),
+            ("grant", entry.text("rule")),
             *(("subscription", target.subscription) for target in targets),
             *_of_systems(held, manifest, held.keys[kid].owner, targets, takers),
         }
@@ -211,22 +216,13 @@ class Prover:
         return None
 
 
-def _kept(env: str, compact: bytes, receipt: str, acks: Iterable[str]) -> _Kept:
+def _kept(env: str, compact: bytes, receipt: str, acks: Iterable[str], reply: str) -> _Kept:
     return _Kept(
         env=env,
         compact=compact,
         receipt=statements.from_text(receipt),
         acks=tuple(map(statements.from_text, acks)),
-    )
-
-
-def _accepting(told: Iterable[_Entry], kept: _Kept, covered: int) -> _Entry:
-    for entry in told:
-        if entry.is_about("msg.accepted", kept.env):
-            return entry
-    raise Refusal(
-        "not_found",
-        f"the kept checkpoint covers {covered} entries, and this is entry {kept.index}: a gateway that runs keeps the next one soon",
+        reply=reply,
     )
 
 

@@ -1,6 +1,7 @@
 """The sweep: what time alone brings about.
 
-Expiry, ended leases, retries that are due, carriers that were lost, refusals to be summed, checkpoints to be kept, exchanges to be forgotten.
+Expiry, ended leases, retries that are due, carriers that were lost, refusals to be summed, checkpoints to be kept, exchanges to be forgotten,
+entries to be catalogued.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import count
 from typing import Final
 
 from lgsp.bus.auditor import Auditor
+from lgsp.bus.cataloguer import Cataloguer
 from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.moves import Moves, Step, took
@@ -70,6 +72,7 @@ class Sweep:
     refusals: EdgeRefusals
     moves: Moves
     forgetting: Forgetting
+    cataloguer: Cataloguer
     clock: Clock
     _unwritten: list[Note] = field(default_factory=list)
     """Summed entries that the ledger has not taken yet, or nobody heard so."""
@@ -123,6 +126,7 @@ class Sweep:
         if self.refusals.is_due():
             await self.flush_refusals()
         await self.auditor.keep()
+        await self.cataloguer.follow()  # first, while the envelopes are at hand
         await self.forgetting.step(now)
 
     async def _look_at_answers_that_were_lost(self) -> None:

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from lgsp.domain import base64url, strictjson
 from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
+from lgsp.domain.mentions import Mention
 from lgsp.domain.statements import Statement
 from lgsp.domain.tiles import Subtree
 from lgsp.domain.values import fixed
@@ -180,7 +181,19 @@ class Forget:
     envs: tuple[str, ...]
 
 
-Operation = Accept | Refuse | Move | Seen | Note | Spend | Publish | KeepCheckpoint | KeepBodyKey | Forget
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """Add to the catalogue what the entries from `start` on mention, up to the last of `mentions`; what is there already stays.
+
+    Lost as `stale` when the catalogue does not reach `start`: it never has a gap.
+    """
+
+    start: int
+    mentions: tuple[Mention, ...]
+    """At least one, by the numbers of their entries."""
+
+
+Operation = Accept | Refuse | Move | Seen | Note | Spend | Publish | KeepCheckpoint | KeepBodyKey | Forget | Catalogue
 
 Lost = Literal["duplicate", "stale", "answered", "moved", "spent"]
 

@@ -17,6 +17,8 @@ class Evidence:
     """The receivers' acks as JSON text, in no order."""
     receipt: str
     """The receipt as JSON text; "" of what was forgotten before receipts were kept."""
+    reply: str
+    """The env hash of the accepted reply, or ""."""
 
 
 class Retention(Protocol):

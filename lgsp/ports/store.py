@@ -8,8 +8,9 @@ from lgsp.ports.directory import DirectoryStore
 from lgsp.ports.inboxes import Inboxes
 from lgsp.ports.ledger import Ledger
 from lgsp.ports.retention import Retention
+from lgsp.ports.search import Search
 from lgsp.ports.tree import Tree
 
 
-class Store(Ledger, Tree, Inboxes, DirectoryStore, Retention, Protocol):
+class Store(Ledger, Tree, Inboxes, DirectoryStore, Retention, Search, Protocol):
     """Log, deliveries and directory."""

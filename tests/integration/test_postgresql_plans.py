@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from hashlib import md5
 
 import asyncpg
 import pytest
@@ -24,11 +25,14 @@ INSERT INTO delivery SELECT 'env-' || n, 'urn:inbox:' || CASE WHEN n % 10 = 0 TH
 INSERT INTO body SELECT 'env-' || n, convert_to(repeat(md5(n::text), 40), 'UTF8'), '2026-11-22' FROM generate_series(1, {ROWS}) n WHERE n % 10 = 0;
 INSERT INTO evidence SELECT 'gone-' || n, {FIRST} + n * {YEARS} / {ROWS}, '\\x00', '' FROM generate_series(1, {ROWS}) n;
 INSERT INTO nonce SELECT 'jti-' || n, n FROM generate_series(1, {ROWS}) n;
-INSERT INTO subject SELECT 'env-' || n, '\\x00', '\\x00', 'c' FROM generate_series(1, {ROWS}) n;
+INSERT INTO subject SELECT 'env-' || n, decode(md5((n / 10)::text), 'hex'), '\\x00', 'c' FROM generate_series(1, {ROWS}) n;
+INSERT INTO mention SELECT n, 'env-' || n, 'case-' || n / 10, CASE WHEN n % 2 = 0 THEN 'procedure-' || n % 7 ELSE '' END, 'officer-' || n % 50
+  FROM generate_series(1, {ROWS}) n;
 INSERT INTO directory_version SELECT n, convert_to(repeat(md5(n::text), 20), 'UTF8') FROM generate_series(1, 500) n;
 ANALYZE;
 """
 ENVS = [f"env-{n}" for n in range(10, 1300, 10)]
+PERSON = md5(b"7").digest()
 CASES = {
     "HEADS": ([], {"entry_pkey", "directory_version_pkey"}),
     "REPLIES": ([["urn:source:1"] * 128, ENVS[:128]], {"exchange_key"}),
@@ -51,6 +55,13 @@ CASES = {
     "KEEP_EVIDENCE": ([ENVS], {"exchange_env", "delivery_key"}),
     "OUTCOMES": (["urn:source:1", 100], {"delivery_news"}),
     "SUBJECTS": (["env-1"], {"subject_env"}),
+    "ENTRIES_OF": (["env-1"], {"mention_env"}),
+    "ENVS_OF_PERSON": ([PERSON], {"subject_person"}),
+    "MENTIONING_PERSON": ([PERSON, 0, ROWS, 100], {"subject_person", "mention_env"}),
+    "KEPT": ([ENVS[:100]], {"exchange_env"}),
+    "KEPT_FORGOTTEN": ([ENVS[:4]], {"evidence_2026_env_term_key"}),
+    "ENTRIES_AT": ([[1, 10, 100]], {"entry_pkey"}),
+    "CATALOGUED": ([], {"mention_pkey"}),
 }
 
 
@@ -84,6 +95,16 @@ async def test_a_hot_statement_uses_its_index_and_reads_no_table_whole(seeded, n
     plan = await plan_of(seeded, getattr(sql, name), values)
     assert "Seq Scan" not in plan, plan
     assert all(index in plan for index in indexes), plan
+
+
+@pytest.mark.parametrize(
+    ("by", "value"), [("env", "env-1"), ("casefile", "case-1"), ("procedure", "procedure-2"), ("officer", "officer-1")]
+)
+async def test_a_search_walks_its_index_in_order(seeded, by, value):
+    plan = await plan_of(seeded, sql.MENTIONING[by], [value, 100, ROWS, 100])
+    assert f"mention_{by}" in plan, plan
+    assert "Seq Scan" not in plan, plan
+    assert "Sort" not in plan, plan
 
 
 async def test_the_one_statement_that_writes_finds_old_rows_by_their_keys(seeded):

@@ -11,11 +11,13 @@ from lgsp.backends.memory.tables import Place, Tables
 from lgsp.backends.memory.transaction import Transaction, cut
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State, next_due
 from lgsp.domain.leases import holder_of
+from lgsp.domain.mentions import By
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
 from lgsp.ports.retention import Evidence
+from lgsp.ports.search import Kept
 
 
 class MemoryLedger:
@@ -171,6 +173,43 @@ class MemoryLedger:
     async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
         """Return the persons an exchange names, as pseudonyms."""
         return self._tables.rows.subjects.get(env, ())
+
+    async def catalogued(self) -> int:
+        """Return how many entries the catalogue covers, from the first on."""
+        return max(self._tables.rows.mentions, default=-1) + 1
+
+    async def kept(self, envs: Sequence[str]) -> dict[str, Kept]:
+        """Return what is kept of accepted envelopes by env hash, those of forgotten exchanges too."""
+        rows, evidence = self._tables.rows, self._tables.evidence
+        held = [rows.exchanges[rows.keys[env]] for env in envs if env in rows.keys]
+        found = {each.env: Kept(compact=each.compact, cause=each.cause) for each in held}
+        return found | {env: Kept(compact=evidence[env].compact) for env in envs if env in evidence}
+
+    async def entries_of(self, env: str) -> list[int]:
+        """Return the numbers of all catalogued entries that name an env hash."""
+        return sorted(each.seq for each in self._tables.rows.mentions.values() if env and each.env == env)
+
+    async def mentioning(self, by: By, value: str, start: int, stop: int, limit: int) -> list[int]:
+        """Return the numbers of the first `limit` catalogued entries in start..stop-1 that mention this."""
+        rows = self._tables.rows.mentions.values()
+        found = (each.seq for each in rows if value and getattr(each, by) == value)
+        return sorted(seq for seq in found if start <= seq < stop)[: max(limit, 0)]
+
+    async def mentioning_person(self, pseudonym: bytes, start: int, stop: int, limit: int) -> list[int]:
+        """Return the numbers of the first `limit` catalogued entries in start..stop-1 of exchanges that name a person."""
+        envs = set(await self.envs_of_person(pseudonym))
+        found = (each.seq for each in self._tables.rows.mentions.values() if each.env in envs)
+        return sorted(seq for seq in found if start <= seq < stop)[: max(limit, 0)]
+
+    async def envs_of_person(self, pseudonym: bytes) -> list[str]:
+        """Return the env hashes of all exchanges that name a person, in no order."""
+        subjects = self._tables.rows.subjects.items()
+        return [env for env, links in subjects if any(link.pseudonym == pseudonym for link in links)]
+
+    async def entries_at(self, numbers: Sequence[int]) -> list[bytes]:
+        """Return the bytes of these entries in the order of their numbers, each once."""
+        entries = self._tables.entries
+        return [entries[number] for number in sorted(set(numbers)) if 0 <= number < len(entries)]
 
     def _in_order(self, places: Iterable[Place]) -> list[Delivery]:
         rows = self._tables.rows.deliveries

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from lgsp.domain.exchange import SETTLED, Delivery, Exchange, ExchangeKey
+from lgsp.domain.mentions import Mention
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.ledger import SubjectLink
@@ -42,6 +43,7 @@ class Rows:
     body_keys: MutableMapping[str, bytes] = field(default_factory=dict)
     checkpoints: MutableMapping[int, str] = field(default_factory=dict)
     subtrees: MutableMapping[tuple[int, int], bytes] = field(default_factory=dict)
+    mentions: MutableMapping[int, Mention] = field(default_factory=dict)
 
     def staged(self) -> Rows:
         """Return rows that show these and take changes without touching them."""
@@ -86,7 +88,7 @@ class Tables:
         held = self.rows.exchanges.pop(self.rows.keys.pop(env))
         gone = [self.rows.deliveries.pop(place) for place in self.rows.places.pop(env, ())]
         acks = tuple(each.ack for each in gone if each.ack)
-        self.evidence[env] = Evidence(env=env, compact=held.compact, acks=acks, receipt=held.receipt)
+        self.evidence[env] = Evidence(env=env, compact=held.compact, acks=acks, receipt=held.receipt, reply=held.reply)
         for each in gone:
             self.rows.unseen.pop((env, each.to))
             self.news[each.source].discard((env, each.to))

@@ -14,6 +14,7 @@ from lgsp.domain.statements import BATCH_MAX
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.ledger import (
     Accept,
+    Catalogue,
     Done,
     Forget,
     KeepBodyKey,
@@ -108,6 +109,8 @@ class Transaction:
             case Forget():
                 self.forgotten += operation.envs
                 return Done()
+            case Catalogue():
+                return self._catalogue(operation)
             case _:
                 assert_never(operation)
 
@@ -241,6 +244,13 @@ class Transaction:
             self.rows.subtrees.setdefault((each.level, each.number), each.root)
         if operation.size >= max(self.rows.checkpoints, default=0):
             self.rows.checkpoints[operation.size] = operation.note
+        return Done()
+
+    def _catalogue(self, operation: Catalogue) -> Result:
+        if operation.start > max(self.rows.mentions, default=-1) + 1:
+            return "stale"
+        for each in operation.mentions:
+            self.rows.mentions.setdefault(each.seq, each)
         return Done()
 
 

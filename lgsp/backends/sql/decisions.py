@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Protocol, assert_never
 
-from lgsp.backends.sql.rows import Row, delivery_row, exchange_row, milliseconds, standing_row
+from lgsp.backends.sql.rows import Row, delivery_row, exchange_row, mention_row, milliseconds, standing_row
 from lgsp.domain import merkle
 from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import SETTLED, ExchangeKey
 from lgsp.domain.statements import BATCH_MAX
 from lgsp.ports.ledger import (
     Accept,
+    Catalogue,
     Done,
     Forget,
     KeepBodyKey,
@@ -83,6 +84,9 @@ class Known(Protocol):
     def covered(self) -> int:
         """Return how many entries the kept checkpoint covers, -1 before the first."""
 
+    def catalogued(self) -> int:
+        """Return how many entries the catalogue covers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
@@ -116,6 +120,8 @@ class Writes:
     """Those that are there already keep their bytes, as do body keys."""
     checkpoint: Row | None = None
     subtrees: list[Row] = field(default_factory=list)
+    """Those that are there already stay."""
+    mentions: dict[int, Row] = field(default_factory=dict)
     """Those that are there already stay."""
     body_keys: dict[str, bytes] = field(default_factory=dict)
     forgotten: dict[str, None] = field(default_factory=dict)
@@ -180,6 +186,8 @@ class Decisions:
             case Forget():
                 self.writes.forgotten.update(dict.fromkeys(operation.envs))
                 return Done()
+            case Catalogue():
+                return self._catalogue(operation)
             case _:
                 assert_never(operation)
 
@@ -363,4 +371,11 @@ class Decisions:
         kept = self.writes.checkpoint
         if operation.size >= (self._known.covered() if kept is None else kept["size"]):
             self.writes.checkpoint = {"size": operation.size, "note": operation.note}
+        return Done()
+
+    def _catalogue(self, operation: Catalogue) -> Result:
+        if operation.start > max(self.writes.mentions, default=self._known.catalogued() - 1) + 1:
+            return "stale"
+        for each in operation.mentions:
+            self.writes.mentions.setdefault(each.seq, mention_row(each))
         return Done()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from lgsp.domain.exchange import OUTCOMES, Delivery, Exchange, State, next_due
+from lgsp.domain.mentions import Mention
 from lgsp.ports.ledger import Move
 from lgsp.ports.retention import Evidence
+from lgsp.ports.search import Kept
 
 Row = dict[str, Any]
 """Parameters by the names of their columns."""
@@ -94,10 +97,28 @@ def exchange_of(row: tuple[Any, ...]) -> Exchange:
     )
 
 
+def kept_of(rows: Iterable[tuple[Any, ...]]) -> dict[str, Kept]:
+    """Return what is kept of envelopes, by env hash, of `selects.KEPT`."""
+    return {env: Kept(compact=compact, cause=cause) for env, compact, cause in rows}
+
+
+def mention_row(mention: Mention) -> Row:
+    """Return a row of the catalogue."""
+    return {
+        "seq": mention.seq,
+        "env": mention.env,
+        "casefile": mention.casefile,
+        "procedure": mention.procedure,
+        "officer": mention.officer,
+    }
+
+
 def evidence_of(row: tuple[Any, ...]) -> Evidence:
     """Return the evidence of `selects.EVIDENCE`."""
-    env, compact, acks, receipt = row
-    return Evidence(env=env, compact=compact, acks=tuple(acks.split("\n")) if acks else (), receipt=receipt)
+    env, compact, acks, receipt, reply = row
+    return Evidence(
+        env=env, compact=compact, acks=tuple(acks.split("\n")) if acks else (), receipt=receipt, reply=reply
+    )
 
 
 def delivery_row(delivery: Delivery, position: int) -> Row:

@@ -20,6 +20,7 @@ from lgsp.backends.sql.tables import (
     entry,
     evidence,
     exchange,
+    mention,
     meta,
     nonce,
     schema_document,
@@ -100,14 +101,19 @@ _ACKS: Final = (
     .scalar_subquery()
 )
 SETTLED_EVIDENCE: Final = sa.select(
-    exchange.c.env, _TERM, exchange.c.compact, sa.func.coalesce(_ACKS, sa.literal_column("''")), exchange.c.receipt
+    exchange.c.env,
+    _TERM,
+    exchange.c.compact,
+    sa.func.coalesce(_ACKS, sa.literal_column("''")),
+    exchange.c.receipt,
+    exchange.c.reply,
 ).where(~_IS_OPEN)
 """What stays of exchanges of which nothing is open; which ones is added by the engine."""
-KEPT: Final = ["env", "term", "compact", "acks", "receipt"]
+EVIDENCE_COLUMNS: Final = ["env", "term", "compact", "acks", "receipt", "reply"]
 """The columns that it goes into."""
-EVIDENCE: Final = sa.select(evidence.c.env, evidence.c.compact, evidence.c.acks, evidence.c.receipt).where(
-    evidence.c.env == _text("env")
-)
+EVIDENCE: Final = sa.select(
+    evidence.c.env, evidence.c.compact, evidence.c.acks, evidence.c.receipt, evidence.c.reply
+).where(evidence.c.env == _text("env"))
 
 DELIVERIES: Final = DELIVERY.where(delivery.c.env == _text("env")).order_by(delivery.c.inbox)
 PARCEL: Final = (
@@ -155,6 +161,32 @@ SUBTREES: Final = (
     )
     .order_by(subtree.c.number)
 )
+
+CATALOGUED: Final = sa.select(sa.func.coalesce(sa.func.max(mention.c.seq) + ONE, ZERO))
+_EMPTY: Final[sa.ColumnElement[Any]] = sa.literal_column("''")
+_NUMBERED: Final = (mention.c.seq >= _number("start"), mention.c.seq < _number("stop"))
+
+
+def _mentioning(column: sa.Column[Any]) -> sa.Select[Any]:
+    # That it is not empty is said again in the words of the index over part of the table.
+    found = sa.select(mention.c.seq).where(column == _text("value"), column != _EMPTY, *_NUMBERED)
+    return _first(found.order_by(mention.c.seq))
+
+
+MENTIONING: Final = {name: _mentioning(mention.c[name]) for name in ("env", "casefile", "procedure", "officer")}
+ENTRIES_OF: Final = (
+    sa.select(mention.c.seq).where(mention.c.env == _text("env"), mention.c.env != _EMPTY).order_by(mention.c.seq)
+)
+_PSEUDONYM: Final = sa.bindparam("pseudonym", type_=sa.LargeBinary)
+ENVS_OF_PERSON: Final = sa.select(subject.c.env).where(subject.c.pseudonym == _PSEUDONYM).distinct()
+MENTIONING_PERSON: Final = _first(
+    sa.select(mention.c.seq)
+    .where(mention.c.env.in_(ENVS_OF_PERSON), mention.c.env != _EMPTY, *_NUMBERED)
+    .order_by(mention.c.seq)
+)
+KEPT: Final = sa.select(exchange.c.env, exchange.c.compact, exchange.c.cause)
+KEPT_FORGOTTEN: Final = sa.select(evidence.c.env, evidence.c.compact, _EMPTY)
+"""Of which envelopes is added by the engine."""
 
 MOVED: Final = (
     "state", "attempts", "lease", "lease_until", "due_at", "code", "ack", "final", "wakes_at", "unseen",

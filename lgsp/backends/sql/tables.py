@@ -149,10 +149,12 @@ evidence = sa.Table(
     _bytes("compact"),
     _text("acks"),
     sa.Column("receipt", TEXT, nullable=False, server_default=""),
+    sa.Column("reply", TEXT, nullable=False, server_default=""),
     sa.UniqueConstraint("env", "term", name="evidence_key"),
     postgresql_partition_by=years.BY,
 )
-"""What stays of a forgotten exchange: until when it lived, the envelope's compact JWS, the acks as JSON texts, a line each, and the receipt."""
+"""What stays of a forgotten exchange: until when it lived, the envelope's compact JWS, the acks as JSON texts, a line each, and what came later:
+the receipt as JSON text and the env hash of the reply, both empty where a program of form 3 forgot it."""
 
 nonce = _small("nonce", _text("jti", key=True), _integer("until"), sa.Index("nonce_until", "until"))
 
@@ -167,6 +169,18 @@ directory_record = _small(
     sa.Index("directory_record_span", "removed", "added"),
 )
 """Each record once for as long as it stays: from version `added` up to, and not including, version `removed`."""
+
+mention = sa.Table(
+    "mention",
+    METADATA,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    *(_text("env"), _text("casefile"), _text("procedure"), _text("officer")),
+    *(
+        sa.Index(f"mention_{name}", name, "seq", **_part(f"{name} <> ''"))
+        for name in ("env", "casefile", "procedure", "officer")
+    ),
+)
+"""The catalogue: which envelope an entry names, and what that one says of its business. Made from the log, and no authority (docs/adr/0030)."""
 
 schema_document = _small("schema_document", _text("urn", key=True), _bytes("document"))
 

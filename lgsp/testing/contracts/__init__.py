@@ -16,6 +16,7 @@ from lgsp.testing.contracts.ledger import LedgerContract
 from lgsp.testing.contracts.ledger_moves import LedgerMovesContract
 from lgsp.testing.contracts.neighbours import NeighboursContract
 from lgsp.testing.contracts.retention import RetentionContract
+from lgsp.testing.contracts.search import SearchContract
 from lgsp.testing.contracts.transport import TransportContract
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "LedgerMovesContract",
     "NeighboursContract",
     "RetentionContract",
+    "SearchContract",
     "TransportContract",
 ]

@@ -9,13 +9,14 @@ from typing import Any
 from lgsp.backends.sql.postgresql import statements as sql
 from lgsp.backends.sql.postgresql.pool import Connection
 from lgsp.backends.sql.postgresql.statements import Statement
-from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, milliseconds
+from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, kept_of, milliseconds
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import SubjectLink
 from lgsp.ports.retention import Evidence
+from lgsp.ports.search import Kept
 
 
 async def exchanges(connection: Connection, keys: Sequence[ExchangeKey]) -> dict[ExchangeKey, Exchange]:
@@ -39,6 +40,13 @@ async def size(connection: Connection) -> int:
 async def column(connection: Connection, statement: Statement, values: Row) -> list[Any]:
     """Return the one column of a statement's rows."""
     return [each for (each,) in await connection.fetch(statement.text, *statement.arguments(values))]
+
+
+async def kept(connection: Connection, envs: Sequence[str]) -> dict[str, Kept]:
+    """Return what is kept of accepted envelopes by env hash, those of forgotten exchanges too."""
+    found = kept_of(await connection.fetch(sql.KEPT.text, envs))
+    missing = [env for env in envs if env not in found]
+    return found | (kept_of(await connection.fetch(sql.KEPT_FORGOTTEN.text, missing)) if missing else {})
 
 
 async def checkpoint(connection: Connection) -> str:

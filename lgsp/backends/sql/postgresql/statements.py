@@ -28,6 +28,7 @@ from lgsp.backends.sql.tables import (
     entry,
     evidence,
     exchange,
+    mention,
     nonce,
     schema_document,
     subject,
@@ -174,7 +175,7 @@ DROP_BODIES: Final = _sql(sa.delete(body).where(body.c.env == sa.any_(_ENVS), bo
 KEEP_EVIDENCE: Final = _sql(
     postgresql.insert(evidence)
     .from_select(
-        selects.KEPT,
+        selects.EVIDENCE_COLUMNS,
         # In one order for everybody, as another gateway may be forgetting the same: it waits, and finds it done.
         selects.SETTLED_EVIDENCE.where(exchange.c.env == sa.any_(_ENVS)).order_by(exchange.c.env),
     )
@@ -201,6 +202,7 @@ INSERT_BODY_KEYS: Final = _all_of(_insert(body_key).on_conflict_do_nothing())
 DROP_CHECKPOINTS: Final = _sql(sa.delete(checkpoint))
 INSERT_CHECKPOINT: Final = _sql(sa.insert(checkpoint))
 INSERT_SUBTREES: Final = _all_of(_insert(subtree).on_conflict_do_nothing())
+INSERT_MENTIONS: Final = _all_of(_insert(mention).on_conflict_do_nothing())
 
 # Read at any time
 
@@ -248,3 +250,14 @@ DOCUMENTS: Final = _sql(selects.DOCUMENTS)
 CHECKPOINT: Final = _sql(selects.CHECKPOINT)
 SUBTREE_COUNT: Final = _sql(selects.SUBTREE_COUNT)
 SUBTREES: Final = _sql(selects.SUBTREES)
+CATALOGUED: Final = _sql(selects.CATALOGUED)
+MENTIONING: Final = {name: _sql(statement) for name, statement in selects.MENTIONING.items()}
+MENTIONING_PERSON: Final = _sql(selects.MENTIONING_PERSON)
+ENTRIES_OF: Final = _sql(selects.ENTRIES_OF)
+ENVS_OF_PERSON: Final = _sql(selects.ENVS_OF_PERSON)
+KEPT: Final = _sql(selects.KEPT.where(exchange.c.env == sa.any_(_ENVS)))
+KEPT_FORGOTTEN: Final = _sql(selects.KEPT_FORGOTTEN.where(evidence.c.env == sa.any_(_ENVS)))
+"""Asked for those alone that are not held: each is looked for in every year."""
+ENTRIES_AT: Final = _sql(
+    sa.select(entry.c.data).where(entry.c.seq == sa.any_(_array("numbers", entry.c.seq.type))).order_by(entry.c.seq)
+)

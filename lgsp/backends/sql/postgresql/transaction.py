@@ -18,6 +18,7 @@ from lgsp.backends.sql.rows import Row
 from lgsp.domain.exchange import SETTLED, ExchangeKey
 from lgsp.ports.ledger import (
     Accept,
+    Catalogue,
     Forget,
     KeepCheckpoint,
     Move,
@@ -32,9 +33,13 @@ from lgsp.ports.ledger import (
 
 
 def appends(operations: Sequence[Operation]) -> bool:
-    """Tell whether the lock of the log is needed: for all but outcomes seen, exchanges forgotten, and moves that settle nothing and make no entry."""
+    """Tell whether the lock of the log is needed.
+
+    It is for all but outcomes seen, exchanges forgotten, entries catalogued, and moves that settle nothing and make no entry.
+    """
     return not all(
-        isinstance(each, Seen | Forget) or (isinstance(each, Move) and each.entry is None and each.state not in SETTLED)
+        isinstance(each, Seen | Forget | Catalogue)
+        or (isinstance(each, Move) and each.entry is None and each.state not in SETTLED)
         for each in operations
     )
 
@@ -50,6 +55,7 @@ class Found:
     nonces: dict[str, int] = field(default_factory=dict)
     hashes: set[bytes] = field(default_factory=set)
     kept: int = -1
+    reached: int = 0
 
     def reply(self, key: ExchangeKey) -> str | None:
         """Return the env hash of an exchange's reply, "" when there is none, None when there is no such exchange."""
@@ -70,6 +76,10 @@ class Found:
     def covered(self) -> int:
         """Return how many entries the kept checkpoint covers, -1 before the first."""
         return self.kept
+
+    def catalogued(self) -> int:
+        """Return how many entries the catalogue covers."""
+        return self.reached
 
 
 async def run(connection: Connection, operations: Sequence[Operation], sign: SignReceipts) -> list[Result]:
@@ -100,6 +110,8 @@ async def _look(connection: Connection, operations: Sequence[Operation]) -> Foun
         found.hashes = {row[0] for row in await connection.fetch(sql.PRESENT_RECORDS.text)}
     if any(isinstance(each, KeepCheckpoint) for each in operations):
         found.kept = await connection.fetchval(sql.COVERED.text)
+    if any(isinstance(each, Catalogue) for each in operations):
+        found.reached = await connection.fetchval(sql.CATALOGUED.text)
     return found
 
 
@@ -148,6 +160,7 @@ async def _write_rest(connection: Connection, writes: Writes) -> None:
     await write(sql.INSERT_DOCUMENTS, "new_schema_document", documents)
     keys = [{"day": day, "wrapped": wrapped} for day, wrapped in writes.body_keys.items()]
     await write(sql.INSERT_BODY_KEYS, "new_body_key", keys)
+    await write(sql.INSERT_MENTIONS, "new_mention", writes.mentions.values())
     await write(sql.INSERT_SUBTREES, "new_subtree", writes.subtrees)
     if writes.checkpoint is not None:
         await connection.execute(sql.DROP_CHECKPOINTS.text)

@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from lgsp.backends.sql.complaints import Complaints
-from lgsp.backends.sql.rows import milliseconds
+from lgsp.backends.sql.rows import kept_of, milliseconds
 from lgsp.backends.sql.sqlite import files, queries, transaction
 from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
+from lgsp.domain.mentions import By
 from lgsp.domain.records import Lane
 from lgsp.errors import Refusal
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
 from lgsp.ports.retention import Evidence
+from lgsp.ports.search import Kept
 from lgsp.walkeeper import WalKeeper
 
 P = ParamSpec("P")
@@ -205,6 +207,37 @@ class SqliteLedger:
     async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
         """Return the persons an exchange names, as pseudonyms."""
         return await self._read_aside(queries.subjects, env)
+
+    async def catalogued(self) -> int:
+        """Return how many entries the catalogue covers, from the first on."""
+        [count] = await self._read_aside(queries.column, sql.CATALOGUED, {})
+        return int(count)
+
+    async def kept(self, envs: Sequence[str]) -> dict[str, Kept]:
+        """Return what is kept of accepted envelopes by env hash, those of forgotten exchanges too."""
+        return kept_of(await self._read_aside(queries.rows, sql.KEPT, {"envs": json.dumps(list(envs))}))
+
+    async def entries_of(self, env: str) -> list[int]:
+        """Return the numbers of all catalogued entries that name an env hash."""
+        return await self._read_aside(queries.column, sql.ENTRIES_OF, {"env": env})
+
+    async def mentioning(self, by: By, value: str, start: int, stop: int, limit: int) -> list[int]:
+        """Return the numbers of the first `limit` catalogued entries in start..stop-1 that mention this."""
+        values = {"value": value, "start": start, "stop": stop, "limit": max(limit, 0)}
+        return await self._read_aside(queries.column, sql.MENTIONING[by], values)
+
+    async def mentioning_person(self, pseudonym: bytes, start: int, stop: int, limit: int) -> list[int]:
+        """Return the numbers of the first `limit` catalogued entries in start..stop-1 of exchanges that name a person."""
+        values = {"pseudonym": pseudonym, "start": start, "stop": stop, "limit": max(limit, 0)}
+        return await self._read_aside(queries.column, sql.MENTIONING_PERSON, values)
+
+    async def envs_of_person(self, pseudonym: bytes) -> list[str]:
+        """Return the env hashes of all exchanges that name a person, in no order."""
+        return await self._read_aside(queries.column, sql.ENVS_OF_PERSON, {"pseudonym": pseudonym})
+
+    async def entries_at(self, numbers: Sequence[int]) -> list[bytes]:
+        """Return the bytes of these entries in the order of their numbers, each once."""
+        return await self._read_aside(queries.column, sql.ENTRIES_AT, {"numbers": json.dumps(list(numbers))})
 
     def _read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a short query on the caller's thread: going to another one would take longer than the query."""

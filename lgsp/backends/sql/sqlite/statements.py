@@ -25,6 +25,7 @@ from lgsp.backends.sql.tables import (
     entry,
     evidence,
     exchange,
+    mention,
     meta,
     nonce,
     schema_document,
@@ -128,7 +129,9 @@ INSERT_BODY_KEY: Final = _unless_there(body_key)
 OVER: Final = _sql(selects.OVER)
 EVIDENCE: Final = _sql(selects.EVIDENCE)
 KEEP_EVIDENCE: Final = _group(
-    sqlite.insert(evidence).from_select(selects.KEPT, selects.SETTLED_EVIDENCE.where(exchange.c.env == _p("env")))
+    sqlite.insert(evidence).from_select(
+        selects.EVIDENCE_COLUMNS, selects.SETTLED_EVIDENCE.where(exchange.c.env == _p("env"))
+    )
 )
 _IS_EVIDENCE: Final = sa.exists().where(evidence.c.env == _p("env"))
 FORGET: Final = [
@@ -165,3 +168,16 @@ INSERT_CHECKPOINT: Final = _sql(sa.insert(checkpoint))
 SUBTREE_COUNT: Final = _sql(selects.SUBTREE_COUNT)
 SUBTREES: Final = _sql(selects.SUBTREES)
 INSERT_SUBTREE: Final = _unless_there(subtree)
+
+CATALOGUED: Final = _sql(selects.CATALOGUED)
+MENTIONING: Final = {name: _sql(statement) for name, statement in selects.MENTIONING.items()}
+MENTIONING_PERSON: Final = _sql(selects.MENTIONING_PERSON)
+ENTRIES_OF: Final = _sql(selects.ENTRIES_OF)
+ENVS_OF_PERSON: Final = _sql(selects.ENVS_OF_PERSON)
+_ENVS: Final = sa.select(sa.func.json_each(_p("envs")).table_valued("value").c.value)
+KEPT: Final = _sql(
+    sa.union_all(selects.KEPT.where(exchange.c.env.in_(_ENVS)), selects.KEPT_FORGOTTEN.where(evidence.c.env.in_(_ENVS)))
+)
+_NUMBERS: Final = sa.select(sa.func.json_each(_p("numbers")).table_valued("value").c.value)
+ENTRIES_AT: Final = _sql(sa.select(entry.c.data).where(entry.c.seq.in_(_NUMBERS)).order_by(entry.c.seq))
+INSERT_MENTION: Final = _unless_there(mention)

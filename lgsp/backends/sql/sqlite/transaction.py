@@ -49,6 +49,10 @@ class LookUp:
         """Return how many entries the kept checkpoint covers, -1 before the first."""
         return self._value(sql.COVERED)
 
+    def catalogued(self) -> int:
+        """Return how many entries the catalogue covers."""
+        return self._value(sql.CATALOGUED)
+
     def _row(self, text: str, values: Row) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._connection.execute(text, values).fetchone()
         return row
@@ -90,6 +94,7 @@ def _write(connection: sqlite3.Connection, writes: Writes) -> None:
     for group in (sql.KEEP_EVIDENCE, *sql.FORGET):
         write(group, forgotten)
     write(sql.INSERT_SUBTREE, writes.subtrees)
+    write(sql.INSERT_MENTION, writes.mentions.values())
     if writes.checkpoint is not None:
         connection.execute(sql.DROP_CHECKPOINTS)
         connection.execute(sql.INSERT_CHECKPOINT, writes.checkpoint)

@@ -1,4 +1,4 @@
-"""Form 4: nodes of the log's tree are kept, so that neither a start nor a proof reads all leaves; receipts outlive their exchanges."""
+"""Form 4: nodes of the log's tree and a catalogue of what entries are about are kept; receipts and replies outlive their exchanges."""
 
 from __future__ import annotations
 
@@ -13,16 +13,36 @@ compatible = 2
 
 
 def upgrade() -> None:
-    """Add the table, empty: the next gateway fills it from the leaves. Add the column to what stays of exchanges."""
+    """Add the tables, empty: the next gateway fills them from the log. Add the columns to what stays of exchanges."""
     op.create_table(
         "subtree",
         *(_integer("level"), _integer("number"), sa.Column("root", sa.LargeBinary, nullable=False)),
         sa.PrimaryKeyConstraint("level", "number"),
         sqlite_with_rowid=False,
     )
-    text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-    # A program of the form before writes no receipt, so an empty one stands for it.
-    op.add_column("evidence", sa.Column("receipt", text, nullable=False, server_default=""))
+    _catalogue()
+    # A program of the form before writes neither, so an empty text stands for both.
+    for name in ("receipt", "reply"):
+        op.add_column("evidence", _text(name, server_default=""))
+
+
+def _catalogue() -> None:
+    found_by = ("env", "casefile", "procedure", "officer")
+    number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    op.create_table(
+        "mention",
+        sa.Column("seq", number, nullable=False, autoincrement=False),
+        *map(_text, found_by),
+        sa.PrimaryKeyConstraint("seq"),
+    )
+    for name in found_by:
+        condition = sa.text(f"{name} <> ''")
+        op.create_index(f"mention_{name}", "mention", [name, "seq"], sqlite_where=condition, postgresql_where=condition)
+
+
+def _text(name: str, server_default: str | None = None) -> sa.Column[str]:
+    kind = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+    return sa.Column(name, kind, nullable=False, server_default=server_default)
 
 
 def _integer(name: str) -> sa.Column[int]:

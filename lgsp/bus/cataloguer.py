@@ -1,0 +1,67 @@
+"""Cataloguing: the catalogue of what entries mention follows the log, off the way of envelopes.
+
+Any gateway may do it, several do no harm. It begins where the catalogue ends, so one that is missing is made from the first entry on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from lgsp.bus.sequencer import Sequencer
+from lgsp.domain.mentions import Mention, cause_in, env_in, manifest_in, mention
+from lgsp.ports.ledger import Catalogue, Ledger
+from lgsp.ports.search import Search
+
+AT_ONCE: Final = 500
+"""Entries in one step: some milliseconds of the ledger, for which a look-up may have to wait."""
+SECONDS: Final = 0.25
+"""How long a round goes on: after an upgrade the whole log is to be catalogued, with most of each second left to envelopes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cataloguer:
+    """Fills the catalogue step by step."""
+
+    ledger: Ledger
+    search: Search
+    sequencer: Sequencer
+
+    async def follow(self, seconds: float = SECONDS) -> int:
+        """Catalogue what was appended since, for about so long at most; return how many entries the catalogue covers then."""
+        until = time.monotonic() + seconds
+        start, size = await self.search.catalogued(), await self.ledger.size()
+        while start < size and await self._step(start, min(start + AT_ONCE, size)):
+            start = min(start + AT_ONCE, size)
+            if time.monotonic() > until:
+                break
+        return start
+
+    async def _step(self, start: int, stop: int) -> bool:
+        """Catalogue entries start..stop-1; False when the catalogue was made empty meanwhile."""
+        entries = await self.ledger.entries(start, stop)
+        mentions = await mentions_in(self.search, start, entries)
+        # The last one has its row whatever it names: by the last row is known how far the catalogue goes.
+        kept = tuple(each for each in mentions if each.env or each.seq == stop - 1)
+        [result] = await self.sequencer.submit(Catalogue(start=start, mentions=kept), order="bulk")
+        return result != "stale"
+
+
+async def mentions_in(search: Search, start: int, entries: Sequence[bytes]) -> list[Mention]:
+    """Return what each of these entries mentions, of which the first has the number `start`.
+
+    An envelope that was refused is known by its hash alone. A reply is about what its request is about.
+    """
+    envs = [env_in(entry) for entry in entries]
+    kept = await search.kept([env for env in dict.fromkeys(envs) if env])
+    causes = [
+        kept[env].cause or cause_in(entry) if env in kept else "" for env, entry in zip(envs, entries, strict=True)
+    ]
+    kept |= await search.kept([cause for cause in dict.fromkeys(causes) if cause and cause not in kept])
+    manifests = {env: manifest_in(each.compact) for env, each in kept.items()}
+    return [
+        mention(seq, env, manifests.get(env, {}), manifests.get(cause, {}))
+        for seq, (env, cause) in enumerate(zip(envs, causes, strict=True), start)
+    ]
