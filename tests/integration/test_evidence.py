@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import copy
 import importlib.util
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lgsp.backends.memory import MemoryLedger
 from lgsp.bus import retention
 from lgsp.bus.evidence import Prover
-from lgsp.domain import evidence, evidence_checks, notes, strictjson
+from lgsp.domain import checkpoint, directory, evidence, evidence_checks, merkle, notes, statements, strictjson
 from lgsp.domain.evidence_checks import Pins
-from lgsp.domain.notes import LOG_KEY, NoteKey
+from lgsp.domain.notes import LOG_KEY, WITNESS_KEY, NoteKey
+from lgsp.errors import Refusal
 from lgsp.testing.bus import SECRET, ack_of, publish, running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
 from lgsp.testing.world import (
     BUS,
     FISHERIES,
+    GATEWAY,
     IOC,
     LOG,
     NDXP,
@@ -31,6 +38,8 @@ from lgsp.testing.world import (
     OWNER_LIST,
     OWNER_LIST_SCHEMA,
     POLICE,
+    POPULATION,
+    VERIFY,
     World,
     key_record,
     signer_named,
@@ -209,10 +218,18 @@ STORIES = {
 }  # fmt: skip
 
 
+class Bundles(dict):
+    """The bytes of bundles by their stories; shown in a failure by their names alone."""
+
+    def __repr__(self):
+        return f"Bundles({', '.join(self)})"
+
+
 @pytest.fixture(scope="module")
 def bundles():
-    """The bytes of a sound bundle of each story."""
-    return {name: evidence.encode(asyncio.run(town(story, added=added))) for name, (story, added) in STORIES.items()}
+    """A sound bundle of each story."""
+    made = {name: asyncio.run(town(story, added=added)) for name, (story, added) in STORIES.items()}
+    return Bundles({name: evidence.encode(bundle) for name, bundle in made.items()})
 
 
 @pytest.fixture(scope="module")
@@ -365,3 +382,310 @@ def test_what_was_put_in_place_of_something_is_found_at_the_check_it_breaks(bund
     check, change = TAMPERED[what]
     data = written(change(json.loads(bundles["answered"])))
     assert (ours(data), independent(data)) == (check, check)
+
+
+# --- what was signed, by those who may, and does not fit ------------------------------------------------------------------------------------
+
+
+def under_another_directory(bundle, *, changes=None, added=()):
+    """The bundle with the same records out of a first version that the registrar signed otherwise."""
+    world = World.make(changes=changes, added=added)
+    wanted = {(record["kind"], record["id"]) for record in map(json.loads, _records(bundle))}
+    placed = directory.place(world.directory, wanted | {(each["kind"], each["id"]) for each in added})
+    excerpt = evidence.Excerpt(statement=world.directory.statement, records=placed)
+    return replace(bundle, directories=(excerpt,))
+
+
+def _records(bundle):
+    return [each.record for excerpt in bundle.directories for each in excerpt.records]
+
+
+def ended(name):
+    return {"changes": {name: {"since": 2}}}
+
+
+SIGNER = signer_named
+DIRECTORIES = {
+    "a key of the sender that begins later": ("envelope", ended(SIGNER("fisheries").kid)),
+    "a key of the sender that ended": ("envelope", {"changes": {SIGNER("fisheries").kid: {"until": 1}}}),
+    "a sender's key that is another's": ("sender", {"changes": {SIGNER("fisheries").kid: {"owner": POLICE}}}),
+    "a gateway's key that ended": ("receipt", {"changes": {SIGNER("gateway").kid: {"until": 1}}}),
+    "a gateway's key of another gateway": ("receipt", {"changes": {SIGNER("gateway").kid: {"owner": f"{BUS}:gw:b"}}}),
+    "a receiver's key that ended": ("ack", {"changes": {SIGNER("ndxp").kid: {"until": 1}}}),
+    "a grant that begins later": ("leave", ended("g-verify")),
+    "a grant for another purpose": ("leave", {"changes": {"g-verify": {"purposes": ["dpv:Marketing"]}}}),
+    "a grant for another procedure": ("leave", {"changes": {"g-verify": {"procedures": ["1.000001"]}}}),
+    "a grant for another officer": ("leave", {"changes": {"g-verify": {"officers": ["0a1b2c"]}}}),
+    "another's grant": ("leave", {"changes": {"g-verify": {"grantee": ONE_STOP}}}),
+    "a grant for another audience": ("leave", {"changes": {"g-verify": {"audience": POLICE}}}),
+    "a grant whose days are over": ("leave", {"changes": {"g-verify": {"valid_to": "2026-11-21"}}}),
+    "a service with another schema": ("leave", {"changes": {VERIFY: {"schemas": [OWNER_LIST_SCHEMA]}}}),
+    "a sender that is suspended": ("leave", {"changes": {FISHERIES: {"status": "suspended"}}}),
+    "a sender whose agency is no more": (
+        "leave",
+        {"changes": {"urn:lgsp:agency:H01.12": {"valid_to": "2026-11-21"}}},
+    ),
+    "no delegation": ("ack", ended("d-population")),
+    "a delegation for other types": ("ack", {"changes": {"d-population": {"types": ["vn.lgsp.fisheries.*"]}}}),
+    "another key of the log": ("checkpoint", {"changes": {SIGNER("log").kid: None}, "added": [key_record(SIGNER("x"), BUS, "log")]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DIRECTORIES)
+def test_what_the_directory_does_not_allow_is_found_whoever_signed_it(bundles, independent, what):
+    check, change = DIRECTORIES[what]
+    data = evidence.encode(under_another_directory(evidence.parse(bundles["answered"]), **change))
+    assert ours(data) == check
+    if check != "checkpoint":  # the program of the documents pins the log's key alone
+        assert independent(data) == check
+
+
+def relogged(bundle, change):
+    """The bundle in a log whose key and gateway lied: entries changed, the tree, the checkpoint and the receipts made anew over them."""
+    entries = {each.index: change(json.loads(each.entry)) for each in bundle.entries}
+    data = {index: strictjson.compact(members) for index, members in entries.items() if members is not None}
+    leaves = [merkle.leaf_hash(data.get(index, b"another's")) for index in range(max(entries) + 3)]
+    root, paths = merkle.batch_paths(leaves)
+    body = checkpoint.checkpoint_body(checkpoint.Checkpoint(origin=LOG, size=len(leaves), root=root))
+    log = WORLD.signers["log"]
+    logged = tuple(evidence.Logged(index=index, entry=entry, path=tuple(paths[index])) for index, entry in data.items())
+    return replace(
+        bundle,
+        checkpoint=notes.sign_note(body, LOG, log.sign, log.public.x),
+        entries=logged,
+        message=_receipted(bundle.message, leaves),
+        reply=_receipted(bundle.reply, leaves) if bundle.reply else None,
+    )
+
+
+def _receipted(part, leaves, **changes):
+    item = json.loads(part.receipt.item)
+    item |= {"leaf": statements.written_hash(leaves[item["index"]])} | changes
+    head = statements.receipt_head(gateway=GATEWAY, at=WORLD.now, log=LOG, policy=1)
+    signer = WORLD.signers["gateway"]
+    [receipt] = statements.sign_batch([strictjson.compact(item)], head, typ=statements.RECEIPT, signer=signer)
+    return replace(part, receipt=receipt)
+
+
+def saying(event, **members):
+    """Change the first entry of an event."""
+    left = [event]
+
+    def change(entry):
+        if left and entry["ev"] == event:
+            left.pop()
+            return {name: value for name, value in (entry | members).items() if value is not None}
+        return entry
+
+    return change
+
+
+LIES = {
+    "the truth": (None, saying("msg.nothing")),
+    "another grant": ("leave", saying("msg.accepted", rule="g-applicants")),
+    "another purpose": ("entry", saying("msg.accepted", purpose="dpv:Marketing")),
+    "another sender": ("entry", saying("msg.accepted", src=POLICE)),
+    "another receiver": ("entry", saying("msg.accepted", aud=POLICE)),
+    "another gateway": ("entry", saying("msg.accepted", bus=f"{BUS}:gw:b")),
+    "another version": ("entry", saying("msg.accepted", policy=2)),
+    "another key": ("entry", saying("msg.accepted", kid=SIGNER("police").kid)),
+    "another schema": ("entry", saying("msg.accepted", schema=OWNER_LIST_SCHEMA)),
+    "a cause for a request": ("entry", saying("msg.accepted", cause="sha-256:" + "A" * 43)),
+    "another ack": ("ack", saying("msg.acked", stmt="sha-256:" + "A" * 43)),
+    "an ack by another": ("ack", saying("msg.acked", to=POLICE)),
+    "another end than the ack": ("ack", saying("msg.acked", code="rejected")),
+    "another number": ("log", saying("msg.acked", seq=3)),
+    "another's envelope": ("log", saying("msg.acked", env="sha-256:" + "A" * 43)),
+    "no ack": ("ack", lambda entry: None if entry["ev"] == "msg.acked" else entry),
+    "no acceptance": ("entry", lambda entry: None if entry["ev"] == "msg.accepted" else entry),
+    "a reply long after its time": (
+        "leave",
+        lambda entry: entry | {"ts": "2027-11-22T00:16:31.123Z"} if "cause" in entry else entry,
+    ),
+    "no grant": ("leave", saying("msg.accepted", rule=None)),
+}
+
+
+@pytest.mark.parametrize("what", LIES)
+def test_a_log_that_says_something_else_than_was_signed_is_found(bundles, independent, what):
+    check, change = LIES[what]
+    data = evidence.encode(relogged(evidence.parse(bundles["answered"]), change))
+    assert (ours(data), independent(data)) == (check, check)
+
+
+def test_a_receipt_of_a_refusal_is_none(bundles, independent):
+    bundle = evidence.parse(bundles["with its body"])
+    leaves = {each.index: merkle.leaf_hash(each.entry) for each in bundle.entries}
+    refused = replace(bundle, message=_receipted(bundle.message, leaves, outcome="rejected", code="no_grant"))
+    data = evidence.encode(refused)
+    assert (ours(data), independent(data)) == ("receipt", "receipt")
+
+
+def test_every_pinned_witness_has_to_have_signed(bundles, independent):
+    bundle = evidence.parse(bundles["answered"])
+    body = bundle.checkpoint.partition("\n\n")[0] + "\n"
+    name, public = "ndxp.example.vn/witness/1", WITNESS.public.x
+    line = notes.cosign_note(body, name, WITNESS.sign, public, 1_795_306_800)
+    pins = pins_of(WORLD, NoteKey(name=name, kind=WITNESS_KEY, public=public))
+    plain, cosigned = bundles["answered"], evidence.encode(replace(bundle, checkpoint=bundle.checkpoint + line))
+    assert (ours(plain, pins), independent(plain, pins)) == ("checkpoint", "checkpoint")
+    assert (ours(cosigned, pins), independent(cosigned, pins)) == (None, None)
+    assert (ours(cosigned), independent(cosigned)) == (None, None)
+
+
+@pytest.mark.parametrize("role", ["registrar", "log"])
+def test_a_bundle_of_another_trust_file_does_not_hold(bundles, independent, role):
+    pins = pins_of(replace(WORLD, signers=WORLD.signers | {role: SIGNER("somebody else")}))
+    check = {"registrar": "directory", "log": "checkpoint"}[role]
+    assert (ours(bundles["answered"], pins), independent(bundles["answered"], pins)) == (check, check)
+
+
+NOT_STRICT = {
+    "nothing": b"",
+    "no JSON": b"evidence",
+    "no object": b"[]",
+    "another encoding": '{"form":"lgsp-evidence.v1"}'.encode("utf-16"),
+    "a name twice": None,
+    "no number": b'{"form":NaN}',
+    "a lone surrogate": b'{"form":"\\ud800"}',
+    "a thousand levels": b"[" * 1000 + b"]" * 1000,
+}
+
+
+@pytest.mark.parametrize("what", NOT_STRICT)
+def test_what_is_not_strict_json_of_the_form_is_no_bundle(bundles, independent, what):
+    twice = bundles["answered"].replace(b'{"form"', b'{"bus":"urn:lgsp:bus:91","form"', 1)
+    data = twice if NOT_STRICT[what] is None else NOT_STRICT[what]
+    assert (ours(data), independent(data)) == ("form", "form")
+
+
+def test_a_bundle_larger_than_its_bound_is_not_read():
+    assert ours(b" " * (evidence.BUNDLE_MAX + 1)) == "form"
+
+
+# --- random damage to what is signed --------------------------------------------------------------------------------------------------------
+
+SIGNED = ("checkpoint", "entry", "record", "statement", "envelope", "jws", "item", "body")
+
+
+@settings(max_examples=200, deadline=None)
+@given(which=st.integers(0, 2**16), where=st.integers(0, 2**16), bits=st.integers(1, 127))
+def test_a_byte_that_was_flipped_anywhere_in_what_is_signed_is_found_by_both(bundles, independent, which, where, bits):
+    bundle = json.loads(bundles[("answered", "an event", "with its body")[which % 3]])
+    signed = [(path, value) for path, value in places(bundle) if path and path[-1] in SIGNED and isinstance(value, str)]
+    path, value = signed[which % len(signed)]
+    raw = bytearray(value.encode())
+    raw[where % len(raw)] ^= bits
+    text = raw.decode("utf-8", "replace")
+    tampered = written(changed(bundle, path, lambda holder, name: holder.__setitem__(name, text)))
+    # One may find at the form what the other finds where it is used.
+    assert None not in {ours(tampered), independent(tampered)}
+
+
+# --- the program of the documents as a process of its own -----------------------------------------------------------------------------------
+
+
+def apart(tmp_path, data, pins=PINS):
+    """Run the program without the paths, settings and packages of whoever runs the tests, but for `cryptography`."""
+    (tmp_path / "evidence.json").write_bytes(data)
+    (tmp_path / "trust.json").write_bytes(trust_of(pins))
+    command = [sys.executable, "-I", str(INDEPENDENT), "evidence.json", "trust.json"]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_the_program_of_the_documents_finds_a_sound_bundle_sound(tmp_path, bundles, story):
+    ended = apart(tmp_path, bundles[story])
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[-1] == "every check holds"
+
+
+@pytest.mark.parametrize("what", ["another bus", "the receipt of the reply", "no ack", "a body that was not sent"])
+def test_the_program_of_the_documents_names_the_check_that_fails(tmp_path, bundles, what):
+    check, change = TAMPERED[what]
+    ended = apart(tmp_path, written(change(json.loads(bundles["answered"]))))
+    assert (ended.returncode, ended.stderr) == (3, "")
+    assert ended.stdout.splitlines()[-1].startswith(f"FAILED {check}: ")
+
+
+def test_the_program_of_the_documents_stands_alone_and_can_be_read_in_one_go():
+    source = INDEPENDENT.read_text(encoding="utf-8")
+    imported = {
+        alias.name.partition(".")[0] if isinstance(node, ast.Import) else node.module.partition(".")[0]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imported - sys.stdlib_module_names == {"cryptography"}
+    assert len(source.splitlines()) <= 250
+
+
+# --- what a bus gives out -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_bundle_holds_the_records_of_its_exchange_and_nobody_elses(bundles):
+    held = {(record["kind"], record["id"]) for record in map(json.loads, _records(evidence.parse(bundles["answered"])))}
+    agencies = {"urn:lgsp:agency:H01.12", "urn:lgsp:agency:G01.02", "urn:lgsp:agency:H01.05"}
+    assert {name for kind, name in held if kind == "agency"} == agencies
+    assert {name for kind, name in held if kind == "system"} == {FISHERIES, POPULATION, NDXP}
+    keys = {name for kind, name in held if kind == "key"}
+    assert keys == {SIGNER(name).kid for name in ("fisheries", "ndxp", "gateway", "log")}
+    assert {name for kind, name in held if kind in {"grant", "delegation", "service"}} == {
+        "g-verify",
+        "d-population",
+        VERIFY,
+    }
+
+
+def test_a_bundle_holds_no_entry_and_no_word_of_another_exchange(bundles):
+    bundle = evidence.parse(bundles["answered"])
+    entries = [json.loads(each.entry) for each in bundle.entries]
+    assert [entry["ev"] for entry in entries] == ["msg.accepted", "msg.acked", "msg.accepted", "msg.acked"]
+    assert b"0000007" not in bundles["answered"]
+    assert bundle.message.body is None
+
+
+async def test_the_bundle_of_a_reply_is_that_of_its_request():
+    async def both(town):
+        asked, reply = await town.answered()
+        return await town.prove(asked), await town.prove(reply)
+
+    one, other = await town(both)
+    assert one == other
+
+
+async def test_what_the_kept_checkpoint_does_not_cover_is_left_out_or_refused():
+    async def story(town):
+        asked = await town.submit(town.world.envelope())
+        early = await town.prove(asked)
+        await town.ack("ndxp", NDXP, asked)
+        reply = await town.submit(town.world.reply(asked))
+        with pytest.raises(Refusal) as refused:
+            await town.prove(reply, keep=False)
+        return early, await town.prove(asked, keep=False), refused.value
+
+    early, again, refused = await town(story)
+    assert early == again
+    assert ours(evidence.encode(early)) is None
+    assert (refused.code, "the kept checkpoint covers" in refused.detail) == ("not_found", True)
+
+
+async def test_of_what_was_never_accepted_there_is_no_bundle():
+    async def story(town):
+        with pytest.raises(Refusal) as refused:
+            await town.prove(town.world.envelope())
+        return refused.value.code
+
+    assert await town(story) == "not_found"
+
+
+async def test_what_is_catalogued_and_what_is_not_yet_give_the_same_bundle():
+    async def story(town):
+        asked, _ = await town.answered()
+        before = await town.prove(asked)
+        await town.bus.sweep.once()
+        assert await town.store.catalogued() > 0
+        return before, await town.prove(asked, keep=False)
+
+    before, after = await town(story)
+    assert before == after
