@@ -1,4 +1,4 @@
-"""`lgsp audit`: verify the whole log, export the proof of one entry, check such a proof anywhere."""
+"""`lgsp audit`: verify the whole log, export the evidence of one exchange or the proof of one entry, check such a proof anywhere."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import Annotated, Final
 
 import typer
 
+from lgsp import keyfiles
+from lgsp.bus.evidence import Prover
 from lgsp.bus.logtree import LogTree
-from lgsp.cli.files import read_bytes, read_text, write_text
+from lgsp.cli.files import read_bytes, read_text, write_bytes, write_secretly, write_text
 from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.log_audit import Verdict, audit
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
-from lgsp.domain import base64url, checkpoint, statements, strictjson
+from lgsp.domain import base64url, checkpoint, evidence, evidence_checks
 from lgsp.domain.envelope import HASH_FORM
+from lgsp.domain.evidence_checks import Pins
 from lgsp.domain.notes import NoteInvalid
 from lgsp.errors import Refusal, Unusable
-from lgsp.ports.store import Store
 
 BROKEN: Final = 3
 """Exit code when the log, or a proof, does not verify: told apart from every other failure."""
@@ -68,29 +70,57 @@ def _tell_sound(voice: Voice, verdict: Verdict) -> None:
 def prove(
     context: typer.Context,
     entry: Annotated[
-        str, typer.Argument(metavar="ENV|INDEX", help="env hash or index of the entry | mã băm hoặc số thứ tự")
+        str,
+        typer.Argument(
+            metavar="ENV|INDEX", help="Env hash of an exchange, or index of an entry | mã băm phong bì, hoặc số mục"
+        ),
     ],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", envvar="LGSP_OUTPUT", metavar="FILE", help="Where the proof goes | tệp kết quả"),
     ],
     data: Data = DEFAULT_DATA,
+    *,
+    with_body: Annotated[
+        bool,
+        typer.Option("--with-body", envvar="LGSP_WITH_BODY", help="Show bodies still held too | kèm nội dung còn giữ"),
+    ] = False,
 ) -> None:
-    """Export the proof that an entry is in the log, with the entry | xuất bằng chứng một mục nằm trong nhật ký."""
+    """Export the evidence of a whole exchange, or the proof of one entry | xuất chứng cứ của một trao đổi, hoặc của một mục."""
     voice = voice_of(context)
-    text = asyncio.run(_proof(Settings.load(data), entry))
-    write_text(output, text)
+    settings = Settings.load(data)
+    if HASH_FORM.fullmatch(entry):
+        bundle = asyncio.run(_bundle(settings, read_trust(DataFolder(root=data).trust), entry, with_body=with_body))
+        (write_secretly if with_body else write_bytes)(output, bundle)
+        check = f"lgsp evidence verify {output} --trust trust.json"
+    else:
+        write_text(output, asyncio.run(_proof(settings, entry)))
+        check = f"lgsp audit check {output} --trust trust.json"
     voice.tell(
-        f"wrote {output}; anyone checks it with: lgsp audit check {output} --trust trust.json",
-        f"đã ghi {output}; bất kỳ ai cũng kiểm tra được bằng: lgsp audit check {output} --trust trust.json",
+        f"wrote {output}; anyone checks it with: {check}",
+        f"đã ghi {output}; bất kỳ ai cũng kiểm tra được bằng: {check}",
     )
 
 
-async def _proof(settings: Settings, entry: str) -> str:
+async def _bundle(settings: Settings, trust: Trust, env: str, *, with_body: bool) -> bytes:
+    """Return a bundle that an outsider will find sound; refuse (`log_broken`) to give out another."""
+    wrap = keyfiles.read_secret(settings.keys.body) if with_body else None
     async with open_kept(settings) as kept:
-        index = await _index_of(kept.store, entry)
+        prover = Prover(store=kept.store, bus=trust.bus, registrar=trust.registrar, wrap=wrap)
+        found = evidence.encode(await prover.bundle(env))
+    failure = evidence_checks.verify(found, Pins(bus=trust.bus, registrar=trust.registrar, log=trust.log)).failure
+    if failure is not None:
+        raise Unusable("log_broken", f"{failure.part} {failure.name}: {failure.words}".strip(), exit_code=BROKEN)
+    return found
+
+
+async def _proof(settings: Settings, entry: str) -> str:
+    if not (entry.isascii() and entry.isdigit()):
+        raise Unusable("bad_request", "an entry is named by its index, an exchange by an env hash like sha-256:…")
+    index = int(entry)
+    async with open_kept(settings) as kept:
         note = await kept.store.checkpoint()
-        covered = checkpoint.parse_checkpoint(note.partition("\n\n")[0] + "\n").size if note else 0
+        covered = checkpoint.stated_size(note) if note else 0
         if not 0 <= index < covered:
             raise Refusal(
                 "not_found", f"the kept checkpoint covers {covered} entries; a running gateway proves newer ones"
@@ -99,18 +129,6 @@ async def _proof(settings: Settings, entry: str) -> str:
         tree = LogTree(ledger=kept.store, nodes=kept.store)
         await tree.begin(covered)
         return checkpoint.format_proof(index, await tree.inclusion(index, covered), note, leaf_bytes)
-
-
-async def _index_of(store: Store, entry: str) -> int:
-    if entry.isascii() and entry.isdigit():
-        return int(entry)
-    if HASH_FORM.fullmatch(entry) is None:
-        raise Unusable("bad_request", "an entry is named by its index, or by an env hash like sha-256:…")
-    exchange = await store.exchange_of(entry)
-    if exchange is None:
-        raise Refusal("not_found", "no accepted envelope has this hash")
-    item = strictjson.parse_object(statements.from_text(exchange.receipt).item.encode())
-    return int(item["index"])
 
 
 @commands.command()
