@@ -47,6 +47,8 @@ class Directory:
     version: int
     statement: bytes
     at: datetime
+    log: str
+    """The origin of the bus's log, "" where the record of the bus names none."""
     encoded: tuple[bytes, ...]
     agencies: dict[str, records.AgencyRecord]
     systems: dict[str, records.SystemRecord]
@@ -274,6 +276,7 @@ def _indexed(
         version=version,
         statement=statement,
         at=at,
+        log=next((record.log or "" for record in _of(found, records.BusRecord)), ""),
         encoded=encoded,
         agencies={record.id: record for record in _of(found, records.AgencyRecord)},
         systems={record.id: record for record in _of(found, records.SystemRecord)},

@@ -66,7 +66,7 @@ def test_a_bundle_is_checked_in_plain_words_without_the_bus(bundle, lgsp):
     assert len(lines) == 13
     assert {line[0] for line in lines[:-1]} == {"✓"}
     assert any("grant ask allowed it; its basis: a test" in line for line in lines)
-    assert any(f"named in the log: {ANSWERER} accepted" in line for line in lines)
+    assert any(f"named in the log: taken over by {ANSWERER}" in line for line in lines)
 
 
 def test_it_is_said_in_vietnamese_too(bundle, lgsp):

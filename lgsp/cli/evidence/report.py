@@ -28,6 +28,7 @@ table { width: 100%; border-collapse: collapse; page-break-inside: auto } tr { p
 th, td { text-align: left; vertical-align: top; padding: 1mm 2mm; border-bottom: 1px solid #ccc; overflow-wrap: anywhere }
 th { width: 32%; font-weight: 600 } thead th { width: auto; border-bottom: 1px solid #555 }
 ol { padding-left: 7mm; margin: 1mm 0 } li { margin: 0.8mm 0; overflow-wrap: anywhere } li.broken { font-weight: bold }
+.log th, .log td { width: auto } .log td:first-child, .log th:first-child { white-space: nowrap }
 .fine { color: #444; font-size: 9pt; overflow-wrap: anywhere }
 """
 
@@ -159,7 +160,7 @@ class _Writer:
 
     def _time(self, moment: datetime) -> str:
         here, utc = moment.astimezone(ZONE), moment.astimezone(UTC)
-        zone = self.choose("Viet Nam", "giờ Việt Nam")
+        zone = self.choose("Viet Nam time", "giờ Việt Nam")
         return f"{here:%d/%m/%Y %H:%M:%S} {zone} ({utc:%Y-%m-%dT%H:%M:%SZ})"
 
     def log(self, proven: Proven) -> str:
@@ -171,7 +172,9 @@ class _Writer:
             self.choose("System", "Hệ thống"),
         )
         rows = "".join(_row(self._entry(entry, proven)) for entry in proven.entries)
-        return f"<h2>{escape(title)}</h2>\n<table>\n<thead>{_row(head, cell='th')}</thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
+        head_row = _row(head, cell="th")
+        table = f'<table class="log">\n<thead>{head_row}</thead>\n<tbody>\n{rows}</tbody>\n</table>\n'
+        return f"<h2>{escape(title)}</h2>\n{table}"
 
     def _entry(self, entry: Mapping[str, Any], proven: Proven) -> tuple[str, ...]:
         event = str(entry["ev"])

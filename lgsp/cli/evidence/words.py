@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from lgsp.domain.evidence_checks import Check, CheckName, PartName
@@ -66,8 +67,8 @@ SAID: Final[dict[CheckName, Words]] = {
         "được phép theo quyền {grant}; căn cứ: {basis}",
     ),
     "ack": (
-        "signed by who may receive it, and named in the log: {acks}",
-        "do bên được quyền nhận ký, và có trong nhật ký: {acks}",
+        "signed by who may receive it, and named in the log",
+        "do bên được quyền nhận ký, và có trong nhật ký",
     ),
 }
 BY_BRIDGE: Final[Words] = (
@@ -82,6 +83,7 @@ ANSWERS: Final[Words] = (
     "it answers the request {cause}, from where that was sent, in time",
     "là trả lời cho yêu cầu {cause}, từ đúng nơi được hỏi, đúng hạn",
 )
+ENDS: Final[dict[str, Words]] = {"accepted": ("taken over by", "đã nhận"), "rejected": ("rejected by", "từ chối nhận")}
 NO_ACK: Final[Words] = (
     "no signed ack of a receiver stands in the log under this checkpoint",
     "trong nhật ký đến điểm chốt này chưa có xác nhận có chữ ký của bên nhận",
@@ -120,6 +122,11 @@ def said(check: Check, language: Language) -> str:
         words = NO_BODY
     elif check.name == "leave" and "cause" in found:
         words = ANSWERS
-    elif check.name == "ack" and not found["acks"]:
-        words = NO_ACK
+    elif check.name == "ack":
+        return _said_of_acks(found, language)
     return chosen(words, language).format_map(found)
+
+
+def _said_of_acks(found: Mapping[str, str], language: Language) -> str:
+    ends = [f"{chosen(words, language)} {found[end]}" for end, words in ENDS.items() if found[end]]
+    return f"{chosen(SAID['ack'], language)}: {'; '.join(ends)}" if ends else chosen(NO_ACK, language)
