@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 import html.parser
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -163,3 +168,43 @@ def test_a_body_that_was_settled_is_gone_and_the_evidence_stays(exchanged, lgsp,
     checked = lgsp("evidence", "verify", tmp_path / "e.json", "--trust", data / "trust.json")
     assert checked.code == 0
     assert "the bundle holds no body (erased, or not shown)" in checked.out
+
+
+# --- the guide ------------------------------------------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+SECTION = {
+    "docs/audit.md": "## Taking a whole exchange away as evidence",
+    "docs/vi/audit.md": "## Lấy trọn một trao đổi làm chứng cứ",
+}
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks_of(path):
+    text = (ROOT / path).read_text(encoding="utf-8")
+    return BLOCK.findall(text.partition(SECTION[path] + "\n")[2].partition("\n## ")[0])
+
+
+def test_the_guide_s_way_from_the_bus_to_the_inspector_runs_as_it_stands_and_prints_what_it_shows(exchanged):
+    data, wire = exchanged
+    folder = data.parent / "guide"
+    folder.mkdir()
+    data.rename(folder / "bus")
+    shutil.copy(folder / "bus/trust.json", folder)
+    shutil.copy(ROOT / "docs/verify_evidence.py", folder)
+    blocks = blocks_of("docs/audit.md")
+    script = "\n".join(["set -euo pipefail", *(text for language, text in blocks if language == "sh")])
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    around = {"PATH": path, "HOME": str(folder), "LC_ALL": "C.UTF-8", "env": wire.hash}
+    ended = subprocess.run(
+        ["bash", "-c", script], cwd=folder, env=around, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    shown = [line for language, text in blocks if language == "text" for line in text.splitlines()]
+    assert len(shown) > 12
+    patterns = [".*".join(map(re.escape, line.split("…"))) for line in shown]
+    assert [line for line in patterns if not re.search(f"^{line}$", ended.stdout, re.MULTILINE)] == [], ended.stdout
+
+
+def test_the_vietnamese_guide_has_the_same_blocks():
+    assert blocks_of("docs/vi/audit.md") == blocks_of("docs/audit.md")
