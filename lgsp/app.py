@@ -42,6 +42,7 @@ from lgsp.bus.registry import Registry
 from lgsp.bus.replies import Replies
 from lgsp.bus.retention import Forgetting
 from lgsp.bus.room import Room
+from lgsp.bus.searching import Searcher
 from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.settlement import Settlement
 from lgsp.bus.steward import Steward
@@ -68,11 +69,6 @@ MISMATCH = "carrier_mismatch"
 """The code of a delivery whose message was not what its row says."""
 
 
-def _alone() -> Neighbours:
-    """Return the place of a gateway whose ledger no other can reach."""
-    return Neighbourhood().join()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What a gateway is made of, from outside the bus."""
@@ -91,7 +87,8 @@ class Parts:
     entropy: Entropy
     limits: Limits = LIMITS
     retry: RetryPolicy = RETRY
-    neighbours: Neighbours = field(default_factory=_alone)
+    neighbours: Neighbours = field(default_factory=lambda: Neighbourhood().join())
+    """By default the place of a gateway whose ledger no other can reach."""
     probes: Mapping[str, Probe] = field(default_factory=dict)
 
 
@@ -282,6 +279,13 @@ def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
         replies=replies,
         progress=base.progress,
         auditor=auditor,
+        searcher=Searcher(
+            store=parts.store,
+            auditor=auditor,
+            cataloguer=sweep.cataloguer,
+            registry=base.registry,
+            subject_key=parts.subject_key,
+        ),
         parking=_parking(parts, base),
         health=Health(engines=base.engines, registry=base.registry, ingress=ingress, sweep=sweep, room=base.room),
         steward=_steward(parts, base),

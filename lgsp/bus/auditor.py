@@ -148,20 +148,22 @@ class Auditor:
 
     async def entries(self, caller: Caller, start: int, limit: int) -> list[bytes]:
         """Return entry bytes to an auditor; refuse (`forbidden`) anyone else. Each reading, and each attempt, is an entry of its own."""
-        allowed = "auditor" in caller.roles
-        query = strictjson.compact({"limit": limit, "start": start})
+        await self.note_reading(caller.urn, {"limit": limit, "start": start}, allowed="auditor" in caller.roles)
+        return await self.ledger.entries(start, start + min(limit, ENTRIES_AT_ONCE))
+
+    async def note_reading(self, by: str, query: dict[str, str | int], *, allowed: bool) -> None:
+        """Append the entry that tells of a reading, or of an attempt: then refuse as `forbidden`. It holds the hash of what was asked."""
         entry = draft(
             "audit.read",
             at=self.clock.now(),
             bus=self.gateway,
             code="" if allowed else "forbidden",
-            by=caller.urn,
-            hash=jws.hash_of(query),
+            by=by,
+            hash=jws.hash_of(strictjson.compact(dict(sorted(query.items())))),
         )
         await self.sequencer.submit(Note(entry=entry))
         if not allowed:
             raise Refusal("forbidden", "entries are read by auditors")
-        return await self.ledger.entries(start, start + min(limit, ENTRIES_AT_ONCE))
 
 
 def _broken(detail: str) -> Unusable:

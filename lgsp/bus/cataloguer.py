@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lgsp.bus.sequencer import Sequencer
-from lgsp.domain.mentions import Mention, cause_in, env_in, manifest_in, mention
+from lgsp.domain.mentions import Manifest, Mention, cause_in, env_in, manifest_in, mention
 from lgsp.ports.ledger import Catalogue, Ledger
 from lgsp.ports.search import Search
 
@@ -50,9 +50,14 @@ class Cataloguer:
 
 
 async def mentions_in(search: Search, start: int, entries: Sequence[bytes]) -> list[Mention]:
-    """Return what each of these entries mentions, of which the first has the number `start`.
+    """Return what each of these entries mentions, of which the first has the number `start`."""
+    return [mention(seq, *told) for seq, told in enumerate(await about(search, entries), start)]
 
-    An envelope that was refused is known by its hash alone. A reply is about what its request is about.
+
+async def about(search: Search, entries: Sequence[bytes]) -> list[tuple[str, Manifest, Manifest]]:
+    """Return for each entry the env hash that it names, that envelope's manifest, and that of the request which it answers.
+
+    They are empty where there is none: an envelope that was refused is known by its hash alone.
     """
     envs = [env_in(entry) for entry in entries]
     kept = await search.kept([env for env in dict.fromkeys(envs) if env])
@@ -61,7 +66,4 @@ async def mentions_in(search: Search, start: int, entries: Sequence[bytes]) -> l
     ]
     kept |= await search.kept([cause for cause in dict.fromkeys(causes) if cause and cause not in kept])
     manifests = {env: manifest_in(each.compact) for env, each in kept.items()}
-    return [
-        mention(seq, env, manifests.get(env, {}), manifests.get(cause, {}))
-        for seq, (env, cause) in enumerate(zip(envs, causes, strict=True), start)
-    ]
+    return [(env, manifests.get(env, {}), manifests.get(cause, {})) for env, cause in zip(envs, causes, strict=True)]

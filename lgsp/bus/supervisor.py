@@ -21,6 +21,7 @@ from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
 from lgsp.bus.replies import Replies
 from lgsp.bus.room import Room
+from lgsp.bus.searching import Searcher
 from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.settlement import Settlement
 from lgsp.bus.steward import Steward
@@ -73,6 +74,7 @@ class Bus:
     replies: Replies
     progress: Progress
     auditor: Auditor
+    searcher: Searcher
     parking: Parking
     health: Health
     steward: Steward

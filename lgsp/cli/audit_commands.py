@@ -1,4 +1,4 @@
-"""`lgsp audit`: verify the whole log, export the evidence of one exchange or the proof of one entry, check such a proof anywhere."""
+"""`lgsp audit`: verify the log, search it, export the evidence of one exchange or the proof of one entry, check such a proof anywhere."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from lgsp import keyfiles
 from lgsp.bus.evidence import Prover
 from lgsp.bus.logtree import LogTree
+from lgsp.cli.audit_search import search
 from lgsp.cli.files import read_bytes, read_text, write_bytes, write_secretly, write_text
 from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.log_audit import Verdict, audit
@@ -27,7 +28,8 @@ from lgsp.errors import Refusal, Unusable
 BROKEN: Final = 3
 """Exit code when the log, or a proof, does not verify: told apart from every other failure."""
 
-commands = typer.Typer(no_args_is_help=True, help="Verify the log | kiểm chứng nhật ký")
+commands = typer.Typer(no_args_is_help=True, help="Verify and search the log | kiểm chứng và tra cứu nhật ký")
+commands.command()(search)
 
 
 @commands.command()

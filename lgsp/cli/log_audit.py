@@ -1,27 +1,37 @@
 """Check a whole log against everything that was ever signed about it: re-hash every entry, then compare with checkpoint, receipts and acks.
 
 In order: every version of the directory under the registrar's pin; the kept checkpoint's signature; for each entry its number, its hash, the
-receipt that states its index and hash, the ack whose hash it states; the stored nodes of the tree; at the checkpoint's size the root. The first
+row of the exchange it speaks of, with receipt and ack; the stored nodes of the tree; at the checkpoint's size the root. The first
 thing that does not fit is the finding. An entry changed together with its stored hash is named by its receipt, or at least shown by the root.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
 from typing import Any, Final, Protocol
 
-from lgsp.domain import base64url, checkpoint, merkle, statements, strictjson, tiles
+from lgsp.bus.retention import KEPT
+from lgsp.cli.state_audit import HEAD_BYTES, Held, StateAudit
+from lgsp.domain import checkpoint, jws, merkle, statements, strictjson, tiles
 from lgsp.domain.directory import Key, open_directory, previous_of
-from lgsp.domain.exchange import Delivery, Exchange
+from lgsp.domain.envelope import format_time, parse_time
 from lgsp.domain.keys import ROLE_SIGNS, PublicKey
 from lgsp.domain.notes import NoteInvalid, NoteKey
 from lgsp.domain.statements import Signed, Statement
-from lgsp.domain.tiles import LEVELS, Edge, Subtree
+from lgsp.domain.tiles import LEVELS, Edge
 from lgsp.errors import Refusal
 from lgsp.ports.directory import SignedRecords
 
-AT_ONCE: Final = 1_000
+AT_ONCE: Final = 16 * tiles.WIDTH
+"""Entries read and hashed together."""
+NUMBERED: Final = b'{"v":1,"seq":%d,'
+"""How an entry begins."""
+CLOCK_BACK: Final = timedelta(days=1)
+"""How far a gateway's clock may have gone back."""
 BATCHES_REMEMBERED: Final = 512
 
 
@@ -47,7 +57,7 @@ class Verdict:
     finding: Finding | None = None
 
 
-class Audited(Protocol):
+class Audited(Held, Protocol):
     """What is asked of a ledger, or of a copy of one."""
 
     async def checkpoint(self) -> str:
@@ -68,11 +78,8 @@ class Audited(Protocol):
     async def subtrees(self, level: int, start: int, stop: int) -> list[bytes]:
         """Return the stored hashes start..stop-1 of a level."""
 
-    async def exchange_of(self, env: str) -> Exchange | None:
-        """Return the exchange of an env hash."""
-
-    async def held(self, to: str, envs: Sequence[str]) -> dict[str, Delivery]:
-        """Return the deliveries of these envelopes to one inbox, by env hash."""
+    async def documents(self) -> dict[str, bytes]:
+        """Return every schema document by URN."""
 
     async def head(self) -> SignedRecords | None:
         """Return the latest version of the directory, or None before the first."""
@@ -87,6 +94,32 @@ class _Found(Exception):
     def __init__(self, index: int | None, words: str) -> None:
         self.finding = Finding(index=index, words=words)
         super().__init__(words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """Some entries with their leaf hashes, as the ledger holds them."""
+
+    start: int
+    stop: int
+    entries: list[bytes]
+    leaves: list[bytes]
+
+    def hashed(self) -> tuple[int, _Found | None]:
+        """Return how many entries, from the first on, have their number and their hash, and what is wrong with the next one."""
+        computed = _hashes(self.entries)
+        count = self.stop - self.start
+        numbers = map(NUMBERED.__mod__, range(self.start, self.stop))
+        if computed == self.leaves and len(computed) == count and all(map(bytes.startswith, self.entries, numbers)):
+            return count, None
+        for place, (entry, leaf, own) in enumerate(zip(self.entries, self.leaves, computed, strict=False)):
+            if own != leaf:
+                return place, _Found(self.start + place, "the entry is not the one that was hashed")
+            if not entry.startswith(NUMBERED % (self.start + place)):
+                return place, _Found(self.start + place, "the entry has another number")
+        there = min(len(self.entries), len(self.leaves))
+        missing = _Found(self.start + there, "the entry or its hash is missing")
+        return there, missing if there < self.stop - self.start else None
 
 
 async def audit(store: Audited, *, bus: str, registrar: PublicKey, log: NoteKey) -> Verdict:
@@ -107,21 +140,28 @@ class _Audit:
     log: NoteKey
     size: int = 0
     covered: int = 0
-    receipts: int = 0
-    acks: int = 0
     edge: Edge = field(default_factory=Edge)
     keys: dict[str, Key] = field(default_factory=dict)
     statements: dict[str, str] = field(default_factory=dict)
     """Version of the directory -> hash of its statement."""
     signed: dict[str, Signed] = field(default_factory=dict)
+    held_since: str = ""
+    """Entries before this time, as they write it, are of exchanges that have been forgotten."""
+    stored: list[int] = field(default_factory=list)
+    """How many nodes of each level of the tree are stored, from level 1 on."""
+
+    states: StateAudit = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.states = StateAudit(store=self.store, item=self._item)
 
     def verdict(self, finding: Finding | None) -> Verdict:
         return Verdict(
             size=self.size,
             root=self.edge.root(),
             checkpoint=self.covered,
-            receipts=self.receipts,
-            acks=self.acks,
+            receipts=self.states.receipts,
+            acks=self.states.acks,
             versions=len(self.statements),
             finding=finding,
         )
@@ -132,20 +172,71 @@ class _Audit:
         self.size = await self.store.size()
         await self._check_directories()
         root = self._open_checkpoint(note)
-        stored = [await self.store.subtree_count(level) for level in range(1, LEVELS)]
-        async for index, entry, leaf in self._entries():
-            self._check_hash(index, entry, leaf)
-            await self._check_entry(index, _members(index, entry), leaf)
-            for whole in self.edge.append([leaf]):
-                await self._check_subtree(whole, stored)
-            if index + 1 == self.covered and self.edge.root() != root:
-                raise _Found(
-                    None, f"the root over the first {self.covered} entries is not that of the signed checkpoint"
-                )
+        self.held_since = await self._held_since()
+        self.stored = [await self.store.subtree_count(level) for level in range(1, LEVELS)]
+        pages = self._pages()
+        page = await self._read(next(pages, None))
+        while page is not None:
+            async with asyncio.TaskGroup() as tasks:
+                ahead = tasks.create_task(self._read(next(pages, None)))  # another core reads what comes next
+                await asyncio.sleep(0)
+                finding = await self._finding(page, root)
+            if finding is not None:
+                raise finding
+            page = ahead.result()
+        await self._check_ends()
+
+    async def _check_ends(self) -> None:
+        """Find what is held as settled without an entry, once those are read too that a running gateway wrote meanwhile."""
+        if self.states.untold() is None:
+            return
+        self.states.ended_by(await self.store.entries(self.size, await self.store.size()))
+        misfit = self.states.untold()
+        if misfit is not None:
+            raise _Found(*misfit)
+
+    async def _finding(self, page: _Page, root: bytes) -> _Found | None:
+        try:
+            await self._check_page(page)
+        except _Found as found:
+            return found
+        if page.stop == self.covered and self.edge.root() != root:
+            return _Found(None, f"the root over the first {self.covered} entries is not that of the signed checkpoint")
+        return None
+
+    async def _read(self, entries: merkle.Range | None) -> _Page | None:
+        if entries is None:
+            return None
+        start, stop = entries
+        return _Page(
+            start=start,
+            stop=stop,
+            entries=await self.store.entries(start, stop),
+            leaves=await self.store.leaves(start, stop),
+        )
+
+    async def _check_page(self, page: _Page) -> None:
+        """Check entries in groups, which is quicker than one by one, and raise what is found of the first that does not fit."""
+        whole, bad = page.hashed()
+        start, entries = page.start, page.entries[:whole]
+        found = [
+            bad,
+            await self._bad_node(page.leaves[:whole]),
+            await self._bad_state(start, entries),
+            self._bad_change(start, entries),
+        ]
+        findings = [each for each in found if each is not None]
+        if findings:
+            raise min(findings, key=lambda each: each.finding.index or 0)
+
+    def _pages(self) -> Iterator[merkle.Range]:
+        """Yield ranges of entries, one of which ends where the kept checkpoint does."""
+        ends = sorted({*range(AT_ONCE, self.size, AT_ONCE), self.covered, self.size} - {0})
+        return zip([0, *ends], ends, strict=False)
 
     async def _check_directories(self) -> None:
         head = await self.store.head()
-        before = ""
+        before, schemas = "", dict[str, str]()
         for version in range(1, (head.version if head else 0) + 1):
             kept = await self.store.at(version)
             if kept is None:
@@ -159,6 +250,12 @@ class _Audit:
             before = found.hash
             self.statements[str(version)] = found.hash
             self.keys |= found.keys
+            self.states.systems |= found.systems.keys()
+            schemas |= {urn: schema.hash for urn, schema in found.schemas.items()}
+        documents = await self.store.documents()
+        for urn, stated in schemas.items():
+            if urn not in documents or jws.hash_of(documents[urn]) != stated:
+                raise _Found(None, f"the document of {urn} is not the one that the directory states")
 
     def _open_checkpoint(self, note: str) -> bytes:
         """Return the root that the kept checkpoint states, of nothing when none is kept yet."""
@@ -175,73 +272,51 @@ class _Audit:
         self.covered = kept.size
         return kept.root
 
-    async def _entries(self) -> AsyncIterator[tuple[int, bytes, bytes]]:
-        for start in range(0, self.size, AT_ONCE):
-            stop = min(start + AT_ONCE, self.size)
-            entries, leaves = await self.store.entries(start, stop), await self.store.leaves(start, stop)
-            short = start + min(len(entries), len(leaves))
-            for offset, (entry, leaf) in enumerate(zip(entries, leaves, strict=False)):
-                yield start + offset, entry, leaf
-            if short < stop:
-                raise _Found(short, "the entry or its hash is missing")
+    async def _bad_node(self, leaves: Sequence[bytes]) -> _Found | None:
+        """Compare the nodes of the tree that these leaves make whole with the stored ones; what is not stored yet is made from the leaves."""
+        for whole in self.edge.append(leaves):
+            if whole.number < self.stored[whole.level - 1]:
+                found = await self.store.subtrees(whole.level, whole.number, whole.number + 1)
+                if found != [whole.root]:
+                    width = tiles.WIDTH**whole.level
+                    first = whole.number * width
+                    return _Found(
+                        first, f"the stored node over entries {first} to {first + width - 1} is not their root"
+                    )
+        return None
 
-    def _check_hash(self, index: int, entry: bytes, leaf: bytes) -> None:
+    async def _held_since(self) -> str:
+        """Return from when on entries are of exchanges that are held: as the oldest of them, and what nothing may have been forgotten of yet."""
+        last = await self.store.entries(self.size - 1, self.size) if self.size else []
         try:
-            computed = merkle.leaf_hash(entry)
-        except TypeError:  # in a file that somebody changed a cell may hold anything
-            computed = b""
-        if computed != leaf:
-            raise _Found(index, "the entry is not the one that was hashed")
+            kept = parse_time(_text(last[0], "ts")) - KEPT
+        except (IndexError, ValueError):
+            return ""
+        oldest = await self.store.oldest()
+        return format_time(min(oldest or kept, kept) - CLOCK_BACK)
 
-    async def _check_subtree(self, whole: Subtree, stored: Sequence[int]) -> None:
-        """Compare a node of the tree with the stored one; those that are not stored yet are made from the leaves."""
-        if whole.number < stored[whole.level - 1]:
-            found = await self.store.subtrees(whole.level, whole.number, whole.number + 1)
-            if found != [whole.root]:
-                width = tiles.WIDTH**whole.level
-                first = whole.number * width
-                raise _Found(first, f"the stored node over entries {first} to {first + width - 1} is not their root")
+    def _may_be_held(self, entries: Sequence[bytes]) -> bool:
+        return bool(entries) and _text(entries[-1], "ts") >= self.held_since
 
-    async def _check_entry(self, index: int, members: dict[str, Any], leaf: bytes) -> None:
-        if members.get("seq") != index:
-            raise _Found(index, "the entry has another number")
-        event = members.get("ev")
-        if event == "msg.accepted":
-            await self._check_receipt(index, str(members.get("env")), leaf)
-        elif "stmt" in members:
-            await self._check_ack(index, members)
-        elif event == "directory.changed" and self.statements.get(str(members.get("obj"))) != members.get("hash"):
-            raise _Found(index, "the entry states another directory than the one that is kept")
+    async def _bad_state(self, start: int, entries: Sequence[bytes]) -> _Found | None:
+        misfit = await self.states.check(start, entries) if self._may_be_held(entries) else None
+        return None if misfit is None else _Found(*misfit)
 
-    async def _check_receipt(self, index: int, env: str, leaf: bytes) -> None:
-        """Compare with the signed receipt; an exchange that is no longer kept has none here, but its sender has."""
-        exchange = await self.store.exchange_of(env)
-        if exchange is None:
-            return
-        item = self._item(index, exchange.receipt, statements.RECEIPT)
-        stated = "sha-256:" + base64url.encode(leaf)
-        if (item.get("env"), item.get("index"), item.get("leaf")) != (env, index, stated):
-            raise _Found(index, "the receipt that was given states another entry")
-        self.receipts += 1
+    def _bad_change(self, start: int, entries: Sequence[bytes]) -> _Found | None:
+        for index, entry in enumerate(entries, start=start):
+            if entry.find(b'"ev":"directory.changed"', 0, HEAD_BYTES) >= 0:
+                members = _members(entry)
+                if self.statements.get(str(members.get("obj"))) != members.get("hash"):
+                    return _Found(index, "the entry states another directory than the one that is kept")
+        return None
 
-    async def _check_ack(self, index: int, members: dict[str, Any]) -> None:
-        env = str(members.get("env"))
-        delivery = (await self.store.held(str(members.get("to")), [env])).get(env)
-        if delivery is None or not delivery.ack:
-            return
-        item = self._item(index, delivery.ack, statements.ACK)
-        if item.get("env") != members.get("env") or statements.from_text(delivery.ack).leaf != members["stmt"]:
-            raise _Found(index, "the ack that was given is another")
-        self.acks += 1
-
-    def _item(self, index: int, text: str, typ: str) -> dict[str, Any]:
+    def _item(self, text: str, typ: str) -> dict[str, Any] | None:
+        """Return the item of a statement, None of one that does not verify."""
         try:
             statement = statements.from_text(text)
             return statements.open_item(statement, self._signed(statement, typ))
         except (Refusal, ValueError, KeyError):
-            raise _Found(
-                index, f"the kept {'receipt' if typ == statements.RECEIPT else 'ack'} does not verify"
-            ) from None
+            return None
 
     def _signed(self, statement: Statement, typ: str) -> Signed:
         """Return the verified signature of a batch, whose items mostly follow each other in the log."""
@@ -257,8 +332,22 @@ class _Audit:
         return self.signed[statement.jws]
 
 
-def _members(index: int, entry: bytes) -> dict[str, Any]:
+def _hashes(entries: Sequence[object]) -> list[bytes]:
+    try:
+        return [sha256(b"\x00" + entry).digest() for entry in entries]  # type: ignore[operator]
+    except TypeError:  # in a file that somebody changed a cell may hold anything
+        return [merkle.leaf_hash(entry) if isinstance(entry, bytes) else b"" for entry in entries]
+
+
+def _text(entry: bytes, name: str) -> str:
+    """Return a text member of an entry, "" for none: cheaper than parsing all of them, and compared with what is signed afterwards."""
+    _, _, rest = entry.partition(b'"%b":"' % name.encode())
+    return rest.partition(b'"')[0].decode("ascii", "replace")
+
+
+def _members(entry: bytes) -> dict[str, Any]:
+    """Return the members of an entry, none of what is not strict JSON, which fits no statement."""
     try:
         return strictjson.parse_object(entry)
     except strictjson.NotStrict:
-        raise _Found(index, "the entry is not strict JSON") from None
+        return {}

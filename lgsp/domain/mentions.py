@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 from lgsp.domain import base64url, strictjson
 from lgsp.domain.values import fixed
 
+Manifest = Mapping[str, Any]
+"""The members of an envelope's manifest."""
 By = Literal["env", "casefile", "procedure", "officer"]
 """What entries are found by in the catalogue."""
 ATTRIBUTES: Final[Mapping[str, str]] = {"casefile": "casefile", "procedure": "procedure", "officer": "authid"}
@@ -53,11 +55,11 @@ def manifest_in(compact: bytes) -> dict[str, Any]:
     return strictjson.parse_object(base64url.decode(compact.split(b".")[1]))
 
 
-def mention(seq: int, env: str, *manifests: Mapping[str, Any]) -> Mention:
+def mention(seq: int, env: str, *manifests: Manifest) -> Mention:
     """Return what entry `seq` mentions that names an envelope; what its manifest leaves open, that of the request says which it answers."""
     said = {name: _first(attribute, manifests) for name, attribute in ATTRIBUTES.items()}
     return Mention(seq=seq, env=env, **said)
 
 
-def _first(attribute: str, manifests: Iterable[Mapping[str, Any]]) -> str:
+def _first(attribute: str, manifests: Iterable[Manifest]) -> str:
     return next((str(each[attribute]) for each in manifests if attribute in each), "")

@@ -6,7 +6,7 @@ Level 0 holds the leaf hashes, and each higher level the roots over whole tiles 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -137,13 +137,15 @@ class Edge:
         edge.size, edge._tails = size, [list(tail) for tail in tails]
         return edge
 
-    def append(self, leaves: Iterable[bytes]) -> list[Subtree]:
+    def append(self, leaves: Sequence[bytes]) -> list[Subtree]:
         """Add leaf hashes at the right and return the subtrees that became whole, lower ones first."""
         whole: list[Subtree] = []
-        tail = self._tails[0]
-        for leaf in leaves:
-            tail.append(leaf)
-            self.size += 1
+        tail, taken = self._tails[0], 0
+        while taken < len(leaves):
+            more = leaves[taken : taken + WIDTH - len(tail)]
+            tail += more
+            taken += len(more)
+            self.size += len(more)
             if len(tail) == WIDTH:
                 self._close(whole)
         return whole

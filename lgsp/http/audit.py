@@ -1,4 +1,4 @@
-"""The log to outsiders: checkpoint and proof for anyone, entries for auditors (protocol section 7)."""
+"""The log to outsiders: checkpoint and proof for anyone, entries in bundles for auditors (protocol section 7). Searching is `entry_search`'s."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Final
 
 from aiohttp import web
 
-from lgsp.domain import strictjson, tiles
+from lgsp.domain import tiles
 from lgsp.domain.tiles import Tile
 from lgsp.errors import Refusal
 from lgsp.http.catalogue import FOREVER
 from lgsp.http.requests import caller_of, integer, query_of
-from lgsp.http.wiring import BUS, SETTINGS
+from lgsp.http.wiring import BUS
 
 INDEX_MAX: Final = 2**63 - 1
 
@@ -53,15 +53,3 @@ def _tile(level: int, text: str) -> Tile:
     except ValueError:
         raise Refusal("not_found", "a tile is named like 067, x001/x234/067 or 067.p/12") from None
     return Tile(level=level, number=number, width=width)
-
-
-async def get_entries(request: web.Request) -> web.Response:
-    """Give an auditor the entries from `start` on, each as the text whose hash is the leaf."""
-    query = query_of(request, "start", "limit")
-    most = request.app[SETTINGS].entry_items
-    start = integer(query.get("start", "0"), 0, INDEX_MAX - most, "start")
-    limit = integer(query.get("limit", "100"), 1, most, "limit")
-    caller = await caller_of(request)
-    found = await request.app[BUS].auditor.entries(caller, start, limit)
-    members = {"start": start, "entries": [entry.decode() for entry in found]}
-    return web.Response(body=strictjson.compact(members), content_type="application/json")

@@ -12,7 +12,8 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from lgsp.errors import Refusal
-from lgsp.http.edge import SAFE_HEADERS, refusal_of
+from lgsp.http.edge import SAFE_HEADERS
+from lgsp.http.faults import refusal_of
 from lgsp.http.problems import language_of, problem_response
 from lgsp.http.requests import peer_of
 from lgsp.http.wiring import BUS, METRICS, SETTINGS

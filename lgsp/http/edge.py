@@ -12,9 +12,9 @@ from aiohttp import web
 
 from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
-from lgsp.errors import Refusal
-from lgsp.http import admin, audit, catalogue, envelopes, health, inbox, outcomes
+from lgsp.http import admin, audit, catalogue, entry_search, envelopes, health, inbox, outcomes
 from lgsp.http.bus_figures import BusFigures
+from lgsp.http.faults import as_refusal, route_of
 from lgsp.http.metrics import Metrics
 from lgsp.http.problems import language_of, problem_response
 from lgsp.http.requests import check_target
@@ -23,10 +23,10 @@ from lgsp.http.siblings import Siblings
 from lgsp.http.stream import open_stream
 from lgsp.http.streams import Streams
 from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS, SHOWN_METRICS, SHOWN_STREAMS, SIBLINGS, STREAMS
-from lgsp.logs import get_logger
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+ENTRIES: Final = "/v1/audit/entries"
 ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/v1/envelopes", envelopes.post_envelope),
     ("GET", "/v1/envelopes/{env}", envelopes.get_envelope),
@@ -41,7 +41,8 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/v1/audit/proof", audit.get_proof),
     ("GET", "/v1/audit/tile/entries/{number:.+}", audit.get_entry_bundle),
     ("GET", "/v1/audit/tile/{level}/{number:.+}", audit.get_tile),
-    ("GET", "/v1/audit/entries", audit.get_entries),
+    ("GET", ENTRIES, entry_search.get_entries),
+    ("POST", ENTRIES, entry_search.post_entries),
     ("GET", "/healthz", health.get_live),
     ("GET", "/readyz", health.get_ready),
     ("GET", "/metrics", health.get_metrics),
@@ -51,8 +52,6 @@ SAFE_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
-CODES: Final = {404: "not_found", 405: "method", 413: "too_large", 417: "unsupported", 426: "bad_request"}
-"""Which code a status of aiohttp's own stands for; any other is `bad_request`."""
 
 
 def create_app(bus: Bus, *, settings: HttpLimits = HTTP_LIMITS, siblings: Siblings | None = None) -> web.Application:
@@ -76,6 +75,7 @@ def create_admin_app(
     app[SHOWN_STREAMS] = (shown or app)[STREAMS]
     app[SHOWN_METRICS] = (shown or app)[METRICS]
     app.router.add_get("/metrics", health.get_own_metrics)
+    app.router.add_post(ENTRIES, entry_search.post_entries_locally)
     for command in admin.COMMANDS:
         app.router.add_route(command.method, command.path, command.local())
     return app
@@ -109,40 +109,16 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _refuse(request: web.Request, error: Exception) -> web.Response:
-    receipt = ""
     if isinstance(error, EnvelopeRefused):
         refusal, receipt = error.refusal, error.receipt or ""
-    elif isinstance(error, Refusal):
-        refusal = error
-    elif isinstance(error, web.HTTPException):
-        refusal = refusal_of(error)
     else:
-        _log_failure(request, error)
-        refusal = Refusal("internal")
+        refusal, receipt = as_refusal(request, error), ""
     request.app[METRICS].count_refusal(refusal.code)
     language = language_of(request.headers.get("Accept-Language", ""))
     response = problem_response(refusal, language=language, request_id=request[REQUEST_ID], receipt=receipt)
     if isinstance(error, web.HTTPMethodNotAllowed):
         response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
     return response
-
-
-def _log_failure(request: web.Request, error: Exception) -> None:
-    """Log a fault of ours; the path as the route has it, for a caller may have put anything into it."""
-    get_logger().error(
-        "request.failed", request_id=request[REQUEST_ID], method=request.method, path=route_of(request), exc_info=error
-    )
-
-
-def refusal_of(error: web.HTTPException) -> Refusal:
-    """Return the refusal that an exception of aiohttp's stands for; nothing of its text is kept, for it may echo the request."""
-    return Refusal(CODES.get(error.status, "bad_request"))
-
-
-def route_of(request: web.Request) -> str:
-    """Return the route's pattern, "none" where no route is: a word of ours in either case."""
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "none"
 
 
 async def _dress(request: web.Request, response: web.StreamResponse) -> None:

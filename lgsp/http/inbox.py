@@ -15,6 +15,7 @@ from lgsp.domain import strictjson
 from lgsp.domain.envelope import format_time
 from lgsp.errors import Refusal
 from lgsp.http import frames
+from lgsp.http.faults import as_refusal
 from lgsp.http.problems import language_of
 from lgsp.http.requests import integer, is_gone, query_of, read_members, system_of
 from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS
@@ -101,7 +102,8 @@ def _groups(members: dict[str, Any], most: int) -> dict[str, list[Any]]:
 async def _settle_one(request: web.Request, settle: Settle, system: str, value: object) -> Result:
     try:
         return await settle(request.app[BUS], system, value)
-    except Refusal as refusal:
+    except Exception as error:  # noqa: BLE001 - a fault of ours is logged and answered like any refusal
+        refusal = as_refusal(request, error)
         language = language_of(request.headers.get("Accept-Language", ""))
         request.app[METRICS].count_refusal(refusal.code)
         return {"problem": refusal.problem(language) | {"request_id": request[REQUEST_ID]}}

@@ -27,6 +27,8 @@ class HttpLimits:
     """After which a stream that was told all it may hold looks whether some of it was seen another way."""
     entry_items: int = 1_000
     """Log entries in one answer."""
+    local_entry_items: int = 5_000
+    """The same on the admin socket, where a command asks for all that there are."""
     batch_items: int = 256
     """Acks, nacks, extensions or sightings in one call."""
     batch_bytes: int = 1024 * 1024

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lgsp.ports.directory import DirectoryStore
+from lgsp.ports.holdings import Holdings
 from lgsp.ports.inboxes import Inboxes
 from lgsp.ports.ledger import Ledger
 from lgsp.ports.retention import Retention
@@ -12,5 +13,5 @@ from lgsp.ports.search import Search
 from lgsp.ports.tree import Tree
 
 
-class Store(Ledger, Tree, Inboxes, DirectoryStore, Retention, Search, Protocol):
+class Store(Ledger, Tree, Holdings, Inboxes, DirectoryStore, Retention, Search, Protocol):
     """Log, deliveries and directory."""

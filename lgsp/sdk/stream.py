@@ -193,7 +193,10 @@ class Stream:
             raise Ended(str(error)) from None
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
-        message = await socket.receive()
+        try:
+            message = await socket.receive()
+        except (aiohttp.ClientError, OSError):  # answering a ping of a gateway that has just gone
+            raise Ended("broken") from None
         if message.type is not aiohttp.WSMsgType.TEXT:
             raise Ended("closed" if message.type is not aiohttp.WSMsgType.ERROR else "broken")
         self._heard = self._now()

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from lgsp import privatebroker, privatedatabase
-from tests.bench import lookups, machine, report
+from tests.bench import longlog, lookups, machine, report
 from tests.bench.parts import TYPE_OF, Counts, Part, Running, Servers, agreed, all_parts
 from tests.bench.program import ROOT
 
 SMALL: Final = 1_000
+QUICK_ENTRIES: Final = 3_000
 SIZES: Final = (SMALL, 10_000)
 
 
@@ -35,6 +36,7 @@ class Wish:
     seconds: float
     in_flight: int
     senders: int
+    entries: int
     is_quick: bool
     out: Path
 
@@ -49,6 +51,7 @@ class Seen:
     runs: list[dict[str, Any]] = field(default_factory=list)
     counts: dict[str, Counts] = field(default_factory=dict)
     lookups: dict[str, Any] = field(default_factory=dict)
+    log: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = report.summary(seen.runs, machine.described(), machine.versions(_programs(seen.runs)))
     found["counts"] = seen.counts
     found[lookups.NAME] = seen.lookups
+    found[longlog.NAME] = seen.log
     found["senders"] = wish.senders
     wish.out.parent.mkdir(parents=True, exist_ok=True)
     wish.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -107,6 +111,7 @@ def _wish(arguments: Sequence[str] | None) -> Wish:
         default=2,
         help="sending systems of the bus: each may send 400 a second, and has a box of its own",
     )
+    parser.add_argument("--entries", type=int, default=1_000_000, help="length of the log that is checked")
     parser.add_argument(
         "--quick", action="store_true", help="a moment of everything: shows that it works, not how fast"
     )
@@ -127,6 +132,10 @@ async def _measure(wish: Wish, groups: dict[str, tuple[Part, ...]]) -> Seen:
             wanted = [part for part in parts if wish.wants(part.name)]
             async with AsyncExitStack() as stack:
                 await _measure_group(wish, wanted, Servers(folder=folder, stack=stack), seen)
+        if wish.wants(longlog.NAME):
+            seen.log.update(
+                await longlog.measure(folder / longlog.NAME, QUICK_ENTRIES if wish.is_quick else wish.entries)
+            )
         if wish.wants(lookups.NAME):
             seen.lookups.update(await lookups.measure(folder / lookups.NAME, wish.seconds, wish.rounds))
     return seen

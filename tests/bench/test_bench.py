@@ -18,7 +18,7 @@ FIGURES = {"exchanges_per_s", "cpu_us_per_exchange", "p50_ms", "p95_ms", "p99_ms
 def found(tmp_path_factory):
     """What a quick run writes."""
     out = tmp_path_factory.mktemp("bench") / "bench.json"
-    command = [sys.executable, "-m", "tests.bench", "--quick", "--only", ",".join(PARTS), "--out", str(out)]
+    command = [sys.executable, "-m", "tests.bench", "--quick", "--only", ",".join((*PARTS, "log")), "--out", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=270, check=False)
     assert done.returncode == 0, done.stderr
     assert "embedded_to_floor" in done.stdout
@@ -76,6 +76,11 @@ def test_every_request_had_a_receipted_reply_that_was_taken(found):
 def test_the_glue_verified_an_answer_to_every_message(found):
     counts = found["counts"]["glue"]
     assert counts["sender"]["answered"] == counts["receiver"]["taken"] >= counted(found, "glue")
+
+
+def test_the_whole_log_was_checked_and_entries_of_it_proven(found):
+    assert found["log"]["entries"] >= 3_000
+    assert all(found["log"][figure] > 0 for figure in ("verified_per_s", "proof_ms", "start_ms"))
 
 
 def counted(found, part):

@@ -314,6 +314,24 @@ async def test_each_of_a_batch_has_a_result_of_its_own(edge, world):
     assert put_back.members == {"nacks": [{"env": second.hash}]}
 
 
+async def test_a_fault_of_ours_with_one_of_a_batch_keeps_no_other_from_its_result(edge, world, monkeypatch):
+    first, second = world.envelope(number=1), world.envelope(number=2)
+    for wire in (first, second):
+        await edge.post(wire)
+    await edge.call("GET", "/v1/inbox?max=2&wait=5", signer="ndxp")
+    acks = ack_of(world, "ndxp", NDXP, first.hash, second.hash)
+    settle = edge.bus.settlement.acknowledge
+
+    async def fail_once(system, ack):
+        if ack.pos == 0:
+            raise RuntimeError("broken")
+        return await settle(system, ack)
+
+    monkeypatch.setattr(type(edge.bus.settlement), "acknowledge", staticmethod(fail_once))
+    results = (await edge.post_acks("ndxp", acks=[ack.wire() for ack in acks])).members["acks"]
+    assert (results[0]["problem"]["code"], results[1]) == ("internal", {"env": second.hash})
+
+
 @pytest.mark.parametrize(
     "groups",
     [
@@ -453,8 +471,9 @@ async def test_a_level_that_the_format_does_not_have_is_refused(edge, level):
     assert (await edge.call("GET", f"/v1/audit/tile/{level}/000")).code == "bad_request"
 
 
-async def test_entries_are_for_auditors(edge):
-    assert (await edge.call("GET", "/v1/audit/entries", signer="fisheries")).code == "forbidden"
+async def test_entries_are_for_auditors_and_parties(edge):
+    assert (await edge.call("GET", "/v1/audit/entries", signer="officer")).code == "forbidden"
+    assert (await edge.call("GET", "/v1/audit/entries", signer="fisheries")).members["entries"] == []
     assert (await edge.call("GET", "/v1/audit/entries")).code == "auth_missing"
 
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
+import aiohttp
 import pytest
 import structlog
 
@@ -311,6 +312,29 @@ async def test_a_client_goes_on_at_the_next_address_when_its_gateway_is_gone(tow
             assert (first.state, second.state) == ("receipted", "receipted")
     finally:
         await another.close()
+
+
+async def test_a_gateway_that_goes_while_its_ping_is_answered_is_gone_like_any_other(town, monkeypatch):
+    receive, gone = aiohttp.ClientWebSocketResponse.receive, []
+
+    async def breaking(socket):
+        if len(gone) == 1:
+            gone.append(2)
+            raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")  # what answering it raises
+        return await receive(socket)
+
+    monkeypatch.setattr("aiohttp.ClientWebSocketResponse.receive", breaking)
+    async with (
+        Client.open(town.settings("fisheries"), around=QUICK) as client,
+        Client.open(town.settings("ndxp")) as ndxp,
+        answering(ndxp, match),
+    ):
+        with structlog.testing.capture_logs() as events:
+            gone.append(1)
+            assert (await client.request(VERIFY, **VERIFICATION)).body == {"result": "match"}
+            await until(lambda: logged(events, "client.disconnected"))
+        assert logged(events, "client.disconnected")[0]["reason"] == "broken"
+        assert (await client.request(VERIFY, **VERIFICATION)).body == {"result": "match"}
 
 
 async def test_a_client_whose_first_gateway_is_not_there_begins_at_the_next(town):

@@ -66,6 +66,23 @@ class MemoryLedger:
         """Return what is kept of a forgotten exchange."""
         return self._tables.evidence.get(env)
 
+    async def exchanges_of(self, envs: Sequence[str]) -> list[Exchange]:
+        """Return the exchanges of those among these env hashes that are held, in no order."""
+        return [found for env in envs if (found := await self.exchange_of(env)) is not None]
+
+    async def deliveries_of(self, envs: Sequence[str]) -> list[Delivery]:
+        """Return all deliveries of these envelopes that are held, in no order."""
+        return [delivery for env in envs for delivery in await self.deliveries(env)]
+
+    async def persons_of(self, envs: Sequence[str]) -> dict[str, Sequence[SubjectLink]]:
+        """Return the persons that these envelopes name, as pseudonyms, by env hash."""
+        held = self._tables.rows.subjects
+        return {env: held[env] for env in envs if held.get(env)}
+
+    async def oldest(self) -> datetime | None:
+        """Return when the oldest exchange that is held was accepted."""
+        return min((each.accepted_at for each in self._tables.rows.exchanges.values()), default=None)
+
     async def size(self) -> int:
         """Return the number of committed entries."""
         return len(self._tables.entries)

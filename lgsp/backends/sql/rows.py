@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from lgsp.domain.exchange import OUTCOMES, Delivery, Exchange, State, next_due
 from lgsp.domain.mentions import Mention
-from lgsp.ports.ledger import Move
+from lgsp.ports.ledger import Move, SubjectLink
 from lgsp.ports.retention import Evidence
 from lgsp.ports.search import Kept
 
@@ -34,7 +34,16 @@ def _moment(value: int) -> datetime:
     return EPOCH + timedelta(milliseconds=value)
 
 
-def _maybe_moment(value: int | None) -> datetime | None:
+def links_of(found: Iterable[Sequence[Any]]) -> dict[str, list[SubjectLink]]:
+    """Return the persons of `selects.PERSON`, by env hash."""
+    links: dict[str, list[SubjectLink]] = {}
+    for env, pseudonym, salt, commitment in found:
+        links.setdefault(env, []).append(SubjectLink(pseudonym=pseudonym, salt=salt, commitment=commitment))
+    return links
+
+
+def moment_of(value: int | None) -> datetime | None:
+    """Return the time of so many milliseconds since 1970, None for None."""
     return None if value is None else EPOCH + timedelta(milliseconds=value)
 
 
@@ -87,7 +96,7 @@ def exchange_of(row: tuple[Any, ...]) -> Exchange:
         receivers=tuple(json.loads(receivers)),
         accepted_at=_moment(accepted_at),
         expires=_moment(expires),
-        reply_until=_maybe_moment(reply_until),
+        reply_until=moment_of(reply_until),
         cause=cause,
         reply=reply,
         policy=policy,
@@ -189,8 +198,8 @@ def delivery_of(row: tuple[Any, ...]) -> Delivery:
         state=state,
         attempts=attempts,
         lease=lease,
-        lease_until=_maybe_moment(lease_until),
-        due_at=_maybe_moment(due_at),
+        lease_until=moment_of(lease_until),
+        due_at=moment_of(due_at),
         expires=_moment(expires),
         code=code,
         ack=ack,

@@ -65,6 +65,9 @@ EXCHANGE_COLUMNS: Final = (
 )  # fmt: skip
 """In the order in which `rows.exchange_of` reads them."""
 
+PERSON: Final = sa.select(subject.c.env, subject.c.pseudonym, subject.c.salt, subject.c.commitment)
+OLDEST: Final = sa.select(sa.func.min(exchange.c.accepted_at))
+
 STANDING: Final = (
     delivery.c.source, delivery.c.state, delivery.c.lease, delivery.c.lease_until, delivery.c.due_at, delivery.c.expires,
 )  # fmt: skip

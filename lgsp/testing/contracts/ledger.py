@@ -277,6 +277,24 @@ class LedgerContract:
             2,
         ]
 
+    async def test_what_is_held_of_exchanges_is_found_by_the_hundred(self, ledger: Store) -> None:
+        assert await ledger.oldest() is None
+        first = accept(1, persons=1)
+        await commit(ledger, first, accept(2), refuse(3))
+        envs = [accept(number).exchange.env for number in range(1, 5)]
+        exchanges = {each.env: each for each in await ledger.exchanges_of(envs)}
+        assert exchanges == {env: await ledger.exchange_of(env) for env in envs[:2]}
+        found = {each.env: each for each in await ledger.deliveries_of(envs)}
+        assert [found[env] for env in envs[:2]] == [each for env in envs[:2] for each in await ledger.deliveries(env)]
+        persons = await ledger.persons_of(envs)
+        assert {env: list(links) for env, links in persons.items()} == {envs[0]: list(first.subjects)}
+        assert await ledger.oldest() == first.exchange.accepted_at
+        assert (await ledger.exchanges_of([]), await ledger.deliveries_of([]), await ledger.persons_of([])) == (
+            [],
+            [],
+            {},
+        )
+
     # The tree
 
     async def test_nodes_are_kept_with_a_checkpoint_and_stay_as_they_are(self, ledger: Store) -> None:

@@ -116,6 +116,22 @@ class PostgresLedger:
         """Return the exchange of an env hash."""
         return await self._read(queries.exchange_by_env, env)
 
+    async def exchanges_of(self, envs: Sequence[str]) -> list[Exchange]:
+        """Return the exchanges of those among these env hashes that are held, in no order."""
+        return await self._read(queries.exchanges_of, envs)
+
+    async def deliveries_of(self, envs: Sequence[str]) -> list[Delivery]:
+        """Return all deliveries of these envelopes that are held, in no order."""
+        return await self._read(queries.deliveries, sql.DELIVERIES_OF, {"envs": list(envs)})
+
+    async def persons_of(self, envs: Sequence[str]) -> dict[str, list[SubjectLink]]:
+        """Return the persons that these envelopes name, as pseudonyms, by env hash."""
+        return await self._read(queries.persons_of, envs)
+
+    async def oldest(self) -> datetime | None:
+        """Return when the oldest exchange that is held was accepted."""
+        return await self._read(queries.oldest)
+
     async def size(self) -> int:
         """Return the number of committed entries."""
         return await self._read(queries.size)

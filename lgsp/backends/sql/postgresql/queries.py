@@ -9,7 +9,17 @@ from typing import Any
 from lgsp.backends.sql.postgresql import statements as sql
 from lgsp.backends.sql.postgresql.pool import Connection
 from lgsp.backends.sql.postgresql.statements import Statement
-from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, kept_of, milliseconds
+from lgsp.backends.sql.rows import (
+    EVER,
+    Row,
+    delivery_of,
+    evidence_of,
+    exchange_of,
+    kept_of,
+    links_of,
+    milliseconds,
+    moment_of,
+)
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
 from lgsp.ports.directory import SignedRecords
@@ -30,6 +40,22 @@ async def exchange_by_env(connection: Connection, env: str) -> Exchange | None:
     """Return the exchange of an env hash."""
     found = await connection.fetchrow(sql.EXCHANGE_OF.text, env)
     return None if found is None else exchange_of(found)
+
+
+async def exchanges_of(connection: Connection, envs: Sequence[str]) -> list[Exchange]:
+    """Return the exchanges among these env hashes that are held."""
+    return [exchange_of(found) for found in await connection.fetch(sql.EXCHANGES_OF.text, envs)]
+
+
+async def persons_of(connection: Connection, envs: Sequence[str]) -> dict[str, list[SubjectLink]]:
+    """Return the persons that these envelopes name, by env hash."""
+    return links_of(await connection.fetch(sql.PERSONS_OF.text, envs))
+
+
+async def oldest(connection: Connection) -> datetime | None:
+    """Return when the oldest exchange that is held was accepted."""
+    found = await connection.fetchval(sql.OLDEST.text)
+    return moment_of(found)
 
 
 async def size(connection: Connection) -> int:

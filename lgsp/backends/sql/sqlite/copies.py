@@ -6,12 +6,15 @@ A copy is never opened for writing where it lies. What it is checked against, an
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
+from lgsp.backends.sql.rows import kept_of
 from lgsp.backends.sql.schema import VERSION, Form
 from lgsp.backends.sql.sqlite import files, queries
 from lgsp.backends.sql.sqlite import statements as sql
@@ -19,6 +22,8 @@ from lgsp.domain.exchange import Delivery, Exchange
 from lgsp.errors import Unusable
 from lgsp.machine import sync
 from lgsp.ports.directory import SignedRecords
+from lgsp.ports.ledger import SubjectLink
+from lgsp.ports.search import Kept
 
 FIRST_WITH_NODES: Final = 4
 """The first form that stores nodes of the tree."""
@@ -100,13 +105,36 @@ class SqliteCopy:
         """Return the stored hashes start..stop-1 of a level."""
         return queries.column(self._connection, sql.SUBTREES, {"level": level, "start": start, "stop": stop})
 
+    async def exchanges_of(self, envs: Sequence[str]) -> list[Exchange]:
+        """Return the exchanges of those among these env hashes that are held, in no order."""
+        return await asyncio.to_thread(queries.exchanges_of, self._connection, envs)
+
+    async def deliveries_of(self, envs: Sequence[str]) -> list[Delivery]:
+        """Return all deliveries of these envelopes that are held, in no order."""
+        return await asyncio.to_thread(
+            queries.deliveries, self._connection, sql.DELIVERIES_OF, {"envs": json.dumps(list(envs))}
+        )
+
+    async def persons_of(self, envs: Sequence[str]) -> dict[str, list[SubjectLink]]:
+        """Return the persons that these envelopes name, as pseudonyms, by env hash."""
+        return await asyncio.to_thread(queries.persons_of, self._connection, envs)
+
+    async def kept(self, envs: Sequence[str]) -> dict[str, Kept]:
+        """Return what is kept of accepted envelopes by env hash, those of forgotten exchanges too."""
+        values = {"envs": json.dumps(list(envs))}
+        return kept_of(await asyncio.to_thread(queries.rows, self._connection, sql.KEPT, values))
+
+    async def oldest(self) -> datetime | None:
+        """Return when the oldest exchange that is held was accepted."""
+        return await asyncio.to_thread(queries.oldest, self._connection)
+
     async def exchange_of(self, env: str) -> Exchange | None:
         """Return the exchange of an env hash."""
         return queries.exchange_by_env(self._connection, env)
 
-    async def held(self, to: str, envs: Sequence[str]) -> dict[str, Delivery]:
-        """Return the deliveries of these envelopes to one inbox, by env hash."""
-        return queries.held(self._connection, to, envs)
+    async def documents(self) -> dict[str, bytes]:
+        """Return every schema document by URN."""
+        return queries.pairs(self._connection, sql.DOCUMENTS)
 
     async def head(self) -> SignedRecords | None:
         """Return the latest version of the directory, or None before the first."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Any
 
-from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, milliseconds
+from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, links_of, milliseconds, moment_of
 from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
@@ -41,6 +42,22 @@ def exchange_by_env(connection: Connection, env: str) -> Exchange | None:
     """Return the exchange of an env hash."""
     found = row(connection, sql.EXCHANGE_OF, {"env": env})
     return None if found is None else exchange_of(found)
+
+
+def exchanges_of(connection: Connection, envs: Sequence[str]) -> list[Exchange]:
+    """Return the exchanges among these env hashes that are held."""
+    return [exchange_of(found) for found in rows(connection, sql.EXCHANGES_OF, {"envs": json.dumps(list(envs))})]
+
+
+def persons_of(connection: Connection, envs: Sequence[str]) -> dict[str, list[SubjectLink]]:
+    """Return the persons that these envelopes name, by env hash."""
+    return links_of(rows(connection, sql.PERSONS_OF, {"envs": json.dumps(list(envs))}))
+
+
+def oldest(connection: Connection) -> datetime | None:
+    """Return when the oldest exchange that is held was accepted."""
+    [(found,)] = rows(connection, sql.OLDEST)
+    return moment_of(found)
 
 
 def size(connection: Connection) -> int:

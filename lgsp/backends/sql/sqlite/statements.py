@@ -93,6 +93,11 @@ INSERT_ENTRY: Final = _group(sa.insert(entry))
 
 EXCHANGE: Final = _sql(selects.EXCHANGE.where(*_OF_EXCHANGE))
 EXCHANGE_OF: Final = _sql(selects.EXCHANGE_OF)
+_ENVS: Final = sa.select(sa.func.json_each(_p("envs")).table_valued("value").c.value)
+EXCHANGES_OF: Final = _sql(selects.EXCHANGE.where(exchange.c.env.in_(_ENVS)))
+DELIVERIES_OF: Final = _sql(selects.DELIVERY.where(delivery.c.env.in_(_ENVS)))
+PERSONS_OF: Final = _sql(selects.PERSON.where(subject.c.env.in_(_ENVS)))
+OLDEST: Final = _sql(selects.OLDEST)
 REPLY: Final = _sql(sa.select(exchange.c.reply).where(*_OF_EXCHANGE))
 INSERT_EXCHANGE: Final = _group(sa.insert(exchange))
 SET_REPLY: Final = _group(
@@ -174,7 +179,6 @@ MENTIONING: Final = {name: _sql(statement) for name, statement in selects.MENTIO
 MENTIONING_PERSON: Final = _sql(selects.MENTIONING_PERSON)
 ENTRIES_OF: Final = _sql(selects.ENTRIES_OF)
 ENVS_OF_PERSON: Final = _sql(selects.ENVS_OF_PERSON)
-_ENVS: Final = sa.select(sa.func.json_each(_p("envs")).table_valued("value").c.value)
 KEPT: Final = _sql(
     sa.union_all(selects.KEPT.where(exchange.c.env.in_(_ENVS)), selects.KEPT_FORGOTTEN.where(evidence.c.env.in_(_ENVS)))
 )

@@ -1,0 +1,158 @@
+"""Searching the log's entries over HTTP: as a query, or as a body where what is asked for belongs into no address, as a person's number does."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lgsp.bus.authentication import Caller
+from lgsp.bus.searching import Page, Reader, Searcher
+from lgsp.domain import names, strictjson
+from lgsp.domain.entries import EVENTS
+from lgsp.domain.envelope import CODE_FORM, HASH_FORM, format_time, parse_time
+from lgsp.domain.selection import Selection
+from lgsp.domain.subjects import Scheme
+from lgsp.errors import Refusal
+from lgsp.http.commands import LOCAL
+from lgsp.http.requests import caller_of, integer, query_of, read_body
+from lgsp.http.wiring import BUS, SETTINGS
+
+YEARS: Final = range(2000, 9000)
+INDEX_MAX: Final = 2**63 - 1
+BODY_MAX: Final = 8 * 1024
+LIMIT: Final = 100
+"""Entries in one answer when nothing else is asked."""
+
+
+def _form(pattern: str) -> Any:  # noqa: ANN401 - what pydantic reads
+    return Field(default="", pattern=f"^(?:{pattern})$")
+
+
+class Person(BaseModel):
+    """A person's number, and of which kind it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    scheme: Scheme
+    number: Annotated[str, Field(min_length=1, max_length=32, repr=False)]
+
+
+class Query(BaseModel):
+    """What is asked for, and which page of it; empty texts ask for nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    start: Annotated[int, Field(ge=0, le=INDEX_MAX)] = 0
+    stop: Annotated[int | None, Field(ge=0, le=INDEX_MAX)] = None
+    limit: Annotated[int, Field(ge=1)] = LIMIT
+    since: Annotated[str, Field(alias="from", max_length=32)] = ""
+    until: Annotated[str, Field(max_length=32)] = ""
+    agency: str = _form(names.AGENCY_FORM.pattern)
+    system: str = _form(names.SYSTEM_FORM.pattern)
+    type: str = _form(names.TYPE_FORM.pattern)
+    event: Annotated[str, Field(max_length=64)] = ""
+    code: str = _form("[a-z][a-z0-9_.-]{0,63}")
+    env: str = _form(HASH_FORM.pattern)
+    casefile: str = _form(CODE_FORM.pattern)
+    procedure: str = _form(CODE_FORM.pattern)
+    officer: str = _form("[a-z0-9]{4,32}")
+    person: Person | None = None
+
+    def selection(self, searcher: Searcher) -> Selection:
+        """Return what is asked for; refuse (`bad_request`) a time, an event or a person's number that is none."""
+        if self.event and self.event not in EVENTS:
+            raise Refusal("bad_request", "there is no such event", pointer="/event")
+        plain = self.model_dump(
+            include={"agency", "system", "type", "event", "code", "env", "casefile", "procedure", "officer"}
+        )
+        return Selection(
+            since=_moment(self.since, "from"),
+            until=_moment(self.until, "until"),
+            person=searcher.person(self.person.scheme, self.person.number) if self.person else b"",
+            **plain,
+        )
+
+
+def _moment(text: str, name: str) -> str:
+    """Return a time as entries write it."""
+    if not text:
+        return ""
+    try:
+        moment = parse_time(text)
+        if moment.year not in YEARS:
+            raise ValueError("no time of a log")
+        return format_time(moment)
+    except ValueError:
+        raise Refusal("bad_request", "a time looks like 2026-11-22T00:16:31Z", pointer=f"/{name}") from None
+
+
+async def get_entries(request: web.Request) -> web.Response:
+    """Give the entries from `start` on that the query asks for, each as the text whose hash is the leaf."""
+    names_ = {field.alias or name for name, field in Query.model_fields.items() if name != "person"}
+    given: dict[str, Any] = dict(query_of(request, *sorted(names_)))
+    for name in given.keys() & {"start", "stop", "limit"}:
+        given[name] = integer(given[name], 0, INDEX_MAX, name)
+    return await _answer(request, _reader(request, await caller_of(request)), given)
+
+
+async def post_entries(request: web.Request) -> web.Response:
+    """Give the same for a query in the body, which may name a person."""
+    query_of(request)
+    body = await read_body(request, BODY_MAX)
+    return await _answer(request, _reader(request, await caller_of(request, body)), _members(body))
+
+
+async def post_entries_locally(request: web.Request) -> web.Response:
+    """Give the same to whoever may open the admin socket."""
+    query_of(request)
+    body = await read_body(request, BODY_MAX)
+    most = request.app[SETTINGS].local_entry_items
+    return await _answer(request, Reader(by=LOCAL, allowed=True), _members(body), most=most)
+
+
+def _reader(request: web.Request, caller: Caller) -> Reader:
+    if caller.role == "system":
+        return request.app[BUS].searcher.system(caller.urn)
+    return Reader(by=caller.urn, allowed="auditor" in caller.roles)
+
+
+def _members(body: bytes) -> dict[str, Any]:
+    try:
+        return strictjson.parse_object(body)
+    except strictjson.NotStrict:
+        raise Refusal("bad_request", "the body is not one strict JSON object") from None
+
+
+async def _answer(request: web.Request, reader: Reader, given: dict[str, Any], *, most: int = 0) -> web.Response:
+    bus = request.app[BUS]
+    try:
+        query = _query(given, most=most or request.app[SETTINGS].entry_items)
+        selection = query.selection(bus.searcher)
+    except Refusal:
+        if not reader.allowed:  # whatever was asked, the attempt is an entry
+            await bus.auditor.note_reading(reader.by, {}, allowed=False)
+        raise
+    page = await bus.searcher.page(reader, selection, start=query.start, stop=query.stop, limit=query.limit)
+    return web.Response(body=_told(query.start, page), content_type="application/json")
+
+
+def _query(given: dict[str, Any], *, most: int) -> Query:
+    try:
+        query = Query.model_validate(given)
+    except ValidationError as error:
+        # Neither what was given nor what was wrong with it is told: it may be a person's number.
+        wrong = sorted(
+            {".".join(map(str, row["loc"][:1])) for row in error.errors(include_url=False, include_input=False)}
+        )
+        raise Refusal("bad_request", f"not of their form: {', '.join(wrong)}") from None
+    if query.limit > most:
+        raise Refusal("bad_request", f"limit is an integer from 1 to {most}")
+    return query
+
+
+def _told(start: int, page: Page) -> bytes:
+    members: dict[str, int | list[str]] = {"start": start, "entries": [entry.decode() for entry in page.entries]}
+    members |= {"stop": page.stop} | ({} if page.next is None else {"next": page.next})
+    return strictjson.compact_members(members)

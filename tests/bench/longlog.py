@@ -1,0 +1,108 @@
+"""What a long log costs: the check of all of it, a proof, a start. Its entries are those of exchanges that have been forgotten since."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from lgsp.backends.sql import SqliteLedger
+from lgsp.bus.logtree import LogTree
+from lgsp.bus.supervisor import Bus
+from lgsp.cli.log_audit import audit
+from lgsp.domain import jws
+from lgsp.domain.entries import draft
+from lgsp.domain.notes import LOG_KEY, NoteKey
+from lgsp.machine import SystemClock, SystemEntropy
+from lgsp.ports.ledger import Note
+from lgsp.testing.bus import running_bus
+from lgsp.testing.world import BUS, FISHERIES, GATEWAY, LOG, NDXP, VERIFY, VERIFY_SCHEMA, World
+
+NAME: Final = "log"
+AT_ONCE: Final = 3_000
+AGE: Final = timedelta(days=100)
+"""How old the entries are: their exchanges have been forgotten."""
+PROOFS: Final = 200
+STARTS: Final = 5
+
+
+async def measure(folder: Path, entries: int) -> dict[str, Any]:
+    """Return what it takes on an SQLite file with so many entries: seconds of the whole check, milliseconds of a proof and of a start's check."""
+    await asyncio.to_thread(folder.mkdir, parents=True)
+    world = World.make()
+    store = SqliteLedger.open(folder / "bus.sqlite", create=True)
+    try:
+        async with running_bus(world, store, clock=SystemClock(), entropy=SystemEntropy()) as bus:
+            await _fill(bus, entries)
+            await bus.auditor.keep()
+            size = await store.size()
+            return {
+                "entries": size,
+                "verified_per_s": size / await _check_all(world, store, size),
+                "proof_ms": await _prove(bus, size) * 1e3,
+                "start_ms": await _start(bus) * 1e3,
+            }
+    finally:
+        await store.close()
+
+
+async def _fill(bus: Bus, entries: int) -> None:
+    for start in range(0, entries, AT_ONCE):
+        numbers = range(start // 3, (start + min(AT_ONCE, entries - start)) // 3)
+        await bus.sequencer.submit(*(note for number in numbers for note in _exchange(bus, number)))
+
+
+def _exchange(bus: Bus, number: int) -> list[Note]:
+    """Return what the log says of one exchange."""
+    at, env = bus.clock.now() - AGE, jws.hash_of(b"%d" % number)
+    common = {"env": env, "id": bus.entropy.uuid7(), "src": FISHERIES, "aud": NDXP, "type": VERIFY}
+    accepted = draft(
+        "msg.accepted",
+        at=at,
+        bus=GATEWAY,
+        **common,
+        schema=VERIFY_SCHEMA,
+        policy=1,
+        rule="g-17",
+        kid="PJQy0VZ16B2GGhIhyTDsrTj-zQAKY3THQeXvQ5UImGY",
+        purpose="dpv:IdentityVerification",
+        sc=["WKqxgf5_pvMuVAzorLJBwFaN2TdkGhxB4drr6iTOMkU"],
+    )
+    delivered = draft("msg.delivered", at=at, bus=GATEWAY, **common, to=NDXP, attempt=1)
+    acked = draft("msg.acked", at=at, bus=GATEWAY, **common, to=NDXP, stmt=env)
+    return [Note(entry=entry) for entry in (accepted, delivered, acked)]
+
+
+async def _check_all(world: World, store: SqliteLedger, size: int) -> float:
+    log = NoteKey(name=LOG, kind=LOG_KEY, public=world.signers["log"].public.x)
+    began = time.perf_counter()
+    verdict = await audit(store, bus=BUS, registrar=world.signers["registrar"].public, log=log)
+    spent = time.perf_counter() - began
+    if verdict.finding is not None or not size <= verdict.size == verdict.checkpoint:
+        raise RuntimeError(f"the log does not verify: {verdict}")
+    return spent
+
+
+async def _prove(bus: Bus, size: int) -> float:
+    chance = random.Random(1)
+    spent = []
+    for _ in range(PROOFS):
+        index = chance.randrange(size)
+        began = time.perf_counter()
+        await bus.auditor.proof(index)  # which checks the path that it gives
+        spent.append(time.perf_counter() - began)
+    return median(spent)
+
+
+async def _start(bus: Bus) -> float:
+    spent = []
+    for _ in range(STARTS):
+        bus.auditor.tree = LogTree(ledger=bus.auditor.ledger, nodes=bus.auditor.tree.nodes)
+        began = time.perf_counter()
+        await bus.auditor.check()
+        spent.append(time.perf_counter() - began)
+    return median(spent)

@@ -1,0 +1,186 @@
+"""Whatever one byte of a ledger's file somebody changes, of what the log, the signatures or the directory tell, the check of the log finds it."""
+
+import asyncio
+import shutil
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lgsp.backends.sql import SqliteCopy, SqliteLedger
+from lgsp.cli.log_audit import audit
+from lgsp.domain.envelope import format_time
+from lgsp.domain.notes import LOG_KEY, NoteKey
+from lgsp.testing.bus import ack_of, running_bus
+from lgsp.testing.clock import ManualClock
+from lgsp.testing.entropy import SeededEntropy
+from lgsp.testing.samples import note
+from lgsp.testing.world import BUS, FISHERIES, LOG, NDXP, World
+
+COLUMNS = {
+    "entry": ("data", "leaf", "seq"),
+    "subtree": ("root", "number"),
+    "checkpoint": ("note",),
+    "exchange": (
+        *("env", "source", "id", "type", "audience", "accepted_at", "expires", "policy", "rule", "cause", "reply"),
+        *("compact", "receipt"),
+    ),
+    "delivery": ("env", "inbox", "source", "id", "state", "ack", "expires", "position"),
+    "subject": ("pseudonym", "salt", "commitment"),
+    "evidence": (),
+    "directory_version": ("statement",),
+    "directory_record": ("record",),
+    "schema_document": ("document",),
+}
+"""What is evidence, by table. What only steers the work, can be erased by right, or is made anew from the log, is not."""
+SWAP = """
+UPDATE entry SET data = other.data, leaf = other.leaf FROM (SELECT seq, data, leaf FROM entry WHERE seq IN (6, 7)) AS other
+WHERE entry.seq IN (6, 7) AND other.seq = 13 - entry.seq
+"""
+LIVES = {"time": 0, "recordedtime": 0, "expirytime": 300}
+WORLD = World.make()
+TRUST = {
+    "bus": BUS,
+    "registrar": WORLD.signers["registrar"].public,
+    "log": NoteKey(name=LOG, kind=LOG_KEY, public=WORLD.signers["log"].public.x),
+}
+
+
+async def fill(store):
+    """Fill a ledger: a request that was answered, one that was rejected, one that expired, one that waits, and a tile's worth of entries."""
+    clock = ManualClock(WORLD.now)
+    async with running_bus(WORLD, store, clock=clock, entropy=SeededEntropy(1)) as bus:
+        requests = [WORLD.envelope(number=number) for number in range(1, 4)]
+        for each in requests:
+            await bus.ingress.submit(each, peer="")
+        await bus.courier.pull(NDXP, limit=2, wait=1.0)
+        reply = WORLD.reply(requests[0], number=11)
+        await bus.ingress.submit(reply, peer="")
+        await bus.settlement.acknowledge(NDXP, ack_of(WORLD, "ndxp", NDXP, requests[0].hash)[0])
+        rejected = ack_of(WORLD, "ndxp", NDXP, requests[1].hash, outcome="rejected", code="unknown_person")
+        await bus.settlement.acknowledge(NDXP, rejected[0])
+        await bus.courier.pull(FISHERIES, limit=1, wait=1.0)
+        await bus.settlement.acknowledge(FISHERIES, ack_of(WORLD, "fisheries", FISHERIES, reply.hash)[0])
+        await bus.sequencer.submit(*(note(number) for number in range(300)))
+        clock.advance(400)
+        await bus.sweep.once()
+        late = {name: format_time(clock.now() + timedelta(seconds=life)) for name, life in LIVES.items()}
+        await bus.ingress.submit(WORLD.envelope(number=4, **late), peer="")
+        await bus.auditor.keep()
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory):
+    """The file of a bus that has stopped."""
+    path = tmp_path_factory.mktemp("damage") / "bus.sqlite"
+    store = SqliteLedger.open(path, create=True)
+    asyncio.run(fill(store))
+    asyncio.run(store.close())
+    return path
+
+
+def finding_in(path):
+    copy = SqliteCopy.open(path)
+    try:
+        return asyncio.run(audit(copy, **TRUST)).finding
+    finally:
+        copy.close()
+
+
+def cells_of(path):
+    """Return (table, row, column) of every cell that has something in it."""
+    found = []
+    with closing(sqlite3.connect(path)) as connection:
+        for table, columns in COLUMNS.items():
+            key = ", ".join(row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[5]) or "rowid"
+            for *identity, _ in connection.execute(f"SELECT {key}, 1 FROM {table}"):
+                where = " AND ".join(f"{name} = ?" for name in key.split(", "))
+                for column in columns:
+                    [[value]] = connection.execute(f"SELECT {column} FROM {table} WHERE {where}", identity)
+                    if value not in (None, "", b""):
+                        found.append((table, where, tuple(identity), column))
+    return found
+
+
+def changed(value, place, to):
+    """Return a value with one byte, character or digit of it another."""
+    if isinstance(value, int):
+        return value + 1 + to
+    if isinstance(value, bytes):
+        at = place % len(value)
+        return value[:at] + bytes([value[at] ^ (1 + to % 255)]) + value[at + 1 :]
+    at = place % len(value)
+    other = chr(0x21 + to % 94)
+    return value[:at] + (other if other != value[at] else "~" if value[at] != "~" else "!") + value[at + 1 :]
+
+
+def damage(path, cell, place, to):
+    table, where, identity, column = cell
+    with closing(sqlite3.connect(path)) as connection:
+        [[value]] = connection.execute(f"SELECT {column} FROM {table} WHERE {where}", identity)
+        connection.execute(
+            f"UPDATE OR REPLACE {table} SET {column} = ? WHERE {where}", (changed(value, place, to), *identity)
+        )
+        connection.commit()
+
+
+def test_an_unharmed_ledger_verifies(ledger):
+    assert finding_in(ledger) is None
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), place=st.integers(0, 2_000), to=st.integers(0, 254))
+def test_one_changed_byte_is_found(ledger, data, place, to):
+    table = data.draw(st.sampled_from([name for name, columns in COLUMNS.items() if columns]))
+    cell = data.draw(st.sampled_from([each for each in cells_of(ledger) if each[0] == table]))
+    harmed = ledger.with_name("harmed.sqlite")
+    shutil.copy(ledger, harmed)
+    damage(harmed, cell, place, to)
+    assert finding_in(harmed) is not None
+
+
+def index_of(ledger, event):
+    with closing(sqlite3.connect(ledger)) as connection:
+        [[index]] = connection.execute(
+            "SELECT seq FROM entry WHERE instr(CAST(data AS TEXT), ?) ORDER BY seq LIMIT 1", (event,)
+        )
+    return index
+
+
+CHANGES = [
+    ("UPDATE delivery SET state = 'queued' WHERE state = 'acked'", '"ev":"msg.acked"', "held as ended otherwise"),
+    ("UPDATE delivery SET state = 'acked' WHERE state = 'expired'", '"ev":"msg.expired"', "held as not expired"),
+    ("DELETE FROM delivery", '"ev":"msg.accepted"', "a delivery is gone"),
+    ("DELETE FROM exchange", '"ev":"msg.accepted"', "the exchange is gone"),
+    ("UPDATE exchange SET rule = 'g-other'", '"ev":"msg.accepted"', "otherwise than the entry says"),
+    ("DELETE FROM entry WHERE seq = 7", '"seq":7,', "the entry has another number"),
+    ("DELETE FROM entry WHERE seq = (SELECT max(seq) FROM entry)", "", "entries are missing"),
+    (SWAP, '"seq":6,', "the entry has another number"),
+]
+"""What somebody did to the tables, what stands in the first entry that it concerns, and how the finding begins."""
+
+
+@pytest.mark.parametrize(("statement", "event", "words"), CHANGES)
+def test_a_larger_change_is_named_by_the_first_index_that_it_concerns(ledger, statement, event, words):
+    harmed = ledger.with_name("harmed.sqlite")
+    shutil.copy(ledger, harmed)
+    with closing(sqlite3.connect(harmed)) as connection:
+        connection.execute(statement)
+        connection.commit()
+    finding = finding_in(harmed)
+    assert words in finding.words
+    if event:
+        assert finding.index == index_of(ledger, event)
+
+
+def test_an_outcome_that_no_entry_tells_of_is_found(ledger):
+    harmed = ledger.with_name("harmed.sqlite")
+    shutil.copy(ledger, harmed)
+    with closing(sqlite3.connect(harmed)) as connection:
+        changed = connection.execute("UPDATE delivery SET state = 'acked', wakes_at = NULL WHERE wakes_at IS NOT NULL")
+        assert changed.rowcount == 1
+        connection.commit()
+    assert finding_in(harmed).words == "a delivery is held as settled, and no entry tells so"
