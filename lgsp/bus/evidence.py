@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from lgsp.bus.logtree import LogTree
+from lgsp.bus.auditor import LOG_BAD
+from lgsp.bus.logtree import LogTree, NodesMissing
 from lgsp.domain import checkpoint, directory, envelope, names, policy, sealing, statements, strictjson
 from lgsp.domain.directory import Directory
 from lgsp.domain.envelope import Manifest
@@ -22,12 +23,15 @@ from lgsp.domain.keys import PublicKey
 from lgsp.domain.policy import Target
 from lgsp.domain.sealing import SealBroken
 from lgsp.domain.statements import Statement
-from lgsp.errors import Refusal
+from lgsp.errors import Refusal, Unusable
 from lgsp.ports.store import Store
 
 READ_AT_ONCE: Final = 4_096
 LOOKED_THROUGH: Final = 2_000_000
 """Entries read that are not catalogued yet: several days of a province."""
+
+TOLD: Final = frozenset({"not_found", "body_lost", "unavailable"})
+"""Refusals that say nothing of damage."""
 
 RecordName = tuple[str, str]
 """(kind, id): one record of the directory."""
@@ -79,7 +83,20 @@ class Prover:
     _wanted: defaultdict[int, set[RecordName]] = field(default_factory=lambda: defaultdict(set))
 
     async def bundle(self, env: str) -> Bundle:
-        """Return the evidence of the exchange that an accepted envelope, request or reply, is part of; refuse as `not_found`."""
+        """Return the evidence of the exchange that an accepted envelope, request or reply, is part of.
+
+        Refuses as `not_found` what there is none of, as `body_lost` a body that does not open, as `log_broken` what does not read any more.
+        """
+        try:
+            return await self._bundle(env)
+        except (NodesMissing, ValueError, LookupError) as error:
+            raise _broken(str(error)) from None
+        except Refusal as refusal:
+            if refusal.code in TOLD:
+                raise
+            raise _broken(f"{refusal.code} {refusal.detail}".strip()) from None
+
+    async def _bundle(self, env: str) -> Bundle:
         note = await self.store.checkpoint()
         covered = checkpoint.stated_size(note) if note else 0
         asked = await self._kept(env)
@@ -214,6 +231,10 @@ class Prover:
             except SealBroken:
                 raise Refusal("body_lost") from None
         return None
+
+
+def _broken(words: str) -> Unusable:
+    return Unusable("log_broken", f"what is kept of the exchange: {words}", exit_code=LOG_BAD)
 
 
 def _kept(env: str, compact: bytes, receipt: str, acks: Iterable[str], reply: str) -> _Kept:

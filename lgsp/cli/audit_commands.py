@@ -13,13 +13,15 @@ from lgsp.bus.evidence import Prover
 from lgsp.bus.logtree import LogTree
 from lgsp.cli.audit_search import search
 from lgsp.cli.files import read_bytes, read_text, write_bytes, write_secretly, write_text
-from lgsp.cli.gateway_door import open_kept
+from lgsp.cli.gateway_door import ask, open_kept
 from lgsp.cli.log_audit import Verdict, audit
 from lgsp.cli.options import DEFAULT_DATA, Data
+from lgsp.cli.reach import Reach
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
 from lgsp.domain import base64url, checkpoint, evidence, evidence_checks
+from lgsp.domain.entries import check_reason
 from lgsp.domain.envelope import HASH_FORM
 from lgsp.domain.evidence_checks import Pins
 from lgsp.domain.notes import NoteInvalid
@@ -85,13 +87,21 @@ def prove(
     *,
     with_body: Annotated[
         bool,
-        typer.Option("--with-body", envvar="LGSP_WITH_BODY", help="Show bodies still held too | kèm nội dung còn giữ"),
+        typer.Option(
+            "--with-body", envvar="LGSP_WITH_BODY", help="With bodies still held, and --reason | kèm nội dung còn giữ"
+        ),
     ] = False,
+    reason: Annotated[
+        str | None,
+        typer.Option(envvar="LGSP_REASON", help="Why bodies are read, for the log | lý do, ghi vào nhật ký"),
+    ] = None,
 ) -> None:
     """Export the evidence of a whole exchange, or the proof of one entry | xuất chứng cứ của một trao đổi, hoặc của một mục."""
     voice = voice_of(context)
     settings = Settings.load(data)
     if HASH_FORM.fullmatch(entry):
+        if with_body:
+            _note_reading(data, entry, reason)
         bundle = asyncio.run(_bundle(settings, read_trust(DataFolder(root=data).trust), entry, with_body=with_body))
         (write_secretly if with_body else write_bytes)(output, bundle)
         check = f"lgsp evidence verify {output} --trust trust.json"
@@ -102,6 +112,14 @@ def prove(
         f"wrote {output}; anyone checks it with: {check}",
         f"đã ghi {output}; bất kỳ ai cũng kiểm tra được bằng: {check}",
     )
+
+
+def _note_reading(data: Path, env: str, reason: str | None) -> None:
+    """Have the log tell who reads bodies, before they are read."""
+    if reason is None:
+        raise Unusable("bad_request", "--with-body goes with --reason: the log notes who read the bodies, and why")
+    asked = {"env": env, "reason": check_reason(reason)}
+    asyncio.run(ask(Reach(data=data), "POST", "/admin/evidence/body", asked, command="lgsp audit prove"))
 
 
 async def _bundle(settings: Settings, trust: Trust, env: str, *, with_body: bool) -> bytes:

@@ -8,8 +8,10 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from lgsp.domain.envelope import Wire
 from lgsp.keyfiles import read_private
 from lgsp.machine import SystemClock
 
+BODY = ("--with-body", "--reason", "case 7")
 ANSWERER = "urn:lgsp:agency:H01.99:sys:answerer"
 
 
@@ -152,18 +155,23 @@ def test_a_body_that_is_still_held_is_shown_when_it_is_asked_for_and_the_file_is
         asyncio.run(_exchange(province, wire, acked=False))
     plain, whole = tmp_path / "plain.json", tmp_path / "whole.json"
     assert lgsp("audit", "prove", wire.hash, "-o", plain, "--data", province).code == 0
-    ended = lgsp("audit", "prove", wire.hash, "-o", whole, "--data", province, "--with-body")
+    ended = lgsp("audit", "prove", wire.hash, "-o", whole, "--data", province, *BODY)
     assert ended.code == 0, ended.err
     assert "body" not in json.loads(plain.read_text())["message"]
     assert json.loads(whole.read_text())["message"]["body"] == "e30"
     assert whole.stat().st_mode & 0o777 == 0o600
+    told = [json.loads(each["entry"]) for each in json.loads(whole.read_text())["entries"]]
+    assert [(entry["ev"], entry.get("by"), entry.get("reason")) for entry in told] == [
+        ("msg.accepted", None, None),
+        ("audit.read", "local", "case 7"),
+    ]
     checked = lgsp("evidence", "verify", whole, "--trust", province / "trust.json")
     assert "the body is the one whose hash was signed" in checked.out
 
 
 def test_a_body_that_was_settled_is_gone_and_the_evidence_stays(exchanged, lgsp, tmp_path):
     data, wire = exchanged
-    ended = lgsp("audit", "prove", wire.hash, "-o", tmp_path / "e.json", "--data", data, "--with-body")
+    ended = lgsp("audit", "prove", wire.hash, "-o", tmp_path / "e.json", "--data", data, *BODY)
     assert ended.code == 0, ended.err
     checked = lgsp("evidence", "verify", tmp_path / "e.json", "--trust", data / "trust.json")
     assert checked.code == 0
@@ -208,3 +216,58 @@ def test_the_guide_s_way_from_the_bus_to_the_inspector_runs_as_it_stands_and_pri
 
 def test_the_vietnamese_guide_has_the_same_blocks():
     assert blocks_of("docs/vi/audit.md") == blocks_of("docs/audit.md")
+
+
+# --- what is not given out ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", [(), ("--reason", "099185000017"), ("--reason", "")])
+def test_no_body_is_read_without_a_reason_that_the_log_can_hold(exchanged, lgsp, tmp_path, reason):
+    data, wire = exchanged
+    ended = lgsp("audit", "prove", wire.hash, "-o", tmp_path / "e", "--data", data, "--with-body", *reason)
+    assert "[bad_request]" in ended.err
+    assert not (tmp_path / "e").exists()
+
+
+def changed(data, sql):
+    with closing(sqlite3.connect(data / "bus.sqlite")) as ledger, ledger:
+        assert ledger.execute(sql).rowcount > 0
+
+
+def swapping(table, column, old, new):
+    return f"UPDATE {table} SET {column} = CAST(replace(CAST({column} AS TEXT), '{old}', '{new}') AS BLOB)"
+
+
+DAMAGE = {
+    "another receipt": "UPDATE exchange SET receipt = replace(receipt, 'accepted', 'rejected')",
+    "no receipt": "UPDATE exchange SET receipt = 'x'",
+    "another envelope": swapping("exchange", "compact", "A", "B"),
+    "no ack": "UPDATE delivery SET ack = ''",
+    "another entry": swapping("entry", "data", '"purpose":"example"', '"purpose":"examplf"'),
+    "another number": swapping("entry", "data", '"rule":"ask"', '"rule":"ask'),
+    "another directory": swapping("directory_record", "record", "a test", "a lie"),
+    "another tree": "UPDATE entry SET leaf = zeroblob(32) WHERE seq = 1",
+    "another reply": "UPDATE exchange SET reply = env",
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_ledger_gives_no_bundle(exchanged, lgsp, tmp_path, what):
+    data, wire = exchanged
+    changed(data, DAMAGE[what])
+    ended = lgsp("audit", "prove", wire.hash, "-o", tmp_path / "e", "--data", data)
+    expected = (1, "[directory_invalid]") if what == "another directory" else (3, "[log_broken]")
+    assert (ended.code, ended.err.split()[1]) == expected
+    assert not (tmp_path / "e").exists()
+
+
+def test_of_what_an_older_program_forgot_there_is_no_bundle_and_it_says_why(exchanged, lgsp, tmp_path):
+    data, wire = exchanged
+    ledger = sqlite3.connect(data / "bus.sqlite")
+    with closing(ledger), ledger:
+        ledger.execute("PRAGMA foreign_keys = OFF")
+        ledger.execute("INSERT INTO evidence (env, term, compact, acks) SELECT env, 0, compact, '' FROM exchange")
+        ledger.execute("DELETE FROM delivery")
+        ledger.execute("DELETE FROM exchange")
+    ended = lgsp("audit", "prove", wire.hash, "-o", tmp_path / "e", "--data", data)
+    assert (ended.code, "[not_found]" in ended.err, "did not keep the receipt" in ended.err) == (1, True, True)

@@ -97,6 +97,7 @@ EVENTS: Final[dict[str, Words]] = {
     "msg.expired": ("its time ran out, or it was ended", "hết hạn hoặc bị kết thúc"),
     "msg.parked": ("parked: a person must look", "tạm giữ, chờ người xem xét"),
     "msg.replayed": ("let out again by a person", "có người phát lại"),
+    "audit.read": ("its bodies were read for evidence", "có người đọc nội dung để lập chứng cứ"),
     "admin.parked.read": ("read by a person while parked", "có người đọc khi đang tạm giữ"),
 }
 
