@@ -140,10 +140,11 @@ class Prover:
     async def _entries(self, parts: Sequence[_Kept], covered: int) -> list[_Entry]:
         """Return the entries that are about these envelopes, up to the checkpoint: those that are catalogued, and what is not yet from the log."""
         envs = [part.env for part in parts]
-        catalogued = await self.store.catalogued()
-        numbers = sorted({number for env in envs for number in await self.store.entries_of(env) if number < covered})
+        first, catalogued = min(part.index for part in parts), await self.store.catalogued()
+        named = {number for env in envs for number in await self.store.entries_of(env)}
+        numbers = sorted(number for number in named if first <= number < covered)
         rows = dict(zip(numbers, await self.store.entries_at(numbers), strict=True))
-        start = max(catalogued, min(part.index for part in parts))
+        start = max(catalogued, first)
         if covered - start > LOOKED_THROUGH:
             raise Refusal("not_found", "the log is not catalogued so far yet; a gateway that runs does it")
         for low in range(start, covered, READ_AT_ONCE):

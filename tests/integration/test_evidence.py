@@ -18,12 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lgsp.backends.memory import MemoryLedger
+from lgsp.backends.sql import PostgresLedger, SqliteLedger
 from lgsp.bus import retention
 from lgsp.bus.evidence import Prover
 from lgsp.domain import checkpoint, directory, evidence, evidence_checks, merkle, notes, statements, strictjson
 from lgsp.domain.evidence_checks import Pins
 from lgsp.domain.notes import LOG_KEY, WITNESS_KEY, NoteKey
 from lgsp.errors import Refusal
+from lgsp.ports.store import Store
 from lgsp.testing.bus import SECRET, ack_of, publish, running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
@@ -80,7 +82,7 @@ class Town:
     bus: object
     world: World
     clock: ManualClock
-    store: MemoryLedger
+    store: Store
 
     async def submit(self, wire):
         await self.bus.ingress.submit(wire, peer="test")
@@ -106,9 +108,9 @@ class Town:
         return asked, reply
 
 
-async def town(run, *, added=()):
+async def town(run, *, added=(), store=None):
     """Run a story in a town of its own and return what it gives."""
-    world, store = World.make(added=added), MemoryLedger()
+    world, store = World.make(added=added), store or MemoryLedger()
     clock = ManualClock(world.now)
     async with running_bus(world, store, clock=clock, entropy=SeededEntropy(1, clock)) as bus:
         return await run(Town(bus=bus, world=world, clock=clock, store=store))
@@ -689,3 +691,45 @@ async def test_what_is_catalogued_and_what_is_not_yet_give_the_same_bundle():
 
     before, after = await town(story)
     assert before == after
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def engine(request, tmp_path, emptied):
+    """An empty ledger on an engine that keeps what it is told."""
+    if request.param == "sqlite":
+        made = SqliteLedger.open(tmp_path / "bus.sqlite", create=True)
+    else:
+        made = await PostgresLedger.open(await emptied(), create=True)
+    yield made
+    await made.close()
+
+
+async def test_every_engine_gives_a_bundle_that_holds_of_what_it_has_forgotten(engine, independent, bundles):
+    data = evidence.encode(await town(forgotten, store=engine))
+    assert (ours(data), independent(data)) == (None, None)
+    shown, wanted = evidence.parse(data), evidence.parse(bundles["forgotten"])
+    assert (shown.message.compact, shown.reply.compact) == (wanted.message.compact, wanted.reply.compact)
+    assert [len(part.acks) for part in (shown.message, shown.reply)] == [1, 1]
+
+
+async def test_a_log_that_is_hardly_catalogued_is_not_read_without_end(monkeypatch):
+    async def story(town):
+        asked, _ = await town.answered()
+        await town.bus.auditor.keep()
+        monkeypatch.setattr("lgsp.bus.evidence.LOOKED_THROUGH", 2)
+        with pytest.raises(Refusal) as refused:
+            await town.prove(asked, keep=False)
+        return refused.value
+
+    refused = await town(story)
+    assert (refused.code, "not catalogued so far yet" in refused.detail) == ("not_found", True)
+
+
+async def test_a_body_whose_key_is_another_is_lost_and_said_so():
+    async def story(town):
+        asked = await town.submit(town.world.envelope())
+        with pytest.raises(Refusal) as refused:
+            await town.prove(asked, wrap=b"x" * 32)
+        return refused.value.code
+
+    assert await town(story) == "body_lost"
