@@ -65,5 +65,5 @@ COMMANDS: Final = (
     Command(method="POST", path="/admin/parked/read", run=parked.post_read, roles=frozenset({"operator"})),
     Command(method="POST", path="/admin/parked/replay", run=parked.post_replay, roles=frozenset({"operator"})),
     Command(method="POST", path="/admin/parked/drop", run=parked.post_drop, roles=frozenset({"operator"})),
-    Command(method="POST", path="/admin/evidence/body", run=evidence.post_body, roles=frozenset({"auditor"})),
+    Command(method="POST", path="/admin/evidence/body", run=evidence.post_body, roles=frozenset({"operator"})),
 )
