@@ -28,6 +28,7 @@ from lgsp.bus.settlement import Settlement
 from lgsp.bus.steward import Steward
 from lgsp.bus.sweep import Sweep
 from lgsp.bus.vitals import Vitals
+from lgsp.bus.witnessing import Witnessing
 from lgsp.domain.limits import Limits
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
@@ -91,10 +92,11 @@ class Bus:
     tasks: Tasks
 
     async def start(self) -> None:
-        """Check the log, take up the directory, open the log, take back what was leased, and begin to sweep."""
+        """Check the log, ask its witness, take up the directory, open the log, take back what was leased, and begin to sweep."""
         await self.auditor.check()
         self.tasks.spawn("sequencer", self.sequencer.run())
         self.tasks.spawn("engines", self.health.engines.run())
+        await self.witnessing.start()
         await self.registry.reload()
         await self.courier.body_keys.load()
         await self.steward.open_log()
@@ -105,6 +107,12 @@ class Bus:
         self.tasks.spawn("sweep", self.sweep.run())
         self.tasks.spawn("publisher", self.courier.publisher.run())
         self.tasks.spawn("vitals", self.vitals.run())
+        self.tasks.spawn("witnessing", self.witnessing.run())
+
+    @property
+    def witnessing(self) -> Witnessing:
+        """What has the log's checkpoints co-signed."""
+        return self.health.witnessing
 
     @property
     def is_draining(self) -> bool:

@@ -20,7 +20,7 @@ from typing import Final, Literal
 import typer
 from rich.text import Text
 
-from lgsp import app, config, datafolder, keyfiles
+from lgsp import app, config, datafolder, keyfiles, ledgercopies
 from lgsp.cli.gateway_door import Kept, open_kept
 from lgsp.cli.key_policy import objections, read_policy
 from lgsp.cli.options import DEFAULT_DATA, Data
@@ -168,7 +168,7 @@ def _look_at_storage(settings: Settings) -> Iterator[Finding]:
         return
     yield from _look_at_password(settings, "storage.url")
     with suppress(Refusal):  # told by the look at what is kept
-        asyncio.run(app.ledger_form(settings))
+        asyncio.run(ledgercopies.ledger_form(settings))
         yield Finding(state="ok", en="the database takes connections", vi="cơ sở dữ liệu nhận kết nối")
 
 

@@ -35,6 +35,8 @@ COMMANDS: Final = {
     "directory": "directory_commands:commands",
     "system": "systems:commands",
     "audit": "audit_commands:commands",
+    "log": "log_commands:commands",
+    "evidence": "evidence.commands:commands",
     "grant": "grant_commands:commands",
     "subscription": "subscription_commands:commands",
     "officer": "officer_commands:commands",

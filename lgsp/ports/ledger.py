@@ -168,6 +168,14 @@ class KeepCheckpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeepCosigned:
+    """Keep a checkpoint over `size` entries with a witness's signature; the last one over the most entries is given back by `cosigned`."""
+
+    size: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeepBodyKey:
     """Keep a day's wrapped body key; one that is there already stays."""
 
@@ -177,7 +185,7 @@ class KeepBodyKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forget:
-    """Drop the rows of exchanges, but for their envelopes and acks (`Retention.evidence`); one of which something is open stays as it is."""
+    """Drop the rows of exchanges, but for their envelopes, receipts and acks (`Retention.evidence`); one of which something is open stays."""
 
     envs: tuple[str, ...]
 
@@ -246,6 +254,7 @@ Operation = (
     | Spend
     | Publish
     | KeepCheckpoint
+    | KeepCosigned
     | KeepBodyKey
     | Forget
     | ErasePerson

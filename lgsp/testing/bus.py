@@ -16,6 +16,7 @@ from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
+from lgsp.ports.anchor import Anchor
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.store import Store
 from lgsp.ports.transport import Transport
@@ -60,10 +61,11 @@ async def running_bus(
     transport: Transport | None = None,
     limits: Limits = LIMITS,
     retry: RetryPolicy = RETRY,
+    anchor: Anchor | None = None,
 ) -> AsyncIterator[Bus]:
     """Run a bus over the store, on the embedded transport unless another is given; a store without a directory gets the world's."""
     parts = parts_of(world, store, clock=clock, entropy=entropy)
-    parts = replace(parts, transport=transport or parts.transport, limits=limits, retry=retry)
+    parts = replace(parts, transport=transport or parts.transport, limits=limits, retry=retry, anchor=anchor)
     async with run_bus(parts) as bus:
         if bus.registry.current.version == 0:
             await publish(bus, world)

@@ -27,6 +27,7 @@ from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.domain.statements import Statement
 from lgsp.http.server import Running, serve
 from lgsp.http.settings import HTTP_LIMITS, HttpLimits
+from lgsp.ports.anchor import Anchor
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.store import Store
 from lgsp.testing.bus import running_bus
@@ -207,9 +208,10 @@ async def running_edge(
     limits: Limits = LIMITS,
     retry: RetryPolicy = RETRY,
     settings: HttpLimits = HTTP_LIMITS,
+    anchor: Anchor | None = None,
 ) -> AsyncIterator[Edge]:
     """Run a bus over the store behind its edge on a free port of loopback."""
-    running = running_bus(world, store, clock=clock, entropy=entropy, limits=limits, retry=retry)
+    running = running_bus(world, store, clock=clock, entropy=entropy, limits=limits, retry=retry, anchor=anchor)
     async with running as bus, behind_edge(world, bus, settings=settings) as edge:
         yield edge
 

@@ -103,6 +103,11 @@ class MemoryLedger:
         kept = self._tables.rows.checkpoints
         return kept[max(kept)] if kept else ""
 
+    async def cosigned(self) -> str:
+        """Return the last kept checkpoint that a witness has co-signed, or ""."""
+        kept = self._tables.rows.cosigned
+        return kept[max(kept)] if kept else ""
+
     async def subtree_count(self, level: int) -> int:
         """Return how many hashes of a level are stored."""
         return max((number for at, number in self._tables.rows.subtrees if at == level), default=-1) + 1

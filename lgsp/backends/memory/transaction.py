@@ -22,6 +22,7 @@ from lgsp.ports.ledger import (
     Forget,
     KeepBodyKey,
     KeepCheckpoint,
+    KeepCosigned,
     KeepSubjectKey,
     Lost,
     Move,
@@ -109,6 +110,9 @@ class Transaction:
                 return self._publish(operation)
             case KeepCheckpoint():
                 return self._keep_checkpoint(operation)
+            case KeepCosigned():
+                self.rows.cosigned[operation.size] = operation.note
+                return Done()
             case KeepBodyKey():
                 self.rows.body_keys.setdefault(operation.day, operation.wrapped)
                 return Done()

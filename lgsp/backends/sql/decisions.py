@@ -33,6 +33,7 @@ from lgsp.ports.ledger import (
     Forget,
     KeepBodyKey,
     KeepCheckpoint,
+    KeepCosigned,
     KeepSubjectKey,
     Lost,
     Move,
@@ -138,6 +139,8 @@ class Writes:
     documents: dict[str, bytes] = field(default_factory=dict)
     """Those that are there already keep their bytes, as do body keys."""
     checkpoint: Row | None = None
+    cosigned: list[Row] = field(default_factory=list)
+    """Of these and of what is there the one over the most entries stays, of two over as many the last."""
     subtrees: list[Row] = field(default_factory=list)
     """Those that are there already stay."""
     mentions: dict[int, Row] = field(default_factory=dict)
@@ -208,6 +211,9 @@ class Decisions:
                 return self._publish(operation)
             case KeepCheckpoint():
                 return self._keep_checkpoint(operation)
+            case KeepCosigned():
+                self.writes.cosigned.append({"size": operation.size, "note": operation.note})
+                return Done()
             case KeepBodyKey():
                 self.writes.body_keys.setdefault(operation.day, operation.wrapped)
                 return Done()

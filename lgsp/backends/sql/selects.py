@@ -14,6 +14,7 @@ from lgsp.backends.sql.tables import (
     body,
     body_key,
     checkpoint,
+    cosigned,
     delivery,
     directory_record,
     directory_version,
@@ -106,10 +107,19 @@ _ACKS: Final = (
     .scalar_subquery()
 )
 SETTLED_EVIDENCE: Final = sa.select(
-    exchange.c.env, _TERM, exchange.c.compact, sa.func.coalesce(_ACKS, sa.literal_column("''"))
+    exchange.c.env,
+    _TERM,
+    exchange.c.compact,
+    sa.func.coalesce(_ACKS, sa.literal_column("''")),
+    exchange.c.receipt,
+    exchange.c.reply,
 ).where(~_IS_OPEN)
 """What stays of exchanges of which nothing is open; which ones is added by the engine."""
-EVIDENCE: Final = sa.select(evidence.c.env, evidence.c.compact, evidence.c.acks).where(evidence.c.env == _text("env"))
+EVIDENCE_COLUMNS: Final = ["env", "term", "compact", "acks", "receipt", "reply"]
+"""The columns that it goes into."""
+EVIDENCE: Final = sa.select(
+    evidence.c.env, evidence.c.compact, evidence.c.acks, evidence.c.receipt, evidence.c.reply
+).where(evidence.c.env == _text("env"))
 
 DELIVERIES: Final = DELIVERY.where(delivery.c.env == _text("env")).order_by(delivery.c.inbox)
 PARCEL: Final = (
@@ -170,6 +180,10 @@ PRESENT_RECORDS: Final = sa.select(directory_record.c.hash).where(directory_reco
 DOCUMENTS: Final = sa.select(schema_document.c.urn, schema_document.c.document)
 
 CHECKPOINT: Final = _first(sa.select(checkpoint.c.note).order_by(checkpoint.c.size.desc()))
+COSIGNED: Final = _first(sa.select(cosigned.c.note).order_by(cosigned.c.size.desc()))
+OLDER_COSIGNED: Final = sa.delete(cosigned).where(
+    cosigned.c.size < sa.select(sa.func.max(cosigned.alias().c.size)).scalar_subquery()
+)
 COVERED: Final = sa.select(sa.func.coalesce(sa.func.max(checkpoint.c.size), sa.literal_column("-1")))
 
 SUBTREE_COUNT: Final = sa.select(sa.func.coalesce(sa.func.max(subtree.c.number), sa.literal_column("-1")) + ONE).where(

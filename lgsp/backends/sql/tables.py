@@ -163,10 +163,13 @@ evidence = sa.Table(
     _integer("term"),
     _bytes("compact"),
     _text("acks"),
+    sa.Column("receipt", TEXT, nullable=False, server_default=""),
+    sa.Column("reply", TEXT, nullable=False, server_default=""),
     sa.UniqueConstraint("env", "term", name="evidence_key"),
     postgresql_partition_by=years.BY,
 )
-"""What stays of a forgotten exchange: until when it lived, the envelope's compact JWS, and the acks as JSON texts, a line each."""
+"""What stays of a forgotten exchange: until when it lived, the envelope's compact JWS, the acks as JSON texts, a line each, and what came later:
+the receipt as JSON text and the env hash of the reply, both empty where a program of form 3 forgot it."""
 
 nonce = _small("nonce", _text("jti", key=True), _integer("until"), sa.Index("nonce_until", "until"))
 
@@ -197,6 +200,9 @@ mention = sa.Table(
 schema_document = _small("schema_document", _text("urn", key=True), _bytes("document"))
 
 checkpoint = _small("checkpoint", _integer("size", key=True), _text("note"))
+
+cosigned = _small("cosigned", _integer("size", key=True), _text("note"))
+"""The last checkpoint that a witness has co-signed."""
 
 subtree = _small("subtree", _integer("level", key=True), _integer("number", key=True), _bytes("root"))
 """Nodes of the log's tree above the leaf hashes: the roots over whole tiles, so that a proof reads a few rows however long the log is."""

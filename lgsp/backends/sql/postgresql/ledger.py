@@ -148,7 +148,11 @@ class PostgresLedger:
 
     async def checkpoint(self) -> str:
         """Return the last kept checkpoint, or ""."""
-        return await self._read(queries.checkpoint)
+        return await self._read(queries.note, sql.CHECKPOINT)
+
+    async def cosigned(self) -> str:
+        """Return the last kept checkpoint that a witness has co-signed, or ""."""
+        return await self._read(queries.note, sql.COSIGNED)
 
     async def subtree_count(self, level: int) -> int:
         """Return how many hashes of a level are stored."""

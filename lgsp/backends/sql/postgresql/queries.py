@@ -79,9 +79,9 @@ async def kept(connection: Connection, envs: Sequence[str]) -> dict[str, Kept]:
     return found | (kept_of(await connection.fetch(sql.KEPT_FORGOTTEN.text, missing)) if missing else {})
 
 
-async def checkpoint(connection: Connection) -> str:
-    """Return the last kept checkpoint, or ""."""
-    return await connection.fetchval(sql.CHECKPOINT.text, 1) or ""
+async def note(connection: Connection, statement: sql.Statement) -> str:
+    """Return the note that a statement finds first, or ""."""
+    return await connection.fetchval(statement.text, 1) or ""
 
 
 async def used_since(connection: Connection, moment: datetime, until: datetime | None) -> dict[str, int]:

@@ -22,6 +22,7 @@ from lgsp.backends.sql.tables import (
     body,
     body_key,
     checkpoint,
+    cosigned,
     delivery,
     directory_record,
     directory_version,
@@ -187,7 +188,7 @@ DROP_BODIES: Final = _sql(sa.delete(body).where(body.c.env == sa.any_(_ENVS), bo
 KEEP_EVIDENCE: Final = _sql(
     postgresql.insert(evidence)
     .from_select(
-        ["env", "term", "compact", "acks"],
+        selects.EVIDENCE_COLUMNS,
         # In one order for everybody, as another gateway may be forgetting the same: it waits, and finds it done.
         selects.SETTLED_EVIDENCE.where(exchange.c.env == sa.any_(_ENVS)).order_by(exchange.c.env),
     )
@@ -213,6 +214,12 @@ INSERT_DOCUMENTS: Final = _all_of(_insert(schema_document).on_conflict_do_nothin
 INSERT_BODY_KEYS: Final = _all_of(_insert(body_key).on_conflict_do_nothing())
 DROP_CHECKPOINTS: Final = _sql(sa.delete(checkpoint))
 INSERT_CHECKPOINT: Final = _sql(sa.insert(checkpoint))
+KEEP_COSIGNED: Final = _sql(
+    (told := postgresql.insert(cosigned)).on_conflict_do_update(
+        index_elements=[cosigned.c.size], set_={"note": told.excluded.note}
+    )
+)
+DROP_OLDER_COSIGNED: Final = _sql(selects.OLDER_COSIGNED)
 INSERT_SUBTREES: Final = _all_of(_insert(subtree).on_conflict_do_nothing())
 ERASE: Final = _sql(
     sa.delete(subject).where(subject.c.pseudonym == sa.any_(_array("pseudonyms", subject.c.pseudonym.type)))
@@ -280,6 +287,7 @@ VERSION: Final = _sql(selects.VERSION)
 RECORDS: Final = _sql(selects.RECORDS)
 DOCUMENTS: Final = _sql(selects.DOCUMENTS)
 CHECKPOINT: Final = _sql(selects.CHECKPOINT)
+COSIGNED: Final = _sql(selects.COSIGNED)
 SUBTREE_COUNT: Final = _sql(selects.SUBTREE_COUNT)
 SUBTREES: Final = _sql(selects.SUBTREES)
 CATALOGUED: Final = _sql(selects.CATALOGUED)

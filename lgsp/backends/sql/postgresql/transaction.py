@@ -190,6 +190,9 @@ async def _write_rest(connection: Connection, writes: Writes) -> None:
     if writes.checkpoint is not None:
         await connection.execute(sql.DROP_CHECKPOINTS.text)
         await connection.execute(sql.INSERT_CHECKPOINT.text, *sql.INSERT_CHECKPOINT.arguments(writes.checkpoint))
+    for row in writes.cosigned:
+        await connection.execute(sql.KEEP_COSIGNED.text, *sql.KEEP_COSIGNED.arguments(row))
+        await connection.execute(sql.DROP_OLDER_COSIGNED.text)
 
 
 async def _publish(connection: Connection, publication: Publication) -> None:

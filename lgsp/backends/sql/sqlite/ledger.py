@@ -143,7 +143,11 @@ class SqliteLedger:
 
     async def checkpoint(self) -> str:
         """Return the last kept checkpoint, or ""."""
-        return self._read(queries.checkpoint)
+        return self._read(queries.note, sql.CHECKPOINT)
+
+    async def cosigned(self) -> str:
+        """Return the last kept checkpoint that a witness has co-signed, or ""."""
+        return self._read(queries.note, sql.COSIGNED)
 
     async def subtree_count(self, level: int) -> int:
         """Return how many hashes of a level are stored."""

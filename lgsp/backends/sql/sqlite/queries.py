@@ -83,9 +83,9 @@ def column(connection: Connection, text: str, values: Row) -> list[Any]:
     return [each for (each,) in rows(connection, text, values)]
 
 
-def checkpoint(connection: Connection) -> str:
-    """Return the last kept checkpoint, or ""."""
-    found = row(connection, sql.CHECKPOINT, {"limit": 1})
+def note(connection: Connection, text: str) -> str:
+    """Return the note that a statement finds first, or ""."""
+    found = row(connection, text, {"limit": 1})
     return "" if found is None else str(found[0])
 
 

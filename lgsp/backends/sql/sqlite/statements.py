@@ -19,6 +19,7 @@ from lgsp.backends.sql.tables import (
     body,
     body_key,
     checkpoint,
+    cosigned,
     delivery,
     directory_record,
     directory_version,
@@ -137,7 +138,7 @@ OVER: Final = _sql(selects.OVER)
 EVIDENCE: Final = _sql(selects.EVIDENCE)
 KEEP_EVIDENCE: Final = _group(
     sqlite.insert(evidence).from_select(
-        ["env", "term", "compact", "acks"], selects.SETTLED_EVIDENCE.where(exchange.c.env == _p("env"))
+        selects.EVIDENCE_COLUMNS, selects.SETTLED_EVIDENCE.where(exchange.c.env == _p("env"))
     )
 )
 _IS_EVIDENCE: Final = sa.exists().where(evidence.c.env == _p("env"))
@@ -182,6 +183,14 @@ CHECKPOINT: Final = _sql(selects.CHECKPOINT)
 COVERED: Final = _sql(selects.COVERED)
 DROP_CHECKPOINTS: Final = _sql(sa.delete(checkpoint))
 INSERT_CHECKPOINT: Final = _sql(sa.insert(checkpoint))
+
+COSIGNED: Final = _sql(selects.COSIGNED)
+KEEP_COSIGNED: Final = _sql(
+    (told := sqlite.insert(cosigned)).on_conflict_do_update(
+        index_elements=[cosigned.c.size], set_={"note": told.excluded.note}
+    )
+)
+DROP_OLDER_COSIGNED: Final = _sql(selects.OLDER_COSIGNED)
 
 SUBTREE_COUNT: Final = _sql(selects.SUBTREE_COUNT)
 SUBTREES: Final = _sql(selects.SUBTREES)

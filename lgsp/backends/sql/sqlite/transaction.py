@@ -112,6 +112,9 @@ def _write(connection: sqlite3.Connection, writes: Writes) -> None:
     if writes.checkpoint is not None:
         connection.execute(sql.DROP_CHECKPOINTS)
         connection.execute(sql.INSERT_CHECKPOINT, writes.checkpoint)
+    for row in writes.cosigned:
+        connection.execute(sql.KEEP_COSIGNED, row)
+        connection.execute(sql.DROP_OLDER_COSIGNED)
 
 
 def _publish(connection: sqlite3.Connection, publication: Publication) -> None:

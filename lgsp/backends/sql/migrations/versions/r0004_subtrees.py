@@ -1,4 +1,4 @@
-"""Form 4: nodes of the log's tree are kept, so that neither a start nor a proof reads all leaves; a catalogue tells which entries are about what.
+"""Form 4: nodes of the log's tree, a catalogue of what entries are about, what was co-signed; receipts and replies outlive their exchanges.
 
 Persons' rows say where in the log they belong.
 """
@@ -16,14 +16,23 @@ compatible = 2
 
 
 def upgrade() -> None:
-    """Add the tables, empty: the next gateway fills those of the nodes and of the catalogue from the log."""
+    """Add the tables, empty: the next gateway fills nodes and catalogue from the log. Add the columns to what stays of exchanges."""
     op.create_table(
         "subtree",
         *(_integer("level"), _integer("number"), sa.Column("root", sa.LargeBinary, nullable=False)),
         sa.PrimaryKeyConstraint("level", "number"),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "cosigned",
+        *(_integer("size"), _text("note")),
+        sa.PrimaryKeyConstraint("size"),
+        sqlite_with_rowid=False,
+    )
     _catalogue()
+    # A program of the form before writes neither, so an empty text stands for both.
+    for name in ("receipt", "reply"):
+        op.add_column("evidence", _text(name, server_default=""))
     _order_uses()
     _persons()
 
@@ -70,8 +79,9 @@ def _catalogue() -> None:
         op.create_index(f"mention_{name}", "mention", [name, "seq"], sqlite_where=condition, postgresql_where=condition)
 
 
-def _text(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False)
+def _text(name: str, server_default: str | None = None) -> sa.Column[str]:
+    kind = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+    return sa.Column(name, kind, nullable=False, server_default=server_default)
 
 
 def _integer(name: str) -> sa.Column[int]:
