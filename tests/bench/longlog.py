@@ -1,26 +1,30 @@
-"""What a long log costs: the check of all of it, a proof, a start. Its entries are those of exchanges that have been forgotten since."""
+"""What a long log costs: the check of all of it, a proof, a start, an answer to who used one person's data. Its entries are those of exchanges that have been forgotten since."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 from lgsp.backends.sql import SqliteLedger
 from lgsp.bus.logtree import LogTree
+from lgsp.bus.persons import Question
 from lgsp.bus.supervisor import Bus
+from lgsp.cli import log_audit
 from lgsp.cli.log_audit import audit
-from lgsp.domain import jws
+from lgsp.domain import jws, subjects
 from lgsp.domain.entries import draft
 from lgsp.domain.notes import LOG_KEY, NoteKey
 from lgsp.machine import SystemClock, SystemEntropy
-from lgsp.ports.ledger import Note
+from lgsp.ports.ledger import Accept, Note, SubjectLink
 from lgsp.testing.bus import running_bus
-from lgsp.testing.world import BUS, FISHERIES, GATEWAY, LOG, NDXP, VERIFY, VERIFY_SCHEMA, World
+from lgsp.testing.samples import accept, sign_receipts
+from lgsp.testing.world import AUDITOR, BUS, FISHERIES, GATEWAY, LOG, NDXP, VERIFY, VERIFY_SCHEMA, World
 
 NAME: Final = "log"
 AT_ONCE: Final = 3_000
@@ -28,10 +32,14 @@ AGE: Final = timedelta(days=100)
 """How old the entries are: their exchanges have been forgotten."""
 PROOFS: Final = 200
 STARTS: Final = 5
+USES: Final = 100
+"""Exchanges that name the person who asks: a page."""
+QUESTIONS: Final = 20
+PERSON: Final = subjects.person("CCCD", "099185000017")
 
 
 async def measure(folder: Path, entries: int) -> dict[str, Any]:
-    """Return what it takes on an SQLite file with so many entries: seconds of the whole check, milliseconds of a proof and of a start's check."""
+    """Return what it takes on an SQLite file with so many entries: seconds of the whole check, milliseconds of the others."""
     await asyncio.to_thread(folder.mkdir, parents=True)
     world = World.make()
     store = SqliteLedger.open(folder / "bus.sqlite", create=True)
@@ -45,6 +53,7 @@ async def measure(folder: Path, entries: int) -> dict[str, Any]:
                 "verified_per_s": size / await _check_all(world, store, size),
                 "proof_ms": await _prove(bus, size) * 1e3,
                 "start_ms": await _start(bus) * 1e3,
+                "usages_ms": await _ask(bus, store) * 1e3,
             }
     finally:
         await store.close()
@@ -54,6 +63,13 @@ async def _fill(bus: Bus, entries: int) -> None:
     for start in range(0, entries, AT_ONCE):
         numbers = range(start // 3, (start + min(AT_ONCE, entries - start)) // 3)
         await bus.sequencer.submit(*(note for number in numbers for note in _exchange(bus, number)))
+    # By the last entry of all the check knows when it is now, and by the last of a piece whether exchanges of that piece may be held.
+    rest = -await bus.ledger.size() % log_audit.AT_ONCE
+    await bus.sequencer.submit(*[_reading(bus.clock.now() - AGE)] * rest, _reading(bus.clock.now()))
+
+
+def _reading(at: datetime) -> Note:
+    return Note(entry=draft("audit.read", at=at, bus=GATEWAY, by=AUDITOR))
 
 
 def _exchange(bus: Bus, number: int) -> list[Note]:
@@ -106,3 +122,24 @@ async def _start(bus: Bus) -> float:
         await bus.auditor.check()
         spent.append(time.perf_counter() - began)
     return median(spent)
+
+
+async def _ask(bus: Bus, store: SqliteLedger) -> float:
+    pseudonym = PERSON.pseudonym(bus.persons.keys.newest)
+    version = bus.registry.current.version
+    await store.commit([_naming(number, version, pseudonym) for number in range(1, USES + 1)], sign_receipts)
+    spent = []
+    for _ in range(QUESTIONS):
+        began = time.perf_counter()
+        answer = await bus.persons.usages(Question(person=PERSON, whole=False, limit=USES), by=AUDITOR)
+        spent.append(time.perf_counter() - began)
+        if len(answer.usages) != USES:
+            raise RuntimeError(f"{len(answer.usages)} uses were told")
+    return median(spent)
+
+
+def _naming(number: int, version: int, pseudonym: bytes) -> Accept:
+    """Return the operation that accepts an event which names a person."""
+    salt = number.to_bytes(subjects.SALT_BYTES)
+    link = SubjectLink(pseudonym=pseudonym, salt=salt, commitment=subjects.commitment(salt, pseudonym))
+    return replace(accept(number, to=(), head=version), subjects=(link,))

@@ -133,7 +133,8 @@ def _lookups_table(found: dict[str, Any]) -> Table:
 def _log_line(found: dict[str, Any]) -> str:
     return (
         f"a log of {found['entries']} entries, SQLite: {found['verified_per_s']:.0f} entries a second in the check of all of it, "
-        f"a proof in {found['proof_ms']:.2f} ms, a start's check in {found['start_ms']:.0f} ms"
+        f"a proof in {found['proof_ms']:.2f} ms, a start's check in {found['start_ms']:.0f} ms, "
+        f"the uses of one person in {found['usages_ms']:.1f} ms"
     )
 
 
