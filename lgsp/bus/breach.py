@@ -21,7 +21,7 @@ from lgsp.domain import base64url, impact, jws, strictjson
 from lgsp.domain.entries import Draft, check_reason, draft
 from lgsp.domain.envelope import parse_time
 from lgsp.domain.subjects import Person
-from lgsp.domain.usages import stated
+from lgsp.domain.usages import usage_of
 from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import Note, SubjectLink
@@ -168,11 +168,12 @@ class Breach:
         envs = {entry[name]: None for entry in entries for name in ("env", "cause") if name in entry}
         kept = {env: each.compact for env, each in (await self.store.kept(list(envs))).items()}
         persons = await self.store.persons_of([entry["env"] for entry in entries])
-        return [
-            _item(entry, kept.get(entry["env"], b""), persons.get(entry["env"], ()))
-            for entry in entries
-            if breach.concerns(entry, kept.get(entry["env"], b""), kept.get(entry.get("cause", ""), b""))
-        ]
+        found = []
+        for entry in entries:
+            compact, asked = kept.get(entry["env"], b""), kept.get(entry.get("cause", ""), b"")
+            if breach.concerns(entry, compact, asked):
+                found.append(_item(entry, compact, asked, persons.get(entry["env"], ())))
+        return found
 
     async def _first(self, moment: datetime, size: int) -> int:
         """Return the index of about the first entry at or after a moment, by halving."""
@@ -207,24 +208,20 @@ def _moment(entry: bytes) -> datetime:
     return parse_time(strictjson.parse_object(entry)["ts"])
 
 
-def _item(entry: dict[str, Any], compact: bytes, links: Sequence[SubjectLink]) -> Item:
-    manifest = stated(compact)
-
-    def text(name: str) -> str:
-        return "" if manifest is None else manifest.text(name)
-
+def _item(entry: dict[str, Any], compact: bytes, asked: bytes, links: Sequence[SubjectLink]) -> Item:
+    use = usage_of(env=entry["env"], index=entry["seq"], commitment="", told=entry, compact=compact, asked=asked)
     return Item(
-        index=entry["seq"],
-        moment=parse_time(entry["ts"]),
+        index=use.index,
+        moment=use.moment,
         event=entry["ev"],
-        env=entry["env"],
+        env=use.env,
         to=entry.get("to", ""),
-        action=text("type") or entry.get("type", ""),
-        sender=text("source") or entry.get("src", ""),
-        receiver=text("audience") or entry.get("aud", ""),
-        purpose=text("purpose"),
-        procedure=text("procedure"),
-        casefile=text("casefile"),
-        officer=text("authid"),
+        action=use.action,
+        sender=use.sender,
+        receiver=use.receiver,
+        purpose=use.purpose,
+        procedure=use.procedure,
+        casefile=use.casefile,
+        officer=use.officer,
         pseudonyms=tuple(sorted({link.pseudonym for link in links})),
     )
