@@ -13,8 +13,9 @@ from lgsp import keyfiles
 from lgsp.backends.embedded import EmbeddedTransport
 from lgsp.backends.memory import Neighbourhood
 from lgsp.backends.rabbitmq import RabbitTransport
-from lgsp.backends.sql import Form, PostgresLedger, PostgresNeighbours, SqliteLedger, postgresql, sqlite
+from lgsp.backends.sql import PostgresLedger, PostgresNeighbours, SqliteLedger
 from lgsp.backends.sql.postgresql.neighbours import PATIENCE
+from lgsp.backends.witness import HttpWitness
 from lgsp.bus.announcer import Announcer
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
@@ -31,6 +32,7 @@ from lgsp.bus.ingress import Ingress
 from lgsp.bus.logtree import LogTree
 from lgsp.bus.moves import Moves
 from lgsp.bus.parking import Parking
+from lgsp.bus.persons import Persons
 from lgsp.bus.placing import Placing
 from lgsp.bus.planning import Planner
 from lgsp.bus.progress import Progress
@@ -51,15 +53,19 @@ from lgsp.bus.supervisor import Bus, Tasks
 from lgsp.bus.sweep import Sweep
 from lgsp.bus.takeover import Takeover
 from lgsp.bus.vitals import Vitals
+from lgsp.bus.witnessing import Witnessing
 from lgsp.config import Settings
 from lgsp.domain.keys import PrivateKey, PublicKey
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.machine import SystemClock, SystemEntropy
+from lgsp.ports.anchor import Anchor
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.neighbours import Neighbours
+from lgsp.ports.persons import SubjectKeys
 from lgsp.ports.store import Store
 from lgsp.ports.transport import Transport
+from lgsp.sdk.tls import trusting
 
 BROKER_SECONDS = 2.0
 """How long a start waits for the broker; a gateway without it runs, and says that it is not ready."""
@@ -80,7 +86,7 @@ class Parts:
     log_key: PrivateKey
     registrar: PublicKey
     body_wrap: bytes = field(repr=False)
-    subject_key: bytes = field(repr=False)
+    subject_keys: SubjectKeys
     store: Store
     transport: Transport
     clock: Clock
@@ -90,6 +96,7 @@ class Parts:
     neighbours: Neighbours = field(default_factory=lambda: Neighbourhood().join())
     """By default the place of a gateway whose ledger no other can reach."""
     probes: Mapping[str, Probe] = field(default_factory=dict)
+    anchor: Anchor | None = None
 
 
 @asynccontextmanager
@@ -105,23 +112,6 @@ async def open_ledger(settings: Settings, *, create: bool = False) -> AsyncItera
         yield store
     finally:
         await store.close()
-
-
-async def ledger_form(settings: Settings) -> Form | None:
-    """Return which form the ledger's tables have, None where there are none yet; refuse as opening the ledger does."""
-    storage = settings.storage
-    if storage.kind == "postgresql":
-        return await postgresql.form_at(storage.address)
-    return sqlite.form_at(storage.path)
-
-
-async def upgrade_ledger(settings: Settings) -> None:
-    """Bring the ledger's tables to this program's form; for SQLite the caller holds the data folder."""
-    storage = settings.storage
-    if storage.kind == "postgresql":
-        await postgresql.upgrade(storage.address)
-    else:
-        sqlite.upgrade(storage.path)
 
 
 @asynccontextmanager
@@ -142,8 +132,8 @@ async def open_bus(settings: Settings, *, create: bool = False, worker: int = 0)
     gateway_key = keyfiles.read_private(settings.keys.gateway)
     log_key = keyfiles.read_private(settings.keys.log)
     body_wrap = keyfiles.read_secret(settings.keys.body)
-    subject_key = keyfiles.read_secret(settings.keys.subject)
-    async with open_ledger(settings, create=create) as store:
+    subject_keys = keyfiles.SubjectRing(settings.keys.subject)
+    async with open_ledger(settings, create=create) as store, witness_of(settings) as anchor:
         parts = Parts(
             bus=settings.bus.urn,
             gateway=settings.bus.gateway,
@@ -152,12 +142,13 @@ async def open_bus(settings: Settings, *, create: bool = False, worker: int = 0)
             log_key=log_key,
             registrar=settings.keys.registrar_key(),
             body_wrap=body_wrap,
-            subject_key=subject_key,
+            subject_keys=subject_keys,
             store=store,
             transport=EmbeddedTransport(store),
             clock=SystemClock(),
             entropy=SystemEntropy(),
-            limits=replace(LIMITS, inbox_bytes=settings.transport.inbox_bytes),
+            limits=settings.limits(),
+            anchor=anchor,
         )
         async with _placed(parts, settings, worker) as parts:
             running = (
@@ -175,6 +166,14 @@ def _placed(parts: Parts, settings: Settings, worker: int) -> AbstractAsyncConte
         return nullcontext(parts)
     name = f"{parts.gateway}#{worker}" if worker else parts.gateway
     return beside_others(parts, settings.storage.address, name=name)
+
+
+def witness_of(settings: Settings) -> AbstractAsyncContextManager[Anchor | None]:
+    """Return the witness of the settings for a block, None where none is named."""
+    witness = settings.witness
+    if not witness.url:
+        return nullcontext()
+    return HttpWitness.open(witness.url, witness.key(), trusting=trusting(witness.ca))
 
 
 @asynccontextmanager
@@ -206,13 +205,6 @@ def watch_carriers(transport: RabbitTransport, bus: Bus) -> None:
         await bus.courier.set_aside(inbox, env, code=MISMATCH)
 
     transport.report_to(mismatched=park, lost=bus.sweep.republish)
-
-
-@asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[Store]:
-    """Open what a data folder holds for reading, beside a running gateway or without one."""
-    async with open_ledger(settings) as store:
-        yield store
 
 
 @asynccontextmanager
@@ -262,6 +254,7 @@ def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
     ingress = _ingress(parts, base, courier, replies, verifying)
     auditor = _auditor(parts, base)
     sweep = _sweep(parts, base, courier, auditor, hearing)
+    witnessing = Witnessing(anchor=parts.anchor, auditor=auditor, ingress=ingress, limits=parts.limits)
     return Bus(
         gateway=parts.gateway,
         bus=parts.bus,
@@ -279,15 +272,17 @@ def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
         replies=replies,
         progress=base.progress,
         auditor=auditor,
-        searcher=Searcher(
-            store=parts.store,
-            auditor=auditor,
-            cataloguer=sweep.cataloguer,
-            registry=base.registry,
-            subject_key=parts.subject_key,
-        ),
+        searcher=Searcher.of(parts, auditor=auditor, cataloguer=sweep.cataloguer, registry=base.registry),
         parking=_parking(parts, base),
-        health=Health(engines=base.engines, registry=base.registry, ingress=ingress, sweep=sweep, room=base.room),
+        health=Health(
+            engines=base.engines,
+            registry=base.registry,
+            ingress=ingress,
+            sweep=sweep,
+            room=base.room,
+            witnessing=witnessing,
+        ),
+        persons=Persons.of(parts, sequencer=base.sequencer, registry=base.registry),
         steward=_steward(parts, base),
         refusals=base.refusals,
         sequencer=base.sequencer,
@@ -408,7 +403,7 @@ def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies, veri
             placing=placing,
             moves=base.moves,
             body_keys=base.body_keys,
-            subject_key=parts.subject_key,
+            subject_keys=parts.subject_keys,
             entropy=parts.entropy,
         ),
         quotas=base.quotas,

@@ -7,8 +7,11 @@ the edge.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -31,8 +34,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from lgsp.domain import keys
-from lgsp.domain.limits import LIMITS
+from lgsp.domain import keys, notes
+from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.records import BusUrn, GatewayUrn
 from lgsp.errors import Refusal, Unusable
 
@@ -44,6 +47,10 @@ ADAPTERS: Final = "LGSP_SETTING_"
 DEFAULT_PORT: Final = 8791
 LEAST_INBOX_BYTES: Final = 1024 * 1024
 """An inbox that holds less would refuse a receiver's ordinary morning."""
+WITNESS_URL: Final = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/[^\s?#]*)?")
+"""How far a witness has seen is not signed by it: its certificate has to tell who says so."""
+LEAST_STOP_AFTER: Final = 600
+"""Seconds: the alarm comes first, and a restart of the witness stops nobody."""
 
 Origin = Annotated[str, StringConstraints(pattern=r"^[a-z0-9./-]{3,120}$")]
 
@@ -126,6 +133,43 @@ class TransportSection(Section):
         return "" if self.url is None else self.url.get_secret_value()
 
 
+class WitnessSection(Section):
+    """Who co-signs the log's checkpoints: the URL that the call `add-checkpoint` stands under, the key, and which authority its certificate is of.
+
+    `stop_after` seconds without its word nothing is taken in any more; 0 for never.
+    """
+
+    url: str = ""
+    vkey: str = ""
+    ca: Path | None = None
+    stop_after: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if bool(self.url) != bool(self.vkey):
+            raise ValueError("url and vkey are given together or not at all")
+        if self.url and WITNESS_URL.fullmatch(self.url) is None:
+            raise ValueError(
+                "url is an address like https://witness.example.vn; http goes to this machine itself alone"
+            )
+        if self.vkey and self.key().kind != notes.WITNESS_KEY:
+            raise ValueError("vkey: that is a log's key and no witness's")
+        if 0 < self.stop_after < LEAST_STOP_AFTER:
+            raise ValueError(f"stop_after is 0 for never, or {LEAST_STOP_AFTER} seconds and more")
+        return self
+
+    def key(self) -> notes.NoteKey:
+        """Return the witness's key; there must be one."""
+        try:
+            return notes.parse_vkey(self.vkey)
+        except notes.NoteInvalid as error:
+            raise ValueError(f"vkey: {error}") from None
+
+    def unwitnessed(self) -> timedelta | None:
+        """Return how long envelopes are taken in without its word, None for as long as it takes."""
+        return timedelta(seconds=self.stop_after) if self.url and self.stop_after else None
+
+
 class KeysSection(Section):
     """Files of the gateway's own keys, and the public key of the registrar that the directory is pinned to."""
 
@@ -158,6 +202,7 @@ class Settings(BaseSettings):
     http: HttpSection = HttpSection()
     storage: StorageSection = StorageSection()
     transport: TransportSection = TransportSection()
+    witness: WitnessSection = WitnessSection()
     keys: KeysSection
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -192,6 +237,10 @@ class Settings(BaseSettings):
         path = Path(init_settings()["data"]) / FILE
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
 
+    def limits(self) -> Limits:
+        """Return the protocol's limits, with those that these settings state."""
+        return replace(LIMITS, inbox_bytes=self.transport.inbox_bytes, unwitnessed=self.witness.unwitnessed())
+
     def origins(self) -> dict[str, str]:
         """Return where each setting comes from, by dotted name: a flag, a variable of the environment, the file, or its default."""
         return dict(self._origins)
@@ -211,6 +260,7 @@ class Settings(BaseSettings):
             update={
                 "http": _resolve(self.http, self.data, "tls_cert", "tls_key"),
                 "storage": _resolve(self.storage, self.data, "path"),
+                "witness": _resolve(self.witness, self.data, "ca"),
                 "keys": _resolve(self.keys, self.data, "gateway", "log", "body", "subject"),
             }
         )
@@ -221,6 +271,7 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     "http": HttpSection,
     "storage": StorageSection,
     "transport": TransportSection,
+    "witness": WitnessSection,
     "keys": KeysSection,
 }
 

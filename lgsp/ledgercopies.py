@@ -1,4 +1,4 @@
-"""Copies of a ledger, whichever engine it is on: the other module that names backends, for the commands that run no gateway.
+"""A ledger's form and copies, whichever engine it is on: the other module that names backends, for the commands that run no gateway.
 
 A copy is one SQLite file. How it is packed, checked and brought back is the commands'.
 """
@@ -9,12 +9,35 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lgsp.backends.sql import SqliteCopy, SqliteLedger, postgresql, sqlite
+from lgsp.backends.sql import Form, SqliteCopy, SqliteLedger, postgresql, sqlite
 from lgsp.config import Settings
 from lgsp.domain.entries import Draft
 from lgsp.domain.statements import Statement
 from lgsp.errors import Defect
 from lgsp.ports.ledger import Note
+
+
+async def ledger_form(settings: Settings) -> Form | None:
+    """Return which form the ledger's tables have, None where there are none yet; refuse as opening the ledger does."""
+    storage = settings.storage
+    if storage.kind == "postgresql":
+        return await postgresql.form_at(storage.address)
+    return sqlite.form_at(storage.path)
+
+
+async def upgrade_ledger(settings: Settings) -> None:
+    """Bring the ledger's tables to this program's form; for SQLite the caller holds the data folder."""
+    storage = settings.storage
+    if storage.kind == "postgresql":
+        await postgresql.upgrade(storage.address)
+    else:
+        sqlite.upgrade(storage.path)
+
+
+async def gateways_on(settings: Settings) -> int:
+    """Return how many gateways run on a database; on a file none that would not hold its data folder."""
+    storage = settings.storage
+    return await postgresql.count_gateways(storage.address) if storage.kind == "postgresql" else 0
 
 
 async def copy_ledger(settings: Settings, target: Path) -> None:

@@ -13,7 +13,7 @@ from lgsp.domain import jws, merkle, notes, strictjson
 from lgsp.domain.checkpoint import Checkpoint, checkpoint_body, format_proof, open_checkpoint
 from lgsp.domain.entries import check_reason, draft
 from lgsp.domain.keys import PrivateKey
-from lgsp.domain.notes import LOG_KEY, NoteInvalid, NoteKey
+from lgsp.domain.notes import LOG_KEY, NoteInvalid, NoteKey, open_note
 from lgsp.domain.tiles import Tile
 from lgsp.errors import Defect, Refusal, Unusable
 from lgsp.logs import get_logger
@@ -37,6 +37,8 @@ class Auditor:
     tree: LogTree
     sequencer: Sequencer
     clock: Clock
+    contradicted: bool = False
+    """Whether a witness has seen another log under this name: then nothing is signed any more."""
     _last: tuple[int, str] = (-1, "")
     _kept: int = 0
     """The size under the last stored checkpoint."""
@@ -48,23 +50,28 @@ class Auditor:
         Refuses (`log_broken`) a log that is shorter or another: two roots for one size would follow.
         """
         note, size = await self.ledger.checkpoint(), await self.ledger.size()
-        kept = self._opened(note) if note else Checkpoint(origin=self.origin, size=0, root=merkle.EMPTY_ROOT)
+        kept = self.opened(note) if note else Checkpoint(origin=self.origin, size=0, root=merkle.EMPTY_ROOT)
         if size < kept.size:
-            raise _broken(f"the log has {size} entries, its checkpoint was signed over {kept.size}")
+            raise broken(f"the log has {size} entries, its checkpoint was signed over {kept.size}")
         try:
             await self.tree.begin(kept.size)
         except (NodesMissing, ValueError) as error:
-            raise _broken(f"{error} is missing") from None
+            raise broken(f"{error} is missing") from None
         if self.tree.root() != kept.root:
-            raise _broken(f"the first {kept.size} entries are not those of the signed checkpoint")
+            raise broken(f"the first {kept.size} entries are not those of the signed checkpoint")
         self._kept = kept.size
         await self._rehash(kept.size, size)
 
-    def _opened(self, note: str) -> Checkpoint:
+    @property
+    def _log_key(self) -> NoteKey:
+        return NoteKey(name=self.origin, kind=LOG_KEY, public=self.key.public.x)
+
+    def opened(self, note: str) -> Checkpoint:
+        """Return the checkpoint of a note that the log's key has signed; refuse (`log_broken`) any other."""
         try:
-            return open_checkpoint(note, NoteKey(name=self.origin, kind=LOG_KEY, public=self.key.public.x))
+            return open_checkpoint(note, self._log_key)
         except NoteInvalid as error:
-            raise _broken(f"the kept checkpoint: {error}") from None
+            raise broken(f"the kept checkpoint: {error}") from None
 
     async def _rehash(self, start: int, size: int) -> None:
         for low in range(start, size, READ_AT_ONCE):
@@ -72,10 +79,12 @@ class Auditor:
             entries, leaves = await self.ledger.entries(low, high), await self.ledger.leaves(low, high)
             for index, (entry, leaf) in enumerate(zip(entries, leaves, strict=True), start=low):
                 if merkle.leaf_hash(entry) != leaf:
-                    raise _broken(f"entry {index} is not the one that was written")
+                    raise broken(f"entry {index} is not the one that was written")
 
     async def checkpoint(self) -> str:
         """Return the signed checkpoint over all committed entries (C2SP signed note)."""
+        if self.contradicted:
+            raise broken("a witness has seen another log under this name")
         size = await self.ledger.size()
         if size > self._last[0]:
             await self.tree.advance(size)
@@ -87,6 +96,48 @@ class Auditor:
     def _sign(self, size: int, root: bytes) -> str:
         body = checkpoint_body(Checkpoint(origin=self.origin, size=size, root=root))
         return notes.sign_note(body, self.origin, self.key.sign, self.key.public.x)
+
+    async def kept(self) -> tuple[str, Checkpoint]:
+        """Return the stored checkpoint and what it states; before the first one, a signed one over nothing."""
+        note = await self.ledger.checkpoint() or self._sign(0, merkle.EMPTY_ROOT)
+        return note, self.opened(note)
+
+    async def cosigned(self) -> str:
+        """Return the stored checkpoint that a witness has co-signed, or "", as long as none is under the name that the log has now."""
+        note = await self.tree.nodes.cosigned()
+        return note if note.startswith(f"{self.origin}\n") else ""
+
+    async def witnessed(self) -> str:
+        """Return the stored checkpoint that a witness has co-signed; refuse as `not_found`."""
+        note = await self.cosigned()
+        if not note:
+            raise Refusal("not_found", "no witness has co-signed a checkpoint yet")
+        return note
+
+    def open_cosigned(self, note: str, witness: NoteKey) -> tuple[Checkpoint, int]:
+        """Return the checkpoint that log and witness have signed, and when the witness did, in POSIX seconds; raise `NoteInvalid` for any other."""
+        checkpoint = open_checkpoint(note, self._log_key, [witness])
+        [time] = [each.time for each in open_note(note, [witness]).signatures]
+        return checkpoint, time or 0
+
+    async def shown(self) -> str:
+        """Return the newest signed checkpoint, with the witness's signature where it has given one for that very size."""
+        note, cosigned = await self.checkpoint(), await self.cosigned()
+        return cosigned if cosigned.startswith(note) else note
+
+    async def consistency(self, old: int, new: Checkpoint) -> list[bytes]:
+        """Return the path from the first `old` entries to a signed checkpoint over at least as many.
+
+        A path that does not lead there is not given out: a stored node was changed (`unavailable`).
+        """
+        await self.tree.advance(new.size)
+        try:
+            path, root = await self.tree.consistency(old, new.size), await self.tree.root_at(old)
+        except NodesMissing as error:
+            raise self._damaged(str(error)) from None
+        if not merkle.verify_consistency(old, new.size, root, new.root, path):
+            raise self._damaged(f"the path from {old} to {new.size} entries")
+        return path
 
     async def keep(self) -> None:
         """Store the present checkpoint when the log has grown since the last stored one, with the nodes of the tree that have become whole."""
@@ -102,21 +153,23 @@ class Auditor:
         """Return how long it is ago that the stored checkpoint covered the whole log."""
         return time.monotonic() - self._covered
 
-    async def proof(self, index: int) -> str:
-        """Return the inclusion proof of an entry under the present checkpoint (c2sp.org/tlog-proof@v1); refuse as `not_found`.
+    async def proof(self, index: int, *, witnessed: bool = False) -> str:
+        """Return the inclusion proof of an entry (c2sp.org/tlog-proof@v1) under the present checkpoint, or the co-signed one; refuse as `not_found`.
 
         A path that does not lead to the signed root is not given out: a stored node was changed (`unavailable`).
         """
-        note = await self.checkpoint()
-        size = self._last[0]
+        note = await self.witnessed() if witnessed else await self.checkpoint()
+        stated = self.opened(note)
+        size = stated.size
         if not 0 <= index < size:
-            raise Refusal("not_found", "the log has no such index")
+            raise Refusal("not_found", "the checkpoint covers no such index")
+        await self.tree.advance(size)
         try:
             path = await self.tree.inclusion(index, size)
             [leaf] = await self.ledger.leaves(index, index + 1)
         except NodesMissing as error:
             raise self._damaged(str(error)) from None
-        if not merkle.verify_inclusion(leaf, index, size, path, self._opened(note).root):
+        if not merkle.verify_inclusion(leaf, index, size, path, stated.root):
             raise self._damaged(f"the path of entry {index}")
         return format_proof(index, path, note)
 
@@ -175,5 +228,6 @@ class Auditor:
         return done.index
 
 
-def _broken(detail: str) -> Unusable:
+def broken(detail: str) -> Unusable:
+    """Return what is raised of a log that is not the one that was signed for; a command that meets it ends with 3."""
     return Unusable("log_broken", detail, exit_code=LOG_BAD)

@@ -108,6 +108,12 @@ class Prover:
         told = await self._entries([part for part in (asked, reply) if part is not None], covered)
         message = await self._part(asked, told, covered)
         answered = None if reply is None else await self._part(reply, told, covered)
+        cosigned = await self.store.cosigned()
+        if cosigned and told[-1].index < checkpoint.stated_size(cosigned):
+            note, covered = (
+                cosigned,
+                checkpoint.stated_size(cosigned),
+            )  # a witness's word counts for more than a few seconds
         return Bundle(
             bus=self.bus,
             checkpoint=note,

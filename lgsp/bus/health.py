@@ -10,10 +10,11 @@ from lgsp.bus.ingress import Ingress
 from lgsp.bus.registry import Registry
 from lgsp.bus.room import Room
 from lgsp.bus.sweep import Sweep
+from lgsp.bus.witnessing import Witnessing
 
 SWEEP_SECONDS: Final = 30.0
 """How long a round of the sweep may be ago before it is called behind."""
-BESIDE: Final = frozenset({"sweep", "inboxes"})
+BESIDE: Final = frozenset({"sweep", "inboxes", "witness"})
 """Parts that keep no gateway from taking envelopes: another one would fare no better."""
 
 
@@ -26,6 +27,7 @@ class Health:
     ingress: Ingress
     sweep: Sweep
     room: Room
+    witnessing: Witnessing
 
     def live(self) -> bool:
         """Tell whether the process answers at all."""
@@ -42,9 +44,10 @@ class Health:
         states = {
             "ledger": engines.get("ledger", "away"),
             "directory": "ok" if self.registry.current.version else "empty",
-            "intake": "draining" if self.ingress.draining else "ok",
+            "intake": "draining" if self.ingress.draining else self.ingress.closed or "ok",
             **{name: state for name, state in engines.items() if name != "ledger"},
             "sweep": "behind" if self.sweep.seconds_ago() > SWEEP_SECONDS else "ok",
             "inboxes": "full" if self.room.full() else "ok",
+            **({"witness": self.witnessing.state()} if self.witnessing.is_wanted else {}),
         }
         return all(state == "ok" for name, state in states.items() if name not in BESIDE), states

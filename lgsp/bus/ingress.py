@@ -124,6 +124,8 @@ class Ingress:
     answering: Answering = field(default_factory=Answering)
     traces: Traces = field(default_factory=Traces.found)
     draining: bool = False
+    closed: str = ""
+    """The code under which nothing is taken in for now."""
 
     async def submit(self, wire: Wire, *, peer: str, system: str = "") -> Receipted:
         """Accept one envelope and return its receipt; any other answer is raised. See `submit_all`."""
@@ -138,12 +140,14 @@ class Ingress:
         """Accept envelopes of one sender and tell the answer of each; `system` is who is known to send, on a stream.
 
         A stream that sends too fast is slowed down, a call is refused (`rate_limited`). A `Refusal` says `rate_limited`, `inbox_full`,
-        `unavailable` or `draining`.
+        `unavailable`, `draining` or what the gateway is closed for.
         """
         coming = [_Coming(wire=wire, tell=partial(tell, place)) for place, wire in enumerate(wires)]
         try:
             if self.draining:
                 raise Refusal("draining")
+            if self.closed:
+                raise Refusal(self.closed)
             self.engines.check()
             if system and (delay := max(self.rates.delay(system) for _ in wires)):
                 await asyncio.sleep(delay)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -68,6 +69,12 @@ class LogTree:
                     raise NodesMissing(f"the hash of entry {start}")
                 for each in self._edge.append(leaves):
                     self._fresh[each.level, each.number] = each
+
+    def root_with(self, leaf: bytes) -> bytes:
+        """Return the root that the tree would have with one more leaf hash."""
+        edge = deepcopy(self._edge)
+        edge.append([leaf])
+        return edge.root()
 
     def unkept(self) -> tuple[Subtree, ...]:
         """Return the whole subtrees that are to be kept with the next checkpoint."""

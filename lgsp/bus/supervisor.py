@@ -16,6 +16,7 @@ from lgsp.bus.health import Health
 from lgsp.bus.hearing import Hearing
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.parking import Parking
+from lgsp.bus.persons import Persons
 from lgsp.bus.progress import Progress
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
@@ -27,6 +28,7 @@ from lgsp.bus.settlement import Settlement
 from lgsp.bus.steward import Steward
 from lgsp.bus.sweep import Sweep
 from lgsp.bus.vitals import Vitals
+from lgsp.bus.witnessing import Witnessing
 from lgsp.domain.limits import Limits
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
@@ -76,6 +78,7 @@ class Bus:
     auditor: Auditor
     searcher: Searcher
     parking: Parking
+    persons: Persons
     health: Health
     steward: Steward
     refusals: EdgeRefusals
@@ -89,19 +92,27 @@ class Bus:
     tasks: Tasks
 
     async def start(self) -> None:
-        """Check the log, take up the directory, open the log, take back what was leased, and begin to sweep."""
+        """Check the log, ask its witness, take up the directory, open the log, take back what was leased, and begin to sweep."""
         await self.auditor.check()
         self.tasks.spawn("sequencer", self.sequencer.run())
         self.tasks.spawn("engines", self.health.engines.run())
+        await self.witnessing.start()
         await self.registry.reload()
         await self.courier.body_keys.load()
         await self.steward.open_log()
+        await self.persons.start()
         await self.quotas.refresh()
         await self._take_over()
         self.tasks.spawn("hearing", self.hearing.run())
         self.tasks.spawn("sweep", self.sweep.run())
         self.tasks.spawn("publisher", self.courier.publisher.run())
         self.tasks.spawn("vitals", self.vitals.run())
+        self.tasks.spawn("witnessing", self.witnessing.run())
+
+    @property
+    def witnessing(self) -> Witnessing:
+        """What has the log's checkpoints co-signed."""
+        return self.health.witnessing
 
     @property
     def is_draining(self) -> bool:

@@ -11,6 +11,7 @@ import typer
 from lgsp import keyfiles
 from lgsp.bus.evidence import Prover
 from lgsp.bus.logtree import LogTree
+from lgsp.cli import impact_commands
 from lgsp.cli.audit_search import search
 from lgsp.cli.files import read_bytes, read_text, write_bytes, write_secretly, write_text
 from lgsp.cli.gateway_door import ask, open_kept
@@ -24,8 +25,9 @@ from lgsp.domain import base64url, checkpoint, evidence, evidence_checks
 from lgsp.domain.entries import check_reason
 from lgsp.domain.envelope import HASH_FORM
 from lgsp.domain.evidence_checks import Pins
-from lgsp.domain.notes import NoteInvalid
+from lgsp.domain.notes import NoteInvalid, parse_vkey
 from lgsp.errors import Refusal, Unusable
+from lgsp.ports.store import Store
 
 BROKEN: Final = 3
 """Exit code when the log, or a proof, does not verify: told apart from every other failure."""
@@ -139,8 +141,7 @@ async def _proof(settings: Settings, entry: str) -> str:
         raise Unusable("bad_request", "an entry is named by its index, an exchange by an env hash like sha-256:…")
     index = int(entry)
     async with open_kept(settings) as kept:
-        note = await kept.store.checkpoint()
-        covered = checkpoint.stated_size(note) if note else 0
+        note, covered = await _covering(kept.store, index)
         if not 0 <= index < covered:
             raise Refusal(
                 "not_found", f"the kept checkpoint covers {covered} entries; a running gateway proves newer ones"
@@ -149,6 +150,15 @@ async def _proof(settings: Settings, entry: str) -> str:
         tree = LogTree(ledger=kept.store, nodes=kept.store)
         await tree.begin(covered)
         return checkpoint.format_proof(index, await tree.inclusion(index, covered), note, leaf_bytes)
+
+
+async def _covering(store: Store, index: int) -> tuple[str, int]:
+    """Return the stored checkpoint to prove an entry under and its size: the co-signed one where it covers the entry, else the kept one."""
+    for note in (await store.cosigned(), await store.checkpoint()):
+        size = checkpoint.stated_size(note) if note else 0
+        if index < size:
+            return note, size
+    return note, size
 
 
 @commands.command()
@@ -166,6 +176,14 @@ def check(
             help="The entry's bytes; those in the proof if not given | tệp mục nhật ký",
         ),
     ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="LGSP_WITNESS_KEY",
+            metavar="VKEY",
+            help="Key of a witness that must have co-signed; may be repeated | khóa của nhân chứng phải có chữ ký",
+        ),
+    ] = None,
 ) -> None:
     """Check an exported proof; exit code 3 when it fails | kiểm tra bằng chứng đã xuất."""
     voice = voice_of(context)
@@ -174,7 +192,7 @@ def check(
     try:
         parsed = checkpoint.parse_proof(text)
         leaf_bytes = read_bytes(entry) if entry else parsed.extra or b""
-        found = checkpoint.verify_proof(text, leaf_bytes, pinned.log)
+        found = checkpoint.verify_proof(text, leaf_bytes, pinned.log, [parse_vkey(each) for each in witness or ()])
     except NoteInvalid as error:
         raise Unusable("log_broken", f"{proof}: {error}", exit_code=BROKEN) from None
     voice.give(leaf_bytes.decode("utf-8", "replace"))
@@ -182,3 +200,8 @@ def check(
         f"the entry is number {parsed.index} of {found.size} in {found.origin}",
         f"mục nhật ký số {parsed.index} trong {found.size} mục của {found.origin}",
     )
+
+
+commands.command("impact")(impact_commands.impact)
+commands.command("ask-names")(impact_commands.ask_names)
+commands.command("name")(impact_commands.name)

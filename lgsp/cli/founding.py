@@ -18,7 +18,7 @@ from typing import Annotated, Final
 
 import typer
 
-from lgsp import app, datafolder, keyfiles
+from lgsp import app, datafolder, keyfiles, ledgercopies
 from lgsp.cli.key_policy import read_policy
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.registrar import Wanted, draw_plan, sign_plan
@@ -177,13 +177,14 @@ def _check_names(founding: Founding) -> None:
         problems.append("--province is two digits, like 91")
     elif names.GATEWAY_FORM.fullmatch(founding.gateway) is None:
         problems.append("--gateway is of a-z, 0-9 and -, like a")
-    if not _is_origin(founding.origin):
+    if not is_origin(founding.origin):
         problems.append("--origin is 3 to 120 of a-z, 0-9, dot, slash and -, like lgsp.example.vn/91/2026")
     if problems:
         raise Unusable("config_invalid", "\n".join(problems))
 
 
-def _is_origin(text: str) -> bool:
+def is_origin(text: str) -> bool:
+    """Tell whether a text may name a log."""
     return 3 <= len(text) <= 120 and set(text) <= set("abcdefghijklmnopqrstuvwxyz0123456789./-")  # noqa: PLR2004 - as in config
 
 
@@ -294,7 +295,7 @@ async def _is_published(settings: Settings) -> bool:
 
     It may have been stopped earlier, too: then the tables are empty, or hold the first entry of a log of this name.
     """
-    if await app.ledger_form(settings) is None:
+    if await ledgercopies.ledger_form(settings) is None:
         return False
     async with app.open_ledger(settings) as ledger:
         head, entries = await ledger.head(), await ledger.entries(0, min(2, await ledger.size()))

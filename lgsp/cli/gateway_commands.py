@@ -33,6 +33,7 @@ from lgsp.machine import SystemClock, SystemEntropy
 
 PUBLIC: Final = "gateway.jwk"
 """The public key with the proof that whoever made the folder holds the private one: what the registrar wants."""
+WITNESS_CA: Final = "witness-ca.pem"
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the gateway, like b | tên cổng, ví dụ b")]
 
@@ -139,9 +140,22 @@ def _make(out: Path, settings: Settings, urn: str, port: int) -> None:
         folder.mkdir(mode=FOLDER_MODE, parents=True)
     founding = _founding(settings, urn, port)
     _write_keys(new, settings, founding)
-    write_secretly(new / config.FILE, settings_text(founding, settings.keys.registrar_key()).encode())
+    text = settings_text(founding, settings.keys.registrar_key()) + witness_text(new, settings)
+    write_secretly(new / config.FILE, text.encode())
     write_text(new / "trust.json", DataFolder(root=settings.data).trust.read_text(encoding="utf-8"))
     new.rename(out)
+
+
+def witness_text(new: Path, settings: Settings) -> str:
+    """Return the table of the settings' witness, nothing without one; the authority behind its certificate comes along as a file."""
+    witness = settings.witness
+    if not witness.url:
+        return ""
+    stated: dict[str, str | int] = {"url": witness.url, "vkey": witness.vkey, "stop_after": witness.stop_after}
+    if witness.ca is not None:
+        write_text(new / WITNESS_CA, witness.ca.read_text(encoding="utf-8"))
+        stated["ca"] = WITNESS_CA
+    return "\n[witness]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in stated.items())
 
 
 def _write_keys(new: Path, settings: Settings, founding: Founding) -> None:
@@ -149,7 +163,7 @@ def _write_keys(new: Path, settings: Settings, founding: Founding) -> None:
     keyfiles.write_private(new / founding.gateway_key, key)
     keyfiles.write_private(new / "keys/log.pem", keyfiles.read_private(settings.keys.log))
     keyfiles.write_secret(new / "keys/body.key", keyfiles.read_secret(settings.keys.body))
-    keyfiles.write_secret(new / "keys/subject.key", keyfiles.read_secret(settings.keys.subject))
+    keyfiles.write_secrets(new / "keys/subject.key", keyfiles.read_secrets(settings.keys.subject))
     proof = prove(key, owner=founding.gateway, bus=founding.bus, at=SystemClock().now(), jti=SystemEntropy().uuid7())
     write_text(new / PUBLIC, json.dumps({**key.public.jwk, PROOF: proof}) + "\n")
 

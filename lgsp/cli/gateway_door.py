@@ -65,7 +65,7 @@ class Call:
 @asynccontextmanager
 async def open_kept(settings: Settings) -> AsyncIterator[Kept]:
     """Open the kept state of a data folder for reading, whether a gateway runs on it or not."""
-    async with app.open_store(settings) as store:
+    async with app.open_ledger(settings) as store:
         head = await store.head()
         bus = settings.bus.urn
         directory = (

@@ -1,15 +1,16 @@
 """Check a whole log against everything that was ever signed about it: re-hash every entry, then compare with checkpoint, receipts and acks.
 
-In order: every version of the directory under the registrar's pin; the kept checkpoint's signature; for each entry its number, its hash, the
-row of the exchange it speaks of, with receipt and ack; the stored nodes of the tree; at the checkpoint's size the root. The first
-thing that does not fit is the finding. An entry changed together with its stored hash is named by its receipt, or at least shown by the root.
+In order: every version of the directory under the registrar's pin; the signatures of the kept checkpoint and of the co-signed one; for each entry
+its number, its hash, the row of the exchange it speaks of, with receipt and ack; the stored nodes of the tree; at the sizes of both checkpoints the
+root. The first thing that does not fit is the finding. An entry changed together with its stored hash is named by its receipt, or at least shown by
+the root.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final, Protocol
@@ -62,6 +63,9 @@ class Audited(Held, Protocol):
 
     async def checkpoint(self) -> str:
         """Return the last kept checkpoint, or ""."""
+
+    async def cosigned(self) -> str:
+        """Return the last kept checkpoint that a witness has co-signed, or ""."""
 
     async def size(self) -> int:
         """Return the number of entries."""
@@ -140,6 +144,8 @@ class _Audit:
     log: NoteKey
     size: int = 0
     covered: int = 0
+    signed_roots: dict[int, bytes] = field(default_factory=dict)
+    """Size -> the root that was signed over it."""
     edge: Edge = field(default_factory=Edge)
     keys: dict[str, Key] = field(default_factory=dict)
     statements: dict[str, str] = field(default_factory=dict)
@@ -168,10 +174,14 @@ class _Audit:
 
     async def check(self) -> None:
         # In this order: a gateway that runs goes on writing and signing, and what was signed is never beyond what is read after it.
-        note = await self.store.checkpoint()
+        cosigned, note = await self.store.cosigned(), await self.store.checkpoint()
         self.size = await self.store.size()
         await self._check_directories()
-        root = self._open_checkpoint(note)
+        # A witness may have signed under a name that the log had before, and under the same key.
+        self._open_checkpoint(
+            cosigned, replace(self.log, name=cosigned.partition("\n")[0] or self.log.name), "co-signed"
+        )
+        self.covered = self._open_checkpoint(note, self.log, "kept")
         self.held_since = await self._held_since()
         self.stored = [await self.store.subtree_count(level) for level in range(1, LEVELS)]
         pages = self._pages()
@@ -180,7 +190,7 @@ class _Audit:
             async with asyncio.TaskGroup() as tasks:
                 ahead = tasks.create_task(self._read(next(pages, None)))  # another core reads what comes next
                 await asyncio.sleep(0)
-                finding = await self._finding(page, root)
+                finding = await self._finding(page)
             if finding is not None:
                 raise finding
             page = ahead.result()
@@ -195,13 +205,13 @@ class _Audit:
         if misfit is not None:
             raise _Found(*misfit)
 
-    async def _finding(self, page: _Page, root: bytes) -> _Found | None:
+    async def _finding(self, page: _Page) -> _Found | None:
         try:
             await self._check_page(page)
         except _Found as found:
             return found
-        if page.stop == self.covered and self.edge.root() != root:
-            return _Found(None, f"the root over the first {self.covered} entries is not that of the signed checkpoint")
+        if page.stop in self.signed_roots and self.signed_roots[page.stop] != self.edge.root():
+            return _Found(None, f"the root over the first {page.stop} entries is not that of the signed checkpoint")
         return None
 
     async def _read(self, entries: merkle.Range | None) -> _Page | None:
@@ -230,8 +240,8 @@ class _Audit:
             raise min(findings, key=lambda each: each.finding.index or 0)
 
     def _pages(self) -> Iterator[merkle.Range]:
-        """Yield ranges of entries, one of which ends where the kept checkpoint does."""
-        ends = sorted({*range(AT_ONCE, self.size, AT_ONCE), self.covered, self.size} - {0})
+        """Yield ranges of entries; one of them ends where each stored checkpoint does."""
+        ends = sorted({*range(AT_ONCE, self.size, AT_ONCE), *self.signed_roots, self.size} - {0})
         return zip([0, *ends], ends, strict=False)
 
     async def _check_directories(self) -> None:
@@ -257,20 +267,21 @@ class _Audit:
             if urn not in documents or jws.hash_of(documents[urn]) != stated:
                 raise _Found(None, f"the document of {urn} is not the one that the directory states")
 
-    def _open_checkpoint(self, note: str) -> bytes:
-        """Return the root that the kept checkpoint states, of nothing when none is kept yet."""
+    def _open_checkpoint(self, note: str, key: NoteKey, word: str) -> int:
+        """Remember what a stored checkpoint states, and return how many entries it covers; 0 where there is none yet."""
         if not note:
-            return merkle.EMPTY_ROOT
+            return 0
         try:
-            kept = checkpoint.open_checkpoint(note, self.log)
+            kept = checkpoint.open_checkpoint(note, key)
         except NoteInvalid as error:
-            raise _Found(None, f"the kept checkpoint: {error}") from None
+            raise _Found(None, f"the {word} checkpoint: {error}") from None
         if kept.size > self.size:
             raise _Found(
                 self.size, f"entries are missing: the signed checkpoint covers {kept.size}, the log has {self.size}"
             )
-        self.covered = kept.size
-        return kept.root
+        if self.signed_roots.setdefault(kept.size, kept.root) != kept.root:
+            raise _Found(None, f"two roots were signed over {kept.size} entries")
+        return kept.size
 
     async def _bad_node(self, leaves: Sequence[bytes]) -> _Found | None:
         """Compare the nodes of the tree that these leaves make whole with the stored ones; what is not stored yet is made from the leaves."""

@@ -35,12 +35,14 @@ COMMANDS: Final = {
     "directory": "directory_commands:commands",
     "system": "systems:commands",
     "audit": "audit_commands:commands",
+    "log": "log_commands:commands",
     "evidence": "evidence.commands:commands",
     "grant": "grant_commands:commands",
     "subscription": "subscription_commands:commands",
     "officer": "officer_commands:commands",
     "status": "status_command:status",
     "parked": "parked_commands:commands",
+    "subject": "subject_commands:commands",
     "adapter": "adapter_commands:commands",
 }
 """Command or group -> where it is: module of this package, and the function or group in it; the order is that of the help."""

@@ -50,6 +50,10 @@ class Limits:
     """Requests of one sender that may wait or be in hand in the request lane of one inbox; what is more goes by the bulk lane."""
     republish: timedelta = timedelta(seconds=5)
     """How long a delivery may be accepted and not queued before the sweep publishes it, whoever accepted it."""
+    witness_alarm: timedelta = timedelta(minutes=10)
+    """How long the log may be without a word of its witness before somebody is told."""
+    unwitnessed: timedelta | None = None
+    """How long envelopes are taken in without a word of the witness; None for as long as it takes."""
     credit: int = 1_024
     """Deliveries that one stream may hold at most, whatever credit it gives."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Final
 
 from lgsp.domain import base64url, names
-from lgsp.domain.mentions import ATTRIBUTES, By, Manifest, Mention
+from lgsp.domain.mentions import Business, By, Manifest
 
 PARTIES: Final = (b"src", b"aud", b"to", b"by")
 """Members of an entry that name who had to do with it."""
@@ -63,13 +63,13 @@ class Selection:
     procedure: str = ""
     officer: str = ""
     """The pseudonym that the officer's agency uses."""
-    person: bytes = field(default=b"", repr=False)
-    """The pseudonym of a person's number."""
+    person: tuple[bytes, ...] = field(default=(), repr=False)
+    """The pseudonyms of a person's number, one for each subject key, that of the newest first."""
 
     def members(self) -> dict[str, str]:
-        """Return what is asked for as JSON members; a person stands there as the pseudonym, which tells nothing to who lacks its key."""
+        """Return what is asked for as JSON members; a person stands there as the newest pseudonym, which tells nothing to who lacks its key."""
         said = {each.name: getattr(self, each.name) for each in fields(self)}
-        said["person"] = base64url.encode(self.person) if self.person else ""
+        said["person"] = base64url.encode(self.person[0]) if self.person else ""
         said["from"] = said.pop("since")
         return {name: value for name, value in said.items() if value}
 
@@ -99,9 +99,10 @@ class Selection:
             return False
         return not self.event or b',"ev":"%b"' % self.event.encode() in entry
 
-    def takes_business(self, mention: Mention) -> bool:
-        """Tell whether an entry is one by what it mentions."""
-        return all(getattr(self, name) in {"", getattr(mention, name)} for name in ATTRIBUTES)
+    def takes_business(self, said: Business) -> bool:
+        """Tell whether an entry is one by what its envelope is about."""
+        asked = (self.casefile, self.procedure, self.officer)
+        return all(value in {"", told} for value, told in zip(asked, said, strict=True))
 
     def takes_parties(self, entry: bytes, manifest: Manifest) -> bool:
         """Tell whether an entry is one by its parties and type, or its envelope's; the manifest is empty where there is no accepted envelope."""

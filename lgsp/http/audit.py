@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -17,18 +18,28 @@ INDEX_MAX: Final = 2**63 - 1
 
 
 async def get_checkpoint(request: web.Request) -> web.Response:
-    """Give the signed checkpoint over all committed entries (C2SP signed note)."""
-    query_of(request)
-    return web.Response(text=await request.app[BUS].auditor.checkpoint(), content_type="text/plain")
+    """Give the signed checkpoint (C2SP signed note) over all committed entries, with `witnessed=true` the newest that the witness has co-signed."""
+    auditor = request.app[BUS].auditor
+    witnessed = _is_witnessed(query_of(request, "witnessed"))
+    note = await (auditor.witnessed() if witnessed else auditor.shown())
+    return web.Response(text=note, content_type="text/plain")
+
+
+def _is_witnessed(query: Mapping[str, str]) -> bool:
+    asked = query.get("witnessed", "false")
+    if asked not in {"true", "false"}:
+        raise Refusal("bad_request", "witnessed is true or false")
+    return asked == "true"
 
 
 async def get_proof(request: web.Request) -> web.Response:
-    """Give the inclusion proof of the entry at `index` (c2sp.org/tlog-proof@v1)."""
-    query = query_of(request, "index")
+    """Give the inclusion proof of the entry at `index` (c2sp.org/tlog-proof@v1), with `witnessed=true` under the newest co-signed checkpoint."""
+    query = query_of(request, "index", "witnessed")
     if "index" not in query:
         raise Refusal("bad_request", "index is missing")
     index = integer(query["index"], 0, INDEX_MAX, "index")
-    return web.Response(text=await request.app[BUS].auditor.proof(index), content_type="text/plain")
+    proof = await request.app[BUS].auditor.proof(index, witnessed=_is_witnessed(query))
+    return web.Response(text=proof, content_type="text/plain")
 
 
 async def get_tile(request: web.Request) -> web.Response:

@@ -105,6 +105,15 @@ class BusFigures(Collector):
             "Since when the stored checkpoint has not covered the whole log",
             value=bus.auditor.seconds_ago(),
         )
+        if bus.witnessing.is_wanted:
+            yield GaugeMetricFamily(
+                "lgsp_witness_age_seconds",
+                "Since when the log has had no word of its witness",
+                value=bus.witnessing.seconds_ago(),
+            )
+            yield GaugeMetricFamily(
+                "lgsp_witnessed_entries", "Entries that a co-signed checkpoint covers", value=bus.witnessing.size
+            )
         yield GaugeMetricFamily(
             "lgsp_sweep_age_seconds", "Since when no round of the sweep has ended", value=bus.sweep.seconds_ago()
         )

@@ -27,6 +27,7 @@ from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.domain.statements import Statement
 from lgsp.http.server import Running, serve
 from lgsp.http.settings import HTTP_LIMITS, HttpLimits
+from lgsp.ports.anchor import Anchor
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.store import Store
 from lgsp.testing.bus import running_bus
@@ -127,10 +128,12 @@ class Edge:
     client: aiohttp.ClientSession
 
     def authorization(self, signer: str, method: str, path: str, body: bytes = b"", *, jti: str = "") -> str:
-        """Return the header by which a signer of the world makes one call."""
+        """Return the header by which a signer of the world makes one call; one that a test added has its owner in the directory."""
+        key = self.world.signers[signer]
+        owner = OWNERS[signer][0] if signer in OWNERS else self.world.directory.keys[key.kid].record.owner
         statement = statements.sign_auth(
-            signer=self.world.signers[signer],
-            iss=OWNERS[signer][0],
+            signer=key,
+            iss=owner,
             aud=BUS,
             method=method,
             path=path,
@@ -205,9 +208,10 @@ async def running_edge(
     limits: Limits = LIMITS,
     retry: RetryPolicy = RETRY,
     settings: HttpLimits = HTTP_LIMITS,
+    anchor: Anchor | None = None,
 ) -> AsyncIterator[Edge]:
     """Run a bus over the store behind its edge on a free port of loopback."""
-    running = running_bus(world, store, clock=clock, entropy=entropy, limits=limits, retry=retry)
+    running = running_bus(world, store, clock=clock, entropy=entropy, limits=limits, retry=retry, anchor=anchor)
     async with running as bus, behind_edge(world, bus, settings=settings) as edge:
         yield edge
 

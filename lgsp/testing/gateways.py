@@ -10,6 +10,7 @@ from datetime import datetime
 from lgsp.app import beside_others, run_bus, run_on_broker
 from lgsp.backends.sql import PostgresLedger
 from lgsp.machine import SystemEntropy
+from lgsp.ports.anchor import Anchor
 from lgsp.ports.clock import Clock
 from lgsp.testing.bus import parts_of, publish
 from lgsp.testing.edge import Edge, behind_edge
@@ -30,13 +31,21 @@ def world_of_gateways(now: datetime, *others: str) -> World:
 
 @asynccontextmanager
 async def running_gateway(
-    world: World, dsn: str, name: str, *, clock: Clock, broker: str = "", patience: float = 8.0
+    world: World,
+    dsn: str,
+    name: str,
+    *,
+    clock: Clock,
+    broker: str = "",
+    patience: float = 8.0,
+    anchor: Anchor | None = None,
 ) -> AsyncIterator[Edge]:
     """Run the gateway of a name on a database, deliveries carried by its rows or by a broker; the first one puts the world's directory in place."""
     store = await PostgresLedger.open(dsn, create=True)
     parts = replace(
         parts_of(world, store, clock=clock, entropy=SystemEntropy()),
         gateway=gateway_urn(name),
+        anchor=anchor,
         gateway_key=world.signers["gateway"] if name == "a" else signer_named(gateway_urn(name)),
     )
     try:

@@ -32,6 +32,7 @@ DIARY = {
     "admin",
     "broker",
     "engine",
+    "witness",
 }
 """First words of the events that a gateway logs; the others are those of systems."""
 COMPOSE = "docker compose -f docker/compose.yaml "

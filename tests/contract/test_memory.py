@@ -5,8 +5,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lgsp.backends.embedded import EmbeddedTransport
-from lgsp.backends.memory import MemoryLedger, Neighbourhood
+from lgsp.backends.memory import MemoryLedger, MemoryWitness, Neighbourhood
 from lgsp.testing import contracts
+from lgsp.testing.clock import ManualClock
+from lgsp.testing.contracts.anchor import MadeLog
+from lgsp.testing.world import LOG, NOW, signer_named
 
 
 @pytest.fixture
@@ -32,6 +35,13 @@ def join():
     return joined
 
 
+@pytest.fixture
+def anchor():
+    return MemoryWitness(
+        name="witness.example.vn/w", signer=signer_named("witness"), logs={LOG: MadeLog().key}, clock=ManualClock(NOW)
+    )
+
+
 class TestLedger(contracts.LedgerContract): ...
 
 
@@ -44,6 +54,9 @@ class TestInboxes(contracts.InboxesContract): ...
 class TestRetention(contracts.RetentionContract): ...
 
 
+class TestPersons(contracts.PersonsContract): ...
+
+
 class TestSearch(contracts.SearchContract): ...
 
 
@@ -54,3 +67,6 @@ class TestTransport(contracts.TransportContract): ...
 
 
 class TestNeighbours(contracts.NeighboursContract): ...
+
+
+class TestAnchor(contracts.AnchorContract): ...

@@ -9,11 +9,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from lgsp.backends.memory import MemoryLedger
+from lgsp.backends.memory import MemoryLedger, MemoryWitness
+from lgsp.domain.notes import LOG_KEY, NoteKey
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.edge import running_edge
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import World
+from lgsp.testing.world import LOG, World, signer_named
 
 FOLDER = Path(__file__).parents[2] / "docker" / "prometheus"
 RULES = FOLDER / "rules.yaml"
@@ -35,6 +36,7 @@ WELL = {
     f'lgsp_oldest_waiting_seconds{{{GATEWAY},lane="request"}}': "1",
     f"lgsp_sweep_age_seconds{{{GATEWAY}}}": "1",
     f"lgsp_checkpoint_age_seconds{{{GATEWAY}}}": "1",
+    f"lgsp_witness_age_seconds{{{GATEWAY}}}": "1",
     f'lgsp_expiry_timestamp_seconds{{{GATEWAY},what="tls"}}': str(90 * DAY),
     f'lgsp_stage_seconds_bucket{{{GATEWAY},stage="submit",le="0.1"}}': "0+600",
     f'lgsp_stage_seconds_bucket{{{GATEWAY},stage="submit",le="2.5"}}': "0+600",
@@ -52,6 +54,7 @@ WRONG = {
     "DeliveriesParked": {f'lgsp_inbox_deliveries{{{GATEWAY},inbox="H01.21/police",lane="bulk",state="parked"}}': "1"},
     "SweepStalled": {f"lgsp_sweep_age_seconds{{{GATEWAY}}}": "31"},
     "CheckpointOld": {f"lgsp_checkpoint_age_seconds{{{GATEWAY}}}": "301"},
+    "WitnessAway": {f"lgsp_witness_age_seconds{{{GATEWAY}}}": "601"},
     "ExpiresSoon": {f'lgsp_expiry_timestamp_seconds{{{GATEWAY},what="tls"}}': str(20 * DAY)},
     "ExpiresNow": {f'lgsp_expiry_timestamp_seconds{{{GATEWAY},what="tls"}}': str(2 * DAY)},
     "ErrorBudgetBurns": {f'lgsp_refusals_total{{{GATEWAY},code="unavailable"}}': "0+12"},
@@ -129,7 +132,10 @@ async def given():
     """The names that a running gateway gives, those included that show what it has met."""
     world = World.make()
     clock = ManualClock(world.now)
-    async with running_edge(world, MemoryLedger(), clock=clock, entropy=SeededEntropy(1, clock)) as edge:
+    log = NoteKey(name=LOG, kind=LOG_KEY, public=world.signers["log"].public.x)
+    anchor = MemoryWitness(name="witness", signer=signer_named("witness"), logs={LOG: log}, clock=clock)
+    entropy = SeededEntropy(1, clock)
+    async with running_edge(world, MemoryLedger(), clock=clock, entropy=entropy, anchor=anchor) as edge:
         await edge.post(world.envelope())
         await edge.call("GET", "/v1/nothing")
         edge.running.metrics.show_expiries({"tls": clock.now()})

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from lgsp.backends.memory import MemoryLedger
+from lgsp.backends.memory import MemoryLedger, MemoryWitness
 from lgsp.cli.founding import trust_of
 from lgsp.cli.log_audit import audit
+from lgsp.domain.checkpoint import Checkpoint, checkpoint_body
+from lgsp.domain.notes import LOG_KEY, NoteKey, sign_note
 from lgsp.testing.bus import running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
 from lgsp.testing.samples import note
-from lgsp.testing.world import BUS, LOG, World
+from lgsp.testing.world import BUS, LOG, World, signer_named
 
 
 async def verdict_after(tamper):
     """Return what the audit finds in a log of 600 entries and more, after `tamper` had its way with the tables."""
     world, store = World.make(), MemoryLedger()
-    async with running_bus(world, store, clock=ManualClock(world.now), entropy=SeededEntropy(1)) as bus:
+    clock = ManualClock(world.now)
+    log = NoteKey(name=LOG, kind=LOG_KEY, public=world.signers["log"].public.x)
+    anchor = MemoryWitness(name="witness", signer=signer_named("witness"), logs={LOG: log}, clock=clock)
+    async with running_bus(world, store, clock=clock, entropy=SeededEntropy(1), anchor=anchor) as bus:
         await bus.sequencer.submit(*(note(number) for number in range(600)))
         await bus.auditor.keep()
+        await bus.witnessing.once()
         tamper(store._tables)
         trust = trust_of(BUS, LOG, world.signers["registrar"], world.signers["log"])
         return await audit(store, bus=BUS, registrar=trust.registrar, log=trust.log)
@@ -39,6 +45,41 @@ def change_an_old_entry(tables):
 
 def change_an_old_leaf(tables):
     tables.leaves[5] = bytes(32)
+
+
+def change_the_root_that_was_cosigned(tables):
+    size, note = max(tables.rows.cosigned.items())
+    lines = note.split("\n")
+    tables.rows.cosigned[size] = note.replace(lines[2], lines[2][::-1])
+
+
+def cosign_another_root(tables):
+    _forge(tables, size=100)
+
+
+def cosign_more_than_there_is(tables):
+    _forge(tables, size=10_000)
+
+
+def _forge(tables, size):
+    key = signer_named("log")
+    body = checkpoint_body(Checkpoint(origin=LOG, size=size, root=bytes(32)))
+    tables.rows.cosigned.clear()
+    tables.rows.cosigned[size] = sign_note(body, LOG, key.sign, key.public.x)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "words"),
+    [
+        (change_the_root_that_was_cosigned, "the co-signed checkpoint"),
+        (cosign_another_root, "the root over the first 100 entries"),
+        (cosign_more_than_there_is, "entries are missing"),
+    ],
+)
+async def test_what_was_cosigned_is_compared_with_the_log(tamper, words):
+    verdict = await verdict_after(tamper)
+    assert verdict.finding is not None
+    assert words in verdict.finding.words
 
 
 @pytest.mark.parametrize(

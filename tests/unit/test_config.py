@@ -1,12 +1,15 @@
 """Settings come from the file, the environment and flags, in this order, and every problem is told at once."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from lgsp.cli.gateway_commands import witness_text
 from lgsp.config import Settings
 from lgsp.domain import keys
+from lgsp.domain.notes import LOG_KEY, WITNESS_KEY, NoteKey, format_vkey
 from lgsp.errors import Unusable
 
 REGISTRAR = keys.ed25519_from_seed(bytes(range(32))).public
@@ -214,3 +217,54 @@ def test_what_is_wrong_with_the_storage_is_named(data, monkeypatch, values, word
     for name, value in values.items():
         monkeypatch.setenv(f"LGSP_STORAGE__{name}", value)
     assert words in refused(data).detail
+
+
+WITNESS = NoteKey(name="witness.example.vn/1", kind=WITNESS_KEY, public=REGISTRAR.x)
+LOG = NoteKey(name="witness.example.vn/1", kind=LOG_KEY, public=REGISTRAR.x)
+
+
+def name_a_witness(data, **stated):
+    values = {"url": '"https://witness.example.vn/ndxp"', "vkey": f'"{format_vkey(WITNESS)}"'} | stated
+    lines = [f"{name} = {value}" for name, value in values.items() if value]
+    (data / "lgsp.toml").write_text(FILE + "\n".join(["\n[witness]", *lines, ""]))
+
+
+def test_there_is_no_witness_unless_one_is_named(data):
+    assert Settings.load(data).witness.url == ""
+    assert Settings.load(data).limits().unwitnessed is None
+    name_a_witness(data, ca='"ca.pem"', stop_after="3600")
+    found = Settings.load(data)
+    assert (found.witness.key(), found.witness.ca) == (WITNESS, data / "ca.pem")
+    assert found.limits().unwitnessed == timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ({"vkey": ""}, "together"),
+        ({"url": ""}, "together"),
+        ({"vkey": '"witness"'}, "vkey: not a note key"),
+        ({"vkey": f'"{format_vkey(LOG)}"'}, "a log's key"),
+        ({"url": '"http://witness.example.vn"'}, "http goes to this machine itself alone"),
+        ({"url": '"https://name:word@witness.example.vn"'}, "an address like"),
+        ({"url": '"https://witness.example.vn?x=1"'}, "an address like"),
+        ({"stop_after": "60"}, "600 seconds and more"),
+        ({"stop_after": "-1"}, "witness.stop_after"),
+        ({"every": "1"}, "no such setting"),
+    ],
+)
+def test_what_is_wrong_with_the_witness_is_named(data, stated, words):
+    name_a_witness(data, **stated)
+    assert words in refused(data).detail
+
+
+def test_a_further_gateway_has_the_same_witness(data, tmp_path):
+    (tmp_path / "ca.pem").write_text("an authority")
+    name_a_witness(data, ca='"ca.pem"', stop_after="3600")
+    settings, other = Settings.load(data), tmp_path / "b"
+    other.mkdir()
+    (other / "lgsp.toml").write_text(FILE + witness_text(other, settings))
+    found = Settings.load(other)
+    assert found.witness.model_copy(update={"ca": settings.witness.ca}) == settings.witness
+    assert found.witness.ca.parent == other
+    assert found.witness.ca.read_text() == "an authority"

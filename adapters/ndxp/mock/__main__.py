@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from adapters.ndxp.client import Credentials
+from adapters.ndxp.mock import notes, witness
 from adapters.ndxp.mock.faults import Faults, Rates
 from adapters.ndxp.mock.registry import registry
 from adapters.ndxp.mock.server import LOOPBACK, Platform, started
@@ -24,13 +25,18 @@ KEY, SECRET = "NDXP_CONSUMER_KEY", "NDXP_CONSUMER_SECRET"
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run until a signal; return 2 when key or secret is missing."""
+    """Run until a signal; return 2 when key or secret is missing, or a log's key is none."""
     options = _parser().parse_args(arguments)
     lacking = [name for name in (KEY, SECRET) if not environment.get(name)]
     if lacking:
         sys.stderr.write(f"set {' and '.join(lacking)}: the mock lets nobody in without them\n")
         return 2
-    asyncio.run(_serve(_platform(options, environment), (options.host, options.port), options.port_file))
+    try:
+        platform = _platform(options, environment)
+    except notes.Unreadable as error:
+        sys.stderr.write(f"--witness: {error}\n")
+        return 2
+    asyncio.run(_serve(platform, (options.host, options.port), options.port_file))
     return 0
 
 
@@ -47,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--delay-ms", type=float, default=0.0)
     parser.add_argument("--bad-gateway-rate", type=float, default=0.0, help="share of answers that are 502")
     parser.add_argument("--empty-rate", type=float, default=0.0, help="share of answers that are 200 and empty")
+    parser.add_argument("--witness", type=Path, metavar="FOLDER", help="be a witness too; its key and memory are here")
+    parser.add_argument("--witness-name", default="witness.example.vn/ndxp")
+    parser.add_argument(
+        "--witness-log", action="append", default=[], metavar="VKEY", help="a log's key; may be repeated; none: no log"
+    )
     return parser
 
 
@@ -58,6 +69,8 @@ def _platform(options: argparse.Namespace, environment: Mapping[str, str]) -> Pl
         credentials=Credentials(key=environment[KEY], secret=environment[SECRET]),
         tokens=Tokens(lifetime=options.token_seconds, clock=time.monotonic),
         faults=Faults(rates, options.seed),
+        witness=options.witness
+        and witness.opened(options.witness, options.witness_name, options.witness_log, time.time),
     )
 
 

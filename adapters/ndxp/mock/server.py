@@ -1,4 +1,4 @@
-"""HTTP of the mock: `POST /token` like an API gateway's, and the population service behind Bearer."""
+"""HTTP of the mock: `POST /token` like an API gateway's, the population service behind Bearer, and the witness where there is one."""
 
 import asyncio
 import hmac
@@ -12,9 +12,11 @@ from adapters.ndxp.mock.faults import Faults
 from adapters.ndxp.mock.registry import Registry
 from adapters.ndxp.mock.service import Declined, Rules, answered, fault
 from adapters.ndxp.mock.tokens import Tokens
+from adapters.ndxp.mock.witness import Refused, Witness
 
 INVALID_TOKEN = {"code": "900901", "message": "Invalid Credentials"}
 SCOPE = "am_application_scope default"
+WITNESS_PATH = "/witness"
 LOOPBACK = "127.0.0.1"
 
 
@@ -27,13 +29,28 @@ class Platform:
     credentials: Credentials
     tokens: Tokens
     faults: Faults
+    witness: Witness | None = None
 
     def application(self) -> web.Application:
-        """Return the two endpoints."""
+        """Return the endpoints."""
         application = web.Application(client_max_size=soap.MOST_BYTES)
         application.router.add_post(TOKEN_PATH, self._give_token)
         application.router.add_post(SERVICE_PATH, self._answer)
+        if self.witness is not None:
+            application.router.add_post(f"{WITNESS_PATH}/add-checkpoint", self._cosign)
         return application
+
+    async def _cosign(self, request: web.Request) -> web.Response:
+        assert self.witness is not None
+        body = await request.read()
+        if self.faults.delay:
+            await asyncio.sleep(self.faults.delay)
+        try:
+            return web.Response(text=self.witness.add(body))
+        except Refused as refused:
+            if refused.holds is None:
+                return web.Response(status=refused.status)
+            return web.Response(status=refused.status, text=f"{refused.holds}\n", content_type="text/x.tlog.size")
 
     async def _give_token(self, request: web.Request) -> web.Response:
         if not self._knows(request.headers.get("Authorization", "")):

@@ -1,6 +1,7 @@
-"""Ledger, inboxes, directory and neighbours in the memory of one process: a real backend that keeps every promise but to outlive its process."""
+"""Ledger, inboxes, directory, neighbours and a witness in the memory of one process: real, but they do not outlive it."""
 
 from lgsp.backends.memory.ledger import MemoryLedger
 from lgsp.backends.memory.neighbours import MemoryNeighbours, Neighbourhood
+from lgsp.backends.memory.witness import MemoryWitness
 
-__all__ = ["MemoryLedger", "MemoryNeighbours", "Neighbourhood"]
+__all__ = ["MemoryLedger", "MemoryNeighbours", "MemoryWitness", "Neighbourhood"]

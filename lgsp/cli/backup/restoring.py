@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from lgsp import app, datafolder, keyfiles, ledgercopies
+from lgsp import datafolder, keyfiles, ledgercopies
 from lgsp.cli.backup import checking, folder
 from lgsp.cli.backup.checking import Checked
 from lgsp.cli.files import read_text
@@ -155,7 +155,7 @@ def _make_work(work: Path) -> None:
 
 async def _refuse_ledger(settings: Settings) -> None:
     try:
-        present = await app.ledger_form(settings) is not None
+        present = await ledgercopies.ledger_form(settings) is not None
     except Refusal as refusal:
         if refusal.code != "data_unusable":
             raise

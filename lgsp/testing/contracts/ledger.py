@@ -13,7 +13,7 @@ from lgsp.domain import merkle, statements, strictjson
 from lgsp.domain.statements import BATCH_MAX, Statement
 from lgsp.domain.tiles import Subtree
 from lgsp.errors import Refusal
-from lgsp.ports.ledger import Accept, Done, KeepCheckpoint, Note, Operation, Refuse, Result, Spend
+from lgsp.ports.ledger import Accept, Done, KeepCheckpoint, KeepCosigned, Note, Operation, Refuse, Result, Spend
 from lgsp.ports.store import Store
 from lgsp.testing import samples
 from lgsp.testing.samples import LIFE, NOW, accept, note, publish, refuse, sign_receipts
@@ -55,7 +55,7 @@ class LedgerContract:
     async def test_an_empty_ledger_holds_nothing(self, ledger: Store) -> None:
         assert await ledger.size() == 0
         assert await ledger.entries(0, 10) == await ledger.leaves(0, 10) == []
-        assert await ledger.checkpoint() == ""
+        assert await ledger.checkpoint() == await ledger.cosigned() == ""
         assert await ledger.exchanges([(FISHERIES, samples.identity(1))]) == {}
         assert await ledger.exchange_of(samples.wire(1).hash) is None
         assert await ledger.used_since(NOW) == {}
@@ -349,6 +349,13 @@ class LedgerContract:
         assert await ledger.checkpoint() == "five"
         await commit(ledger, KeepCheckpoint(size=5, note="five again"))
         assert await ledger.checkpoint() == "five again"
+
+    async def test_the_cosigned_checkpoint_over_the_most_entries_is_given_back(self, ledger: Store) -> None:
+        for size, text in ((3, "three"), (5, "five"), (4, "four")):
+            await commit(ledger, KeepCosigned(size=size, note=text))
+        assert (await ledger.cosigned(), await ledger.checkpoint()) == ("five", "")
+        await commit(ledger, KeepCosigned(size=5, note="five again"), KeepCosigned(size=1, note="one"))
+        assert await ledger.cosigned() == "five again"
 
     async def test_uses_are_counted_per_grant_since_a_moment(self, ledger: Store) -> None:
         await commit(

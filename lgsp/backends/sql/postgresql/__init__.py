@@ -3,12 +3,13 @@
 from lgsp.backends.sql.postgresql.copies import copy_database, fill_database, was_filled
 from lgsp.backends.sql.postgresql.ledger import PostgresLedger
 from lgsp.backends.sql.postgresql.making import form_at, upgrade
-from lgsp.backends.sql.postgresql.neighbours import PostgresNeighbours
+from lgsp.backends.sql.postgresql.neighbours import PostgresNeighbours, count_gateways
 
 __all__ = [
     "PostgresLedger",
     "PostgresNeighbours",
     "copy_database",
+    "count_gateways",
     "fill_database",
     "form_at",
     "upgrade",

@@ -20,7 +20,7 @@ import asyncpg
 
 from lgsp import logs
 from lgsp.backends.sql.postgresql import newsletter
-from lgsp.backends.sql.postgresql.making import told_plainly
+from lgsp.backends.sql.postgresql.making import connected, told_plainly
 from lgsp.backends.sql.postgresql.pool import CONNECT_SECONDS, SETTINGS, TROUBLES, close_connection
 from lgsp.domain.leases import HOLDER_DIGITS
 from lgsp.errors import Unusable
@@ -61,6 +61,13 @@ SELECT clock_timestamp(), (SELECT coalesce(max(version), 0) FROM directory_versi
   SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND objsubid = 2 AND granted
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
 """
+
+
+async def count_gateways(dsn: str) -> int:
+    """Return how many gateways run on a database."""
+    async with connected(dsn) as connection:
+        _, _, found = await connection.fetchrow(LOOK, LIVING)
+    return len(found)
 
 
 def _lock_number(digits: str) -> int:

@@ -26,7 +26,7 @@ from lgsp.ports.ledger import SubjectLink
 from lgsp.ports.search import Kept
 
 FIRST_WITH_NODES: Final = 4
-"""The first form that stores nodes of the tree."""
+"""The first form that stores nodes of the tree, and what a witness has co-signed."""
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -92,7 +92,13 @@ class SqliteCopy:
 
     async def checkpoint(self) -> str:
         """Return the last kept checkpoint, or ""."""
-        return queries.checkpoint(self._connection)
+        return queries.note(self._connection, sql.CHECKPOINT)
+
+    async def cosigned(self) -> str:
+        """Return the last kept checkpoint that a witness has co-signed, or ""."""
+        if self.form.version < FIRST_WITH_NODES:
+            return ""
+        return queries.note(self._connection, sql.COSIGNED)
 
     async def subtree_count(self, level: int) -> int:
         """Return how many hashes of a level of the tree are stored; none before form 4."""

@@ -19,6 +19,7 @@ from lgsp.backends.sql.tables import (
     body,
     body_key,
     checkpoint,
+    cosigned,
     delivery,
     directory_record,
     directory_version,
@@ -30,7 +31,9 @@ from lgsp.backends.sql.tables import (
     nonce,
     schema_document,
     subject,
+    subject_key,
     subtree,
+    withholding,
 )
 from lgsp.domain.leases import HOLDER_DIGITS
 
@@ -145,6 +148,17 @@ FORGET: Final = [
 
 SUBJECTS: Final = _sql(selects.SUBJECTS)
 INSERT_SUBJECT: Final = _group(sa.insert(subject))
+ERASE: Final = _group(sa.delete(subject).where(subject.c.pseudonym == _p("pseudonym")))
+USES: Final = _sql(selects.USES)
+
+SUBJECT_KEYS: Final = _sql(selects.SUBJECT_KEYS)
+MAKES: Final = _sql(sa.select(selects.ONE).where(subject_key.c.name == _p("name"), subject_key.c.retired.is_(None)))
+INSERT_SUBJECT_KEY: Final = _unless_there(subject_key)
+RETIRE: Final = _group(sa.update(subject_key).where(subject_key.c.name == _p("of_name")).values(retired=_p("at")))
+WITHHOLDINGS: Final = _sql(selects.WITHHOLDINGS)
+WITHHOLDS: Final = _sql(sa.select(selects.ONE).where(withholding.c.id == _p("id"), withholding.c.ended.is_(None)))
+INSERT_WITHHOLDING: Final = _group(sa.insert(withholding))
+END_WITHHOLDING: Final = _group(sa.update(withholding).where(withholding.c.id == _p("of_id")).values(ended=_p("at")))
 
 FORGET_NONCES: Final = _sql(selects.FORGET_NONCES)
 NONCE: Final = _sql(sa.select(nonce.c.until).where(nonce.c.jti == _p("jti")))
@@ -169,6 +183,14 @@ CHECKPOINT: Final = _sql(selects.CHECKPOINT)
 COVERED: Final = _sql(selects.COVERED)
 DROP_CHECKPOINTS: Final = _sql(sa.delete(checkpoint))
 INSERT_CHECKPOINT: Final = _sql(sa.insert(checkpoint))
+
+COSIGNED: Final = _sql(selects.COSIGNED)
+KEEP_COSIGNED: Final = _sql(
+    (told := sqlite.insert(cosigned)).on_conflict_do_update(
+        index_elements=[cosigned.c.size], set_={"note": told.excluded.note}
+    )
+)
+DROP_OLDER_COSIGNED: Final = _sql(selects.OLDER_COSIGNED)
 
 SUBTREE_COUNT: Final = _sql(selects.SUBTREE_COUNT)
 SUBTREES: Final = _sql(selects.SUBTREES)
