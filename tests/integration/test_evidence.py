@@ -25,6 +25,7 @@ from lgsp.domain import checkpoint, directory, evidence, evidence_checks, merkle
 from lgsp.domain.evidence_checks import Pins
 from lgsp.domain.notes import LOG_KEY, WITNESS_KEY, NoteKey
 from lgsp.errors import Refusal
+from lgsp.ports.ledger import KeepCosigned
 from lgsp.ports.store import Store
 from lgsp.testing.bus import SECRET, ack_of, publish, running_bus
 from lgsp.testing.clock import ManualClock
@@ -733,3 +734,22 @@ async def test_a_body_whose_key_is_another_is_lost_and_said_so():
         return refused.value.code
 
     assert await town(story) == "body_lost"
+
+
+@pytest.mark.parametrize("origin", [LOG, "lgsp.example.vn/91/2026-2"])
+async def test_what_a_witness_has_co_signed_of_the_same_log_is_given_where_it_covers_the_exchange(origin):
+    async def story(town):
+        asked, _ = await town.answered()
+        note = (await town.prove(asked)).checkpoint
+        body = note.partition("\n\n")[0] + "\n"
+        line = notes.cosign_note(body, "ndxp.example.vn/witness/1", WITNESS.sign, WITNESS.public.x, 1_795_306_800)
+        size = checkpoint.stated_size(note)
+        await town.bus.sequencer.submit(KeepCosigned(size=size, note=note.replace(LOG, origin) + line))
+        later = await town.submit(town.world.envelope(number=9))
+        return await town.prove(asked), await town.prove(later), size
+
+    covered, later, size = await town(story)
+    assert ("ndxp.example.vn/witness/1" in covered.checkpoint) == (origin == LOG)
+    assert (checkpoint.stated_size(covered.checkpoint) == size) == (origin == LOG)
+    assert "ndxp.example.vn/witness/1" not in later.checkpoint
+    assert (ours(evidence.encode(covered)), ours(evidence.encode(later))) == (None, None)
