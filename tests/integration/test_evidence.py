@@ -585,6 +585,28 @@ def test_a_byte_that_was_flipped_anywhere_in_what_is_signed_is_found_by_both(bun
     assert None not in {ours(tampered), independent(tampered)}
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(which=st.integers(0, 2**16), value=JSON)
+def test_whatever_stands_in_a_place_both_give_the_same_verdict_and_neither_fails(bundles, independent, which, value):
+    bundle = json.loads(bundles[("answered", "an event", "with its body", "not taken yet")[which % 4]])
+    path, _ = [each for each in places(bundle) if each[0]][which % sum(1 for _ in places(bundle)) - 1]
+    data = written(changed(bundle, path, lambda holder, name: holder.__setitem__(name, value)))
+    assert (ours(data) is None) == (independent(data) is None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(value=JSON)
+def test_no_json_is_a_bundle_by_chance(independent, value):
+    assert None not in {ours(written(value)), independent(written(value))}
+
+
 # --- the program of the documents as a process of its own -----------------------------------------------------------------------------------
 
 
