@@ -370,6 +370,7 @@ ALL_ROWS = {
     "DEPTHS",
     "IN_STATE",
     "CHECKPOINT",
+    "COSIGNED",
     "COVERED",
     "ALL_META",
     "DROP_CHECKPOINTS",
