@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -20,7 +21,7 @@ from lgsp.domain import base64url, impact, jws, strictjson
 from lgsp.domain.entries import Draft, check_reason, draft
 from lgsp.domain.envelope import parse_time
 from lgsp.domain.subjects import Person
-from lgsp.domain.usages import stated
+from lgsp.domain.usages import usage_of
 from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import Note, SubjectLink
@@ -124,12 +125,8 @@ class Breach:
         page = await self._page(naming.breach, after)
         reached = {pseudonym for item in page.items for pseudonym in item.pseudonyms}
         keys = await whole_ring(self.keys, self.store)
-        found = [
-            place
-            for place, person in enumerate(naming.persons)
-            if any(person.pseudonym(key) in reached for key in keys)
-        ]
-        return found, page.behind
+        # Aside, for thousands of persons under several keys take longer than others should wait.
+        return await asyncio.to_thread(_places, naming.persons, keys, reached), page.behind
 
     def _check_auditor(self, by: str) -> None:
         officer = self.registry.current.officers.get(by)
@@ -171,11 +168,12 @@ class Breach:
         envs = {entry[name]: None for entry in entries for name in ("env", "cause") if name in entry}
         kept = {env: each.compact for env, each in (await self.store.kept(list(envs))).items()}
         persons = await self.store.persons_of([entry["env"] for entry in entries])
-        return [
-            _item(entry, kept.get(entry["env"], b""), persons.get(entry["env"], ()))
-            for entry in entries
-            if breach.concerns(entry, kept.get(entry["env"], b""), kept.get(entry.get("cause", ""), b""))
-        ]
+        found = []
+        for entry in entries:
+            compact, asked = kept.get(entry["env"], b""), kept.get(entry.get("cause", ""), b"")
+            if breach.concerns(entry, compact, asked):
+                found.append(_item(entry, compact, asked, persons.get(entry["env"], ())))
+        return found
 
     async def _first(self, moment: datetime, size: int) -> int:
         """Return the index of about the first entry at or after a moment, by halving."""
@@ -193,6 +191,11 @@ class Breach:
         return draft(event, at=self.clock.now(), bus=self.gateway, by=by, **members)
 
 
+def _places(persons: Sequence[Person], keys: Sequence[bytes], reached: AbstractSet[bytes]) -> list[int]:
+    """Return the places of the persons one of whose pseudonyms was reached."""
+    return [place for place, person in enumerate(persons) if any(person.pseudonym(key) in reached for key in keys)]
+
+
 def _candidates(breach: impact.Breach, entries: Sequence[bytes]) -> list[dict[str, Any]]:
     """Return the entries that are to be looked at further; only what may be one of them is taken apart."""
     needle = breach.name.encode()
@@ -205,24 +208,20 @@ def _moment(entry: bytes) -> datetime:
     return parse_time(strictjson.parse_object(entry)["ts"])
 
 
-def _item(entry: dict[str, Any], compact: bytes, links: Sequence[SubjectLink]) -> Item:
-    manifest = stated(compact)
-
-    def text(name: str) -> str:
-        return "" if manifest is None else manifest.text(name)
-
+def _item(entry: dict[str, Any], compact: bytes, asked: bytes, links: Sequence[SubjectLink]) -> Item:
+    use = usage_of(env=entry["env"], index=entry["seq"], commitment="", told=entry, compact=compact, asked=asked)
     return Item(
-        index=entry["seq"],
-        moment=parse_time(entry["ts"]),
+        index=use.index,
+        moment=use.moment,
         event=entry["ev"],
-        env=entry["env"],
+        env=use.env,
         to=entry.get("to", ""),
-        action=text("type") or entry.get("type", ""),
-        sender=text("source") or entry.get("src", ""),
-        receiver=text("audience") or entry.get("aud", ""),
-        purpose=text("purpose"),
-        procedure=text("procedure"),
-        casefile=text("casefile"),
-        officer=text("authid"),
+        action=use.action,
+        sender=use.sender,
+        receiver=use.receiver,
+        purpose=use.purpose,
+        procedure=use.procedure,
+        casefile=use.casefile,
+        officer=use.officer,
         pseudonyms=tuple(sorted({link.pseudonym for link in links})),
     )

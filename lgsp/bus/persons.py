@@ -7,7 +7,7 @@ of a question is a hash over its parameters, in which a fresh commitment stands 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Protocol, Self
 
@@ -18,6 +18,7 @@ from lgsp.bus.subjectring import whole_ring
 from lgsp.domain import base64url, jws, strictjson, subjects, withholding
 from lgsp.domain.entries import Draft, check_reason, draft
 from lgsp.domain.envelope import parse_time
+from lgsp.domain.mentions import cause_in
 from lgsp.domain.subjects import KEY_BYTES, SALT_BYTES, Person
 from lgsp.domain.usages import Usage, usage_of
 from lgsp.domain.withholding import Withholding
@@ -147,8 +148,7 @@ class Persons:
         last = after = question.after
         for _ in range(READS_MAX):
             uses = await self._uses(pseudonyms, after)
-            for use in uses:
-                usage = await self._told(use)
+            for use, usage in zip(uses, await self._told(uses), strict=True):
                 if usage.is_withheld(rules):
                     continue
                 if len(found) == question.limit:
@@ -165,13 +165,27 @@ class Persons:
         found = [use for each in pseudonyms for use in await self.store.uses(each, after, READ_AT_ONCE)]
         return sorted(found, key=lambda use: use.place)[:READ_AT_ONCE]
 
-    async def _told(self, use: Use) -> Usage:
-        """Return what a use says; where an earlier program has not kept its index, the catalogue finds the entry."""
-        index, entry = use.index, use.entry
-        if index == UNKNOWN:
-            for number in (await self.store.entries_of(use.env))[:1]:
-                index, [entry] = number, await self.store.entries_at([number])
-        return usage_of(env=use.env, index=index, commitment=use.commitment, entry=entry, compact=use.compact)
+    async def _told(self, uses: Sequence[Use]) -> list[Usage]:
+        """Return what uses say, those of replies with what their requests say."""
+        found = [use if use.index != UNKNOWN else await self._placed(use) for use in uses]
+        causes = [cause_in(use.entry) for use in found]
+        asked = await self.store.kept([cause for cause in dict.fromkeys(causes) if cause])
+        return [
+            usage_of(
+                env=use.env,
+                index=use.index,
+                commitment=use.commitment,
+                told=strictjson.parse_object(use.entry) if use.entry else {},
+                compact=use.compact,
+                asked=asked[cause].compact if cause in asked else b"",
+            )
+            for use, cause in zip(found, causes, strict=True)
+        ]
+
+    async def _placed(self, use: Use) -> Use:
+        """Return a use with its entry, which the catalogue finds where an earlier program has not kept its index."""
+        numbers = (await self.store.entries_of(use.env))[:1]
+        return replace(use, index=numbers[0], entry=(await self.store.entries_at(numbers))[0]) if numbers else use
 
     async def erase(self, person: Person, *, by: str, reason: str) -> int:
         """Drop a person from the index and return the entry's number; refuse (`not_found`) when the index does not know them."""
@@ -179,8 +193,7 @@ class Persons:
         pseudonyms = await self._pseudonyms(person)
         if not await self._uses(pseudonyms, BEFORE_ALL):
             raise Refusal("not_found", "the index names nobody of this number")
-        _, commitment = self._cover(person)
-        entry = self._entry("subject.erased", by, hash=_hash({"subject": commitment}), reason=reason)
+        entry = self._entry("subject.erased", by, reason=reason)
         return await self._done(ErasePerson(pseudonyms=pseudonyms, entry=entry))
 
     # Withholding

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from lgsp.domain import names, strictjson
-from lgsp.domain.envelope import Manifest, manifest_of, parse_time
+from lgsp.domain import names
+from lgsp.domain.envelope import parse_time
+from lgsp.domain.mentions import manifest_in
 from lgsp.domain.withholding import Withholding
 from lgsp.errors import Refusal
 
@@ -41,29 +43,33 @@ class Usage:
         )
 
 
-def usage_of(*, env: str, index: int, commitment: str, entry: bytes, compact: bytes) -> Usage:
-    """Return the use that an entry and an envelope tell of; refuse (`not_found`) when there is neither."""
-    manifest = stated(compact)
-    told = strictjson.parse_object(entry) if entry else {}
-    if manifest is None and not told:
+def usage_of(
+    *, env: str, index: int, commitment: str, told: Mapping[str, Any], compact: bytes, asked: bytes = b""
+) -> Usage:
+    """Return the use that an entry's members and an envelope tell of; refuse (`not_found`) when there is neither.
+
+    `asked` is the envelope of the request which it answers: a reply is about what its request is about.
+    """
+    stated = manifest_in(compact) if compact else {}
+    if not stated and not told:
         raise Refusal("not_found", "neither entry nor envelope is there")
-    attributes = manifest.attributes if manifest is not None else {}
+    said = told, stated, manifest_in(asked) if asked else {}
     return Usage(
         env=env,
         index=index,
         commitment=commitment,
-        moment=parse_time(told["ts"]) if told else parse_time(attributes["recordedtime"]),
-        action=str(told.get("type") or attributes.get("type", "")),
-        sender=str(told.get("src") or attributes.get("source", "")),
-        receiver=str(told.get("aud") or attributes.get("audience", "")),
-        purpose=str(told.get("purpose") or attributes.get("purpose", "")),
-        legal_basis=str(attributes.get("legalbasis", "")),
-        procedure=str(attributes.get("procedure", "")),
-        casefile=str(attributes.get("casefile", "")),
-        officer=str(attributes.get("authid", "")),
+        moment=parse_time(told["ts"] if told else stated["recordedtime"]),
+        action=_first("type", told, stated),
+        sender=_first("src", told) or _first("source", stated),
+        receiver=_first("aud", told) or _first("audience", stated),
+        purpose=_first("purpose", *said),
+        legal_basis=_first("legalbasis", *said),
+        procedure=_first("procedure", *said),
+        casefile=_first("casefile", *said),
+        officer=_first("authid", *said),
     )
 
 
-def stated(compact: bytes) -> Manifest | None:
-    """Return what an envelope states, None where it is not kept."""
-    return manifest_of(compact) if compact else None
+def _first(name: str, *said: Mapping[str, Any]) -> str:
+    """Return a member of the first that has it."""
+    return next((str(each[name]) for each in said if each.get(name)), "")

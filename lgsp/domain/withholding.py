@@ -38,10 +38,10 @@ class Withholding:
         return self.ended is None and self.since <= now < self.until
 
     def covers(self, *, parties: frozenset[str], type_: str, procedure: str, casefile: str) -> bool:
-        """Tell whether a use between these systems and agencies is one that the rule keeps back."""
+        """Tell whether a use between these systems and agencies is one that the rule keeps back; a request's type stands for its replies too."""
         return (
             (not self.system or self.system in parties)
-            and self.type in {"", type_}
+            and self.type in {"", type_, names.request_type(type_)}
             and self.procedure in {"", procedure}
             and self.casefile in {"", casefile}
         )

@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from lgsp.bus.breach import Item, Naming
-from lgsp.domain import base64url, envelope, impact, names
+from lgsp.domain import envelope, impact, names
 from lgsp.domain.entries import REASON_MAX
 from lgsp.domain.records import OfficerRole
 from lgsp.errors import Refusal
@@ -23,7 +23,7 @@ FORMS: Final = {
     "officer": names.OFFICER_FORM,
     "key": re.compile("[A-Za-z0-9_-]{43}"),
 }
-NUMBERS_MAX: Final = 100_000
+NUMBERS_MAX: Final = 10_000
 INDEX_MAX: Final = 2**62
 STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 After = Annotated[int, Field(ge=0, le=INDEX_MAX)] | None
@@ -100,7 +100,7 @@ async def post_impact(request: web.Request, asked: Asked) -> web.Response:
     query_of(request)
     stated = asked.read(Impact)
     page = await request.app[BUS].persons.breach.page(stated.breach(), after=stated.after, by=asked.by)
-    nonce = base64url.decode(stated.nonce)
+    nonce = stated.nonce.encode("ascii")
     return told({"items": [_item(item, nonce) for item in page.items], "next": page.behind})
 
 

@@ -1,28 +1,35 @@
-"""What a long log costs: the check of all of it, a proof, a start, a search. Its entries are those of exchanges that have been forgotten since."""
+"""What a long log costs: the check of all of it, a proof, a start, a search, who used one person's data.
+
+Its entries are those of exchanges that have been forgotten since.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 from lgsp.backends.sql import SqliteLedger
 from lgsp.bus.logtree import LogTree
+from lgsp.bus.persons import Question
 from lgsp.bus.searching import Reader
 from lgsp.bus.supervisor import Bus
+from lgsp.cli import log_audit
 from lgsp.cli.log_audit import audit
-from lgsp.domain import jws
+from lgsp.domain import jws, subjects
 from lgsp.domain.entries import draft
 from lgsp.domain.notes import LOG_KEY, NoteKey
 from lgsp.domain.selection import Selection
 from lgsp.machine import SystemClock, SystemEntropy
-from lgsp.ports.ledger import Note
+from lgsp.ports.ledger import Accept, Note, SubjectLink
 from lgsp.testing.bus import running_bus
-from lgsp.testing.world import BUS, FISHERIES, GATEWAY, LOG, NDXP, VERIFY, VERIFY_SCHEMA, World
+from lgsp.testing.samples import accept, sign_receipts
+from lgsp.testing.world import AUDITOR, BUS, FISHERIES, GATEWAY, LOG, NDXP, VERIFY, VERIFY_SCHEMA, World
 
 NAME: Final = "log"
 AT_ONCE: Final = 3_000
@@ -32,6 +39,10 @@ PROOFS: Final = 200
 STARTS: Final = 5
 SECONDS: Final = 10.0
 """Of cataloguing, after which it is asked whether the end is reached."""
+USES: Final = 100
+"""Exchanges that name the person who asks: a page."""
+QUESTIONS: Final = 20
+PERSON: Final = subjects.person("CCCD", "099185000017")
 
 
 async def measure(folder: Path, entries: int) -> dict[str, Any]:
@@ -53,6 +64,7 @@ async def measure(folder: Path, entries: int) -> dict[str, Any]:
                 "catalogued_per_s": size / catalogued,
                 "searched_per_s": size / await _search(bus, Selection(event="log.closed")),
                 "found_ms": await _search(bus, Selection(env=jws.hash_of(b"7"))) * 1e3,
+                "usages_ms": await _ask(bus, store) * 1e3,
             }
     finally:
         await store.close()
@@ -62,6 +74,13 @@ async def _fill(bus: Bus, entries: int) -> None:
     for start in range(0, entries, AT_ONCE):
         numbers = range(start // 3, (start + min(AT_ONCE, entries - start)) // 3)
         await bus.sequencer.submit(*(note for number in numbers for note in _exchange(bus, number)))
+    # By the last entry of all the check knows when it is now, and by the last of a piece whether exchanges of that piece may be held.
+    rest = -await bus.ledger.size() % log_audit.AT_ONCE
+    await bus.sequencer.submit(*[_reading(bus.clock.now() - AGE)] * rest, _reading(bus.clock.now()))
+
+
+def _reading(at: datetime) -> Note:
+    return Note(entry=draft("audit.read", at=at, bus=GATEWAY, by=AUDITOR))
 
 
 def _exchange(bus: Bus, number: int) -> list[Note]:
@@ -130,3 +149,24 @@ async def _start(bus: Bus) -> float:
         await bus.auditor.check()
         spent.append(time.perf_counter() - began)
     return median(spent)
+
+
+async def _ask(bus: Bus, store: SqliteLedger) -> float:
+    pseudonym = PERSON.pseudonym(bus.persons.keys.newest)
+    version = bus.registry.current.version
+    await store.commit([_naming(number, version, pseudonym) for number in range(1, USES + 1)], sign_receipts)
+    spent = []
+    for _ in range(QUESTIONS):
+        began = time.perf_counter()
+        answer = await bus.persons.usages(Question(person=PERSON, whole=False, limit=USES), by=AUDITOR)
+        spent.append(time.perf_counter() - began)
+        if len(answer.usages) != USES:
+            raise RuntimeError(f"{len(answer.usages)} uses were told")
+    return median(spent)
+
+
+def _naming(number: int, version: int, pseudonym: bytes) -> Accept:
+    """Return the operation that accepts an event which names a person."""
+    salt = number.to_bytes(subjects.SALT_BYTES)
+    link = SubjectLink(pseudonym=pseudonym, salt=salt, commitment=subjects.commitment(salt, pseudonym))
+    return replace(accept(number, to=(), head=version), subjects=(link,))

@@ -82,7 +82,15 @@ def test_the_whole_log_was_checked_and_entries_of_it_proven(found):
     assert found["log"]["entries"] >= 3_000
     assert all(
         found["log"][figure] > 0
-        for figure in ("verified_per_s", "proof_ms", "start_ms", "searched_per_s", "found_ms", "catalogued_per_s")
+        for figure in (
+            "verified_per_s",
+            "proof_ms",
+            "start_ms",
+            "usages_ms",
+            "searched_per_s",
+            "found_ms",
+            "catalogued_per_s",
+        )
     )
 
 

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from lgsp.backends.sql import PostgresLedger, SqliteLedger
+from lgsp.domain import strictjson
 from lgsp.domain.usages import usage_of
 from lgsp.ports.persons import BEFORE_ALL
 from lgsp.testing.samples import accept, link
@@ -67,7 +68,13 @@ async def test_the_uses_of_one_person_among_a_million_entries_are_told_at_once(e
         began = time.perf_counter()
         uses = await store.uses(PERSON, BEFORE_ALL, 2 * NAMING // EVERY)
         told = [
-            usage_of(env=each.env, index=each.index, commitment=each.commitment, entry=each.entry, compact=each.compact)
+            usage_of(
+                env=each.env,
+                index=each.index,
+                commitment=each.commitment,
+                told=strictjson.parse_object(each.entry),
+                compact=each.compact,
+            )
             for each in uses
         ]
         took.append(time.perf_counter() - began)

@@ -389,3 +389,22 @@ async def test_a_gateway_does_not_start_on_a_newest_key_that_was_retired_elsewhe
         async with edge_of(world, store):
             pass
     assert group.value.exceptions[0].code == "subject_keys_differ"
+
+
+async def test_a_withheld_request_keeps_its_reply_from_the_person_too(edge):
+    wire = await send(edge, casefile="AG-90002-TS")
+    reply = edge.world.reply(wire)
+    await edge.bus.courier.pull("urn:lgsp:agency:H01.05:sys:ndxp", limit=1, wait=0)
+    await edge.bus.ingress.submit(reply, peer="test")
+    # As if the service declared that its replies name the person: the row that such a reply would have.
+    [link] = await edge.bus.ledger.subjects_of(wire.hash)
+    rows = edge.bus.ledger._tables.rows
+    rows.subjects[reply.hash] = (link,)
+    rows.indexes[reply.hash] = await edge.bus.ledger.size() - 1
+    assert [(usage["env"], usage["casefile"]) for usage in (await uses_of(edge))["findUsage"]] == [
+        (wire.hash, "AG-90002-TS"),
+        (reply.hash, "AG-90002-TS"),
+    ]
+    await withhold(edge, casefile="AG-90002-TS")
+    assert (await uses_of(edge))["findUsage"] == []
+    assert len((await uses_of(edge, view="auditor"))["findUsage"]) == 2

@@ -5,18 +5,19 @@ from datetime import timedelta
 
 import pytest
 
-from lgsp.domain import entries
+from lgsp.domain import base64url, entries, strictjson
 from lgsp.domain.usages import usage_of
 from lgsp.domain.withholding import Withholding
 from lgsp.errors import Refusal
 from lgsp.testing.samples import NOW, wire
-from lgsp.testing.world import FISHERIES, GATEWAY, POLICE, POPULATION, VERIFY
+from lgsp.testing.world import FISHERIES, GATEWAY, POLICE, POPULATION, VERIFY, VERIFY_REPLY
 
 RULE = Withholding(id="r", basis="law", since=NOW, until=NOW + timedelta(days=1))
 
 
-def use(entry=b"", compact=b""):
-    return usage_of(env="sha-256:x", index=4, commitment="c", entry=entry, compact=compact)
+def use(entry=b"{}", compact=b"", asked=b""):
+    told = strictjson.parse_object(entry)
+    return usage_of(env="sha-256:x", index=4, commitment="c", told=told, compact=compact, asked=asked)
 
 
 def entry_of(**members):
@@ -44,6 +45,19 @@ def test_without_its_entry_a_use_is_told_by_its_envelope():
 def test_without_its_envelope_a_use_is_told_by_its_entry():
     found = use(entry_of())
     assert (found.action, found.sender, found.casefile, found.officer) == (VERIFY, FISHERIES, "", "")
+
+
+def test_a_reply_is_about_what_its_request_is_about():
+    told = entry_of(type=VERIFY_REPLY, src=POPULATION, aud=FISHERIES, purpose="")
+    found = use(told, forged(source=POPULATION), asked=wire(1).compact)
+    assert (found.action, found.sender, found.receiver) == (VERIFY_REPLY, POPULATION, FISHERIES)
+    assert (found.purpose, found.casefile, found.officer) == ("dpv:IdentityVerification", "AG-00001-TS", "7f3a91")
+    assert found.is_withheld([replace(RULE, casefile="AG-00001-TS", type=VERIFY)])
+    assert not found.is_withheld([replace(RULE, type="vn.lgsp.fisheries.owner-list.complete.v1")])
+
+
+def forged(**members):
+    return b".".join([b"", base64url.encode(strictjson.compact(members)).encode(), b""])
 
 
 def test_of_nothing_nothing_is_told():
