@@ -149,15 +149,22 @@ def is_held(folder: DataFolder) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """What an outsider pins: the bus, its registrar's key and its log's key."""
+    """What an outsider pins: the bus, its registrar's key, its log's key, and the witnesses that must have co-signed, where it names any."""
 
     bus: str
     registrar: PublicKey
     log: NoteKey
+    witnesses: tuple[NoteKey, ...] = ()
 
     def encoded(self) -> bytes:
         """Return the bytes of `trust.json`."""
-        members = {"bus": self.bus, "registrar": self.registrar.jwk, "log": notes.format_vkey(self.log)}
+        members: dict[str, Any] = {
+            "bus": self.bus,
+            "registrar": self.registrar.jwk,
+            "log": notes.format_vkey(self.log),
+        }
+        if self.witnesses:
+            members["witnesses"] = [notes.format_vkey(each) for each in self.witnesses]
         return strictjson.compact(members) + b"\n"
 
 
@@ -177,4 +184,5 @@ def _trust(members: dict[str, Any]) -> Trust:
         bus=str(members["bus"]),
         registrar=keys.public_key(members["registrar"]),
         log=notes.parse_vkey(members["log"]),
+        witnesses=tuple(notes.parse_vkey(each) for each in members.get("witnesses", [])),
     )

@@ -11,14 +11,14 @@ from lgsp.bus.logtree import LogTree, NodesMissing
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain import jws, merkle, notes, strictjson
 from lgsp.domain.checkpoint import Checkpoint, checkpoint_body, format_proof, open_checkpoint
-from lgsp.domain.entries import draft
+from lgsp.domain.entries import check_reason, draft
 from lgsp.domain.keys import PrivateKey
 from lgsp.domain.notes import LOG_KEY, NoteInvalid, NoteKey, open_note
 from lgsp.domain.tiles import Tile
-from lgsp.errors import Refusal, Unusable
+from lgsp.errors import Defect, Refusal, Unusable
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
-from lgsp.ports.ledger import KeepCheckpoint, Ledger, Note
+from lgsp.ports.ledger import Done, KeepCheckpoint, Ledger, Note
 
 READ_AT_ONCE: Final = 8_192
 ENTRIES_AT_ONCE: Final = 1_000
@@ -217,6 +217,15 @@ class Auditor:
         await self.sequencer.submit(Note(entry=entry))
         if not allowed:
             raise Refusal("forbidden", "entries are read by auditors")
+
+    async def note_bodies_read(self, env: str, *, by: str, reason: str) -> int:
+        """Append the entry that tells who is about to read the bodies of an exchange, and why (else `bad_request`); return its number."""
+        check_reason(reason)
+        entry = draft("audit.read", at=self.clock.now(), bus=self.gateway, env=env, by=by, reason=reason)
+        [done] = await self.sequencer.submit(Note(entry=entry))
+        if not isinstance(done, Done):
+            raise Defect("an entry that nothing stands against was not written")
+        return done.index
 
 
 def broken(detail: str) -> Unusable:

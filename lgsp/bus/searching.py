@@ -19,7 +19,7 @@ from lgsp.bus.cataloguer import Cataloguer, about
 from lgsp.bus.registry import Registry
 from lgsp.bus.timespan import bounds
 from lgsp.domain import subjects
-from lgsp.domain.mentions import Manifest, env_in, mention
+from lgsp.domain.mentions import Manifest, business, env_in
 from lgsp.domain.selection import PARTIES, Selection, manifest_by, member, tells_manifest
 from lgsp.errors import Refusal
 from lgsp.ports.store import Store
@@ -143,10 +143,15 @@ class _Run:
             numbers = await self._catalogued(place, min(last, self.covered))
             if numbers is not None:
                 whole = len(numbers) < AT_ONCE
-                entries = await self.store.entries_at(numbers)
-                return list(zip(numbers, entries, strict=True)), min(last, self.covered) if whole else numbers[-1] + 1
+                return await self._at(numbers), min(last, self.covered) if whole else numbers[-1] + 1
         stop = min(place + AT_ONCE, last)
         return list(enumerate(await self.store.entries(place, stop), place)), stop
+
+    async def _at(self, numbers: Sequence[int]) -> list[Numbered]:
+        entries = await self.store.entries_at(numbers)
+        if len(entries) < len(numbers):
+            raise Refusal("unavailable", "entries that the catalogue names are missing: lgsp audit verify names where")
+        return list(zip(numbers, entries, strict=True))
 
     async def _catalogued(self, place: int, stop: int) -> list[int] | None:
         """Return the next numbers by the catalogue, None when it has no index for what is asked."""
@@ -162,8 +167,8 @@ class _Run:
             found = [each for each in found if env_in(each[1]) in await self._envs_of_person()]
         if self.selection.asks_business:
             told = await about(self.store, [entry for _, entry in found])
-            mentions = [mention(seq, *each) for (seq, _), each in zip(found, told, strict=True)]
-            found = [each for each, said in zip(found, mentions, strict=True) if self.selection.takes_business(said)]
+            said = [business(manifest, cause) for _, manifest, cause in told]
+            found = [each for each, one in zip(found, said, strict=True) if self.selection.takes_business(one)]
         if self.selection.asks_parties:
             await self._look_up(piece, found)
             found = [each for each in found if self.selection.takes_parties(each[1], self._said(each[1]))]

@@ -1,4 +1,4 @@
-"""`lgsp audit`: verify the whole log, search it, export the proof of one entry, check such a proof anywhere."""
+"""`lgsp audit`: verify the log, search it, export the evidence of one exchange or the proof of one entry, check such a proof anywhere."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from typing import Annotated, Final
 
 import typer
 
+from lgsp import keyfiles
+from lgsp.bus.evidence import Prover
 from lgsp.bus.logtree import LogTree
 from lgsp.cli.audit_search import search
-from lgsp.cli.files import read_bytes, read_text, write_text
-from lgsp.cli.gateway_door import open_kept
+from lgsp.cli.files import read_bytes, read_text, write_bytes, write_secretly, write_text
+from lgsp.cli.gateway_door import ask, open_kept
 from lgsp.cli.log_audit import Verdict, audit
 from lgsp.cli.options import DEFAULT_DATA, Data
+from lgsp.cli.reach import Reach
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
-from lgsp.domain import base64url, checkpoint, statements, strictjson
+from lgsp.domain import base64url, checkpoint, evidence, evidence_checks
+from lgsp.domain.entries import check_reason
 from lgsp.domain.envelope import HASH_FORM
+from lgsp.domain.evidence_checks import Pins
 from lgsp.domain.notes import NoteInvalid, parse_vkey
 from lgsp.errors import Refusal, Unusable
 from lgsp.ports.store import Store
@@ -70,27 +75,71 @@ def _tell_sound(voice: Voice, verdict: Verdict) -> None:
 def prove(
     context: typer.Context,
     entry: Annotated[
-        str, typer.Argument(metavar="ENV|INDEX", help="env hash or index of the entry | mã băm hoặc số thứ tự")
+        str,
+        typer.Argument(
+            metavar="ENV|INDEX", help="Env hash of an exchange, or index of an entry | mã băm phong bì, hoặc số mục"
+        ),
     ],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", envvar="LGSP_OUTPUT", metavar="FILE", help="Where the proof goes | tệp kết quả"),
     ],
     data: Data = DEFAULT_DATA,
+    *,
+    with_body: Annotated[
+        bool,
+        typer.Option(
+            "--with-body", envvar="LGSP_WITH_BODY", help="With bodies still held, and --reason | kèm nội dung còn giữ"
+        ),
+    ] = False,
+    reason: Annotated[
+        str | None,
+        typer.Option(envvar="LGSP_REASON", help="Why bodies are read, for the log | lý do, ghi vào nhật ký"),
+    ] = None,
 ) -> None:
-    """Export the proof that an entry is in the log, with the entry | xuất bằng chứng một mục nằm trong nhật ký."""
+    """Export the evidence of a whole exchange, or the proof of one entry | xuất chứng cứ của một trao đổi, hoặc của một mục."""
     voice = voice_of(context)
-    text = asyncio.run(_proof(Settings.load(data), entry))
-    write_text(output, text)
+    settings = Settings.load(data)
+    if HASH_FORM.fullmatch(entry):
+        if with_body:
+            _note_reading(data, entry, reason)
+        bundle = asyncio.run(_bundle(settings, read_trust(DataFolder(root=data).trust), entry, with_body=with_body))
+        (write_secretly if with_body else write_bytes)(output, bundle)
+        check = f"lgsp evidence verify {output} --trust trust.json"
+    else:
+        write_text(output, asyncio.run(_proof(settings, entry)))
+        check = f"lgsp audit check {output} --trust trust.json"
     voice.tell(
-        f"wrote {output}; anyone checks it with: lgsp audit check {output} --trust trust.json",
-        f"đã ghi {output}; bất kỳ ai cũng kiểm tra được bằng: lgsp audit check {output} --trust trust.json",
+        f"wrote {output}; anyone checks it with: {check}",
+        f"đã ghi {output}; bất kỳ ai cũng kiểm tra được bằng: {check}",
     )
 
 
-async def _proof(settings: Settings, entry: str) -> str:
+def _note_reading(data: Path, env: str, reason: str | None) -> None:
+    """Have the log tell who reads bodies, before they are read."""
+    if reason is None:
+        raise Unusable("bad_request", "--with-body goes with --reason: the log notes who read the bodies, and why")
+    asked = {"env": env, "reason": check_reason(reason)}
+    asyncio.run(ask(Reach(data=data), "POST", "/admin/evidence/body", asked, command="lgsp audit prove"))
+
+
+async def _bundle(settings: Settings, trust: Trust, env: str, *, with_body: bool) -> bytes:
+    """Return a bundle that an outsider will find sound; refuse (`log_broken`) to give out another."""
+    wrap = keyfiles.read_secret(settings.keys.body) if with_body else None
     async with open_kept(settings) as kept:
-        index = await _index_of(kept.store, entry)
+        prover = Prover(store=kept.store, bus=trust.bus, registrar=trust.registrar, wrap=wrap)
+        found = evidence.encode(await prover.bundle(env))
+    failure = evidence_checks.verify(found, Pins(bus=trust.bus, registrar=trust.registrar, log=trust.log)).failure
+    if failure is not None:
+        raise Unusable("log_broken", f"{failure.part} {failure.name}: {failure.words}".strip(), exit_code=BROKEN)
+    return found
+
+
+async def _proof(settings: Settings, entry: str) -> str:
+    if not (entry.isascii() and entry.isdigit()):
+        raise Unusable("bad_request", "an entry is named by its index, an exchange by an env hash like sha-256:…")
+    index = int(entry)
+    async with open_kept(settings) as kept:
         note, covered = await _covering(kept.store, index)
         if not 0 <= index < covered:
             raise Refusal(
@@ -105,22 +154,10 @@ async def _proof(settings: Settings, entry: str) -> str:
 async def _covering(store: Store, index: int) -> tuple[str, int]:
     """Return the stored checkpoint to prove an entry under and its size: the co-signed one where it covers the entry, else the kept one."""
     for note in (await store.cosigned(), await store.checkpoint()):
-        size = checkpoint.parse_checkpoint(note.partition("\n\n")[0] + "\n").size if note else 0
+        size = checkpoint.stated_size(note) if note else 0
         if index < size:
             return note, size
     return note, size
-
-
-async def _index_of(store: Store, entry: str) -> int:
-    if entry.isascii() and entry.isdigit():
-        return int(entry)
-    if HASH_FORM.fullmatch(entry) is None:
-        raise Unusable("bad_request", "an entry is named by its index, or by an env hash like sha-256:…")
-    exchange = await store.exchange_of(entry)
-    if exchange is None:
-        raise Refusal("not_found", "no accepted envelope has this hash")
-    item = strictjson.parse_object(statements.from_text(exchange.receipt).item.encode())
-    return int(item["index"])
 
 
 @commands.command()

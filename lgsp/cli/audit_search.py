@@ -52,7 +52,12 @@ Inbox = Annotated[
 Type = Annotated[str | None, _option("--type", "TYPE", "Of this message type | loại thông điệp")]
 Event = Annotated[str | None, _option("--event", "EVENT", "This happened (msg.acked) | sự kiện")]
 Code = Annotated[str | None, _option("--code", "CODE", "With this code | mã lý do")]
-Env = Annotated[str | None, _option("--env", "ENV", "Of this envelope (sha-256:…) | mã băm của phong bì")]
+Env = Annotated[
+    str | None,
+    typer.Option(
+        "--env", envvar="LGSP_ENVELOPE", metavar="ENV", help="Of this envelope (sha-256:…) | mã băm của phong bì"
+    ),
+]
 CaseFile = Annotated[str | None, _option("--casefile", "CODE", "Of this case file | mã hồ sơ")]
 Procedure = Annotated[str | None, _option("--procedure", "CODE", "Of this procedure | mã thủ tục")]
 Officer = Annotated[
@@ -135,7 +140,10 @@ def _person(path: Path) -> dict[str, str]:
 
 
 def _pages(reach: Reach, query: dict[str, Any], limit: int | None) -> Iterator[list[bytes]]:
-    """Yield the entries page by page until the end of the log as it was at the first call, or `limit` in all."""
+    """Yield the entries page by page until the end of the log as it was at the first call, or `limit` in all.
+
+    Each page is a call of its own: nothing is held while whoever reads them takes their time.
+    """
     most = HTTP_LIMITS.entry_items if reach.url else HTTP_LIMITS.local_entry_items
     place: dict[str, int] = {"start": 0}
     left = limit

@@ -13,18 +13,18 @@ LARGEST: Final = 16 * 1024 * 1024
 STANDARD: Final = Path("-")
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a file of at most 16 MiB, of standard input for `-`; refuse as `data_missing` or `bad_request`."""
+def read_bytes(path: Path, *, most: int = LARGEST) -> bytes:
+    """Return the bytes of a file of at most `most` (16 MiB), of standard input for `-`; refuse as `data_missing` or `bad_request`."""
     try:
         if path == STANDARD:
-            data = sys.stdin.buffer.read(LARGEST + 1)
+            data = sys.stdin.buffer.read(most + 1)
         else:
             with path.open("rb") as file:
-                data = file.read(LARGEST + 1)
+                data = file.read(most + 1)
     except OSError as error:
         raise Unusable("data_missing", f"{path}: {error.strerror}") from None
-    if len(data) > LARGEST:
-        raise Unusable("bad_request", f"{path}: larger than 16 MiB")
+    if len(data) > most:
+        raise Unusable("bad_request", f"{path}: larger than {most // 1024**2} MiB")
     return data
 
 

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "system": "systems:commands",
     "audit": "audit_commands:commands",
     "log": "log_commands:commands",
+    "evidence": "evidence.commands:commands",
     "grant": "grant_commands:commands",
     "subscription": "subscription_commands:commands",
     "officer": "officer_commands:commands",

@@ -63,6 +63,11 @@ def parse_checkpoint(body: str) -> Checkpoint:
             raise NoteInvalid("a checkpoint has three lines: origin, size and root")
 
 
+def stated_size(text: str) -> int:
+    """Return the size that a checkpoint's note states, nothing of it proven; raises NoteInvalid."""
+    return parse_checkpoint(text.partition("\n\n")[0] + "\n").size
+
+
 def open_checkpoint(text: str, log_key: NoteKey, witness_keys: Sequence[NoteKey] = ()) -> Checkpoint:
     """Return the checkpoint of a note signed by the log's key and cosigned by each of the witnesses.
 

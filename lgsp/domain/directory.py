@@ -1,12 +1,13 @@
 """The directory: an immutable, signed snapshot of who exists, holds which key, offers what and may do what (protocol sections 1, 3 and 8).
 
-`open_directory` takes the registrar's statement and the records' bytes, and gives a `Directory` or a refusal. Decisions on it are `policy`'s.
+`open_directory` takes the registrar's statement and the records' bytes, and gives a `Directory` or a refusal; `open_excerpt` takes a few of the
+records with the proof that they are the statement's. Decisions on it are `policy`'s.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Final
@@ -168,6 +169,62 @@ def open_directory(statement: bytes, encoded: Sequence[bytes], registrar: Public
         at=_time_of(payload),
         encoded=ordered,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """One record with its place among those of a version, sorted bytewise, and the path from there to the statement's root."""
+
+    record: bytes
+    pos: int
+    path: tuple[bytes, ...]
+
+
+def place(directory: Directory, wanted: Collection[tuple[str, str]]) -> tuple[Placed, ...]:
+    """Return the records of these (kind, id) that the directory holds, each with its path; those that it does not hold are left out."""
+    _, paths = merkle.batch_paths([merkle.leaf_hash(record) for record in directory.encoded])
+    return tuple(
+        Placed(record=record, pos=pos, path=tuple(path))
+        for pos, (record, path) in enumerate(zip(directory.encoded, paths, strict=True))
+        if _name_of(record) in wanted
+    )
+
+
+def _name_of(record: bytes) -> tuple[str, str]:
+    members = strictjson.parse_object(record)
+    return str(members["kind"]), str(members["id"])
+
+
+def open_excerpt(statement: bytes, placed: Sequence[Placed], registrar: PublicKey, *, bus: str) -> Directory:
+    """Return the part of a version that these records are; refuse (`directory_invalid`) what the registrar did not sign.
+
+    It says what is there. Of what is not in it, it says nothing: never take its silence for a "no" of the directory.
+    """
+    payload = _payload(statement, registrar)
+    version, size, root = payload.get("version"), payload.get("size"), _root_of(payload)
+    if payload.get("bus") != bus or type(version) is not int or version < 1 or type(size) is not int:
+        raise Refusal("directory_invalid", "the statement is another bus's or has no version")
+    for each in placed:
+        if not merkle.verify_inclusion(merkle.leaf_hash(each.record), each.pos, size, each.path, root):
+            raise Refusal("directory_invalid", f"record {each.pos} is not one of the statement's")
+    return _indexed(
+        [records.parse(each.record) for each in placed],
+        bus=bus,
+        version=version,
+        statement=statement,
+        at=_time_of(payload),
+        encoded=tuple(each.record for each in placed),
+    )
+
+
+def _root_of(payload: dict[str, object]) -> bytes:
+    root = str(payload.get("root"))
+    if envelope.HASH_FORM.fullmatch(root) is None:
+        raise Refusal("directory_invalid", "the statement has no root")
+    try:
+        return base64url.decode(root.removeprefix("sha-256:"))
+    except ValueError:
+        raise Refusal("directory_invalid", "the statement has no root") from None
 
 
 def _time_of(payload: dict[str, object]) -> datetime:

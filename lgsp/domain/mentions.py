@@ -6,7 +6,7 @@ The log holds neither case file nor procedure nor officer: they are in the signe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from lgsp.domain import base64url, strictjson
 from lgsp.domain.values import fixed
@@ -22,6 +22,14 @@ _ENV: Final = b',"env":"'
 _CAUSE: Final = b',"cause":"'
 _HASH_LENGTH: Final = 51
 """`sha-256:` and 43 characters."""
+
+
+class Business(NamedTuple):
+    """What an envelope is about, in the order of `ATTRIBUTES`; what it does not say is empty."""
+
+    casefile: str = ""
+    procedure: str = ""
+    officer: str = ""
 
 
 @fixed
@@ -55,10 +63,9 @@ def manifest_in(compact: bytes) -> dict[str, Any]:
     return strictjson.parse_object(base64url.decode(compact.split(b".")[1]))
 
 
-def mention(seq: int, env: str, *manifests: Manifest) -> Mention:
-    """Return what entry `seq` mentions that names an envelope; what its manifest leaves open, that of the request says which it answers."""
-    said = {name: _first(attribute, manifests) for name, attribute in ATTRIBUTES.items()}
-    return Mention(seq=seq, env=env, **said)
+def business(*manifests: Manifest) -> Business:
+    """Return what an envelope is about: what its manifest leaves open, that of the request says which it answers."""
+    return Business(*(_first(attribute, manifests) for attribute in ATTRIBUTES.values()))
 
 
 def _first(attribute: str, manifests: Iterable[Manifest]) -> str:

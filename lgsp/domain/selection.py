@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Final
 
 from lgsp.domain import base64url, names
-from lgsp.domain.mentions import ATTRIBUTES, By, Manifest, Mention
+from lgsp.domain.mentions import Business, By, Manifest
 
 PARTIES: Final = (b"src", b"aud", b"to", b"by")
 """Members of an entry that name who had to do with it."""
@@ -99,9 +99,10 @@ class Selection:
             return False
         return not self.event or b',"ev":"%b"' % self.event.encode() in entry
 
-    def takes_business(self, mention: Mention) -> bool:
-        """Tell whether an entry is one by what it mentions."""
-        return all(getattr(self, name) in {"", getattr(mention, name)} for name in ATTRIBUTES)
+    def takes_business(self, said: Business) -> bool:
+        """Tell whether an entry is one by what its envelope is about."""
+        asked = (self.casefile, self.procedure, self.officer)
+        return all(value in {"", told} for value, told in zip(asked, said, strict=True))
 
     def takes_parties(self, entry: bytes, manifest: Manifest) -> bool:
         """Tell whether an entry is one by its parties and type, or its envelope's; the manifest is empty where there is no accepted envelope."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from lgsp.domain import base64url, envelope, jws, merkle, strictjson
@@ -40,7 +41,12 @@ class Statement:
     @property
     def leaf(self) -> str:
         """The hash of the item as the batch's tree holds it: `stmt` of a log entry."""
-        return "sha-256:" + base64url.encode(merkle.leaf_hash(self.item.encode()))
+        return written_hash(merkle.leaf_hash(self.item.encode()))
+
+
+def written_hash(digest: bytes) -> str:
+    """Return a hash as the protocol writes it: `sha-256:<b64u>`."""
+    return "sha-256:" + base64url.encode(digest)
 
 
 def from_wire(value: object) -> Statement:
@@ -145,6 +151,22 @@ def open_item(statement: Statement, signed: Signed) -> dict[str, Any]:
         return strictjson.parse_object(item)
     except strictjson.NotStrict:
         raise Refusal("json", "the statement's item") from None
+
+
+@lru_cache(maxsize=64)
+def policy_of(compact: str) -> int:
+    """Return the directory version that a batch of receipts names, before anything is proven; refuse as `receipt_invalid`.
+
+    Remembered for the few batches whose receipts are arriving; each has one text.
+    """
+    try:
+        payload = strictjson.parse_object(base64url.decode(compact.split(".")[1]))
+        version = payload["policy"]
+    except (IndexError, KeyError, ValueError):
+        raise Refusal("receipt_invalid", "the receipt names no directory version") from None
+    if type(version) is not int or version < 1:
+        raise Refusal("receipt_invalid", "the receipt names no directory version")
+    return version
 
 
 def sign_auth(  # noqa: PLR0913 - each member of the payload is stated once

@@ -184,7 +184,7 @@ class KeepBodyKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forget:
-    """Drop the rows of exchanges, but for their envelopes and acks (`Retention.evidence`); one of which something is open stays as it is."""
+    """Drop the rows of exchanges, but for their envelopes, receipts and acks (`Retention.evidence`); one of which something is open stays."""
 
     envs: tuple[str, ...]
 

@@ -15,6 +15,10 @@ class Evidence:
     compact: bytes
     acks: tuple[str, ...]
     """The receivers' acks as JSON text, in no order."""
+    receipt: str
+    """The receipt as JSON text; "" of what was forgotten before receipts were kept."""
+    reply: str
+    """The env hash of the accepted reply, or ""."""
 
 
 class Retention(Protocol):

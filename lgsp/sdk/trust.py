@@ -16,10 +16,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final
 
-from lgsp.domain import admission, base64url, statements, strictjson
+from lgsp.domain import admission, statements, strictjson
 from lgsp.domain.directory import Directory, Key
 from lgsp.domain.envelope import Manifest
 from lgsp.domain.statements import Signed, Statement
@@ -132,20 +131,7 @@ def _key(directory: Directory, kid: str, typ: str) -> Key:
 
 def policy_of(receipt: Statement) -> int:
     """Return the directory version that a receipt names, before anything is proven; refuse as `receipt_invalid`."""
-    return _policy_in(receipt.jws)
-
-
-@lru_cache(maxsize=64)
-def _policy_in(compact: str) -> int:
-    """Remembered for the few batches whose receipts are arriving; each has one text."""
-    try:
-        payload = strictjson.parse_object(base64url.decode(compact.split(".")[1]))
-        version = payload["policy"]
-    except (IndexError, KeyError, ValueError):
-        raise Refusal("receipt_invalid", "the receipt names no directory version") from None
-    if type(version) is not int or version < 1:
-        raise Refusal("receipt_invalid", "the receipt names no directory version")
-    return version
+    return statements.policy_of(receipt.jws)
 
 
 def _check_item(item: dict[str, Any], *, id_: str, source: str, audience: str) -> None:

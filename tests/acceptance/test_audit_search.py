@@ -6,6 +6,8 @@ import io
 import json
 import re
 import shlex
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,28 @@ def test_beside_a_gateway_and_over_the_network_the_same_is_found(asked, province
 def test_what_is_not_of_its_form_is_refused(province, lgsp, given):
     ended = search(lgsp, province, *given)
     assert (ended.code != 0, "[bad_request]" in ended.err) == (True, True)
+
+
+def test_a_catalogue_that_lost_rows_hides_entries_from_a_search_and_changes_nothing_of_the_log(asked, province, lgsp):
+    given = ("--casefile", CASE, "--format", "jsonl")
+    whole = lines(search(lgsp, province, *given))
+    with closing(sqlite3.connect(province / "bus.sqlite")) as ledger, ledger:
+        ledger.execute("DELETE FROM mention WHERE env = ?", (asked[0],))
+    assert {entry["env"] for entry in lines(search(lgsp, province, *given))} == {asked[1]}
+    assert lgsp("audit", "verify", "--data", province).code == 0
+    with closing(sqlite3.connect(province / "bus.sqlite")) as ledger, ledger:
+        ledger.execute("DELETE FROM mention")
+    assert lines(search(lgsp, province, *given)) == whole
+
+
+def test_whoever_reads_the_entries_may_have_enough(asked, province, run_apart, start):
+    del asked
+    run = start("audit", "search", "--data", str(province), "--format", "jsonl", cwd=province.parent)
+    run.process.stdout.close()
+    with run.process.stderr as said:
+        assert "Traceback" not in said.read()
+    assert run.process.wait(timeout=60) == 0
+    assert run_apart("audit", "verify", "--data", str(province), cwd=province.parent)[0] == 0
 
 
 def commands_of(guide):

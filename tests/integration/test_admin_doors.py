@@ -131,6 +131,16 @@ async def test_only_reading_gives_the_bytes_and_is_an_entry(edge, door):
     assert (last["ev"], last["by"], last["env"]) == ("admin.parked.read", by, wire.hash)
 
 
+async def test_whoever_reads_bodies_for_evidence_is_named_in_the_log_with_the_reason(edge, door):
+    call, by = door
+    given = await call("POST", "/admin/evidence/body", {"env": ENV, "reason": "case 7"})
+    told = await entries(edge)
+    assert given.members == {"index": len(told) - 1}
+    assert {name: told[-1][name] for name in ("ev", "by", "env", "reason")} == {
+        "ev": "audit.read", "by": by, "env": ENV, "reason": "case 7",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("method", "path", "members", "code"),
     [
@@ -145,6 +155,8 @@ async def test_only_reading_gives_the_bytes_and_is_an_entry(edge, door):
         ("POST", "/admin/parked/drop", {"deliveries": [{"env": ENV}] * 257, "reason": "x"}, "bad_request"),
         ("POST", "/admin/parked/drop", {"deliveries": [{"env": ENV, "to": "x"}], "reason": "x"}, "bad_request"),
         ("POST", "/admin/parked/read", {"env": ENV, "reason": "x"}, "not_found"),
+        ("POST", "/admin/evidence/body", {"env": "x", "reason": "x"}, "bad_request"),
+        ("POST", "/admin/evidence/body", {"env": ENV, "reason": "099185000017"}, "bad_request"),
         ("POST", "/admin/directory", {"statement": "x"}, "bad_request"),
         ("DELETE", "/admin/parked", None, "method"),
     ],

@@ -4,7 +4,7 @@ import pytest
 
 from lgsp.domain import strictjson
 from lgsp.domain.entries import draft
-from lgsp.domain.mentions import Mention, cause_in, env_in, mention
+from lgsp.domain.mentions import Business, business, cause_in, env_in
 from lgsp.domain.selection import Selection, member, tells_manifest, time_in
 from lgsp.testing.samples import NOW
 from lgsp.testing.world import BUS, FISHERIES, GATEWAY, NDXP, OFFICER, POPULATION, VERIFY
@@ -87,12 +87,10 @@ def test_whoever_acted_is_a_party_and_so_is_the_inbox():
 
 def test_business_is_the_manifests_or_that_of_the_request_which_is_answered():
     asked = {"casefile": "case-1", "procedure": "1.004359", "authid": "7f3a91"}
-    assert mention(7, ENV, {"procedure": "2.0"}, asked) == Mention(
-        seq=7, env=ENV, casefile="case-1", procedure="2.0", officer="7f3a91"
-    )
-    assert Selection(casefile="case-1", officer="7f3a91").takes_business(mention(7, ENV, {}, asked))
-    assert not Selection(casefile="case-2").takes_business(mention(7, ENV, asked))
-    assert not Selection(casefile="case-1").takes_business(mention(7, ENV))
+    assert business({"procedure": "2.0"}, asked) == Business(casefile="case-1", procedure="2.0", officer="7f3a91")
+    assert Selection(casefile="case-1", officer="7f3a91").takes_business(business({}, asked))
+    assert not Selection(casefile="case-2").takes_business(business(asked))
+    assert not Selection(casefile="case-1").takes_business(business())
 
 
 def test_what_leaves_least_is_asked_of_the_catalogue():

@@ -83,13 +83,13 @@ class Tables:
         return any(place in self.open for place in self.rows.places.get(env, ()))
 
     def forget(self, env: str) -> None:
-        """Drop the rows of an exchange and keep its envelope and acks, unless something of it is open."""
+        """Drop the rows of an exchange and keep its envelope, receipt and acks, unless something of it is open."""
         if env not in self.rows.keys or self.is_open(env):
             return
         held = self.rows.exchanges.pop(self.rows.keys.pop(env))
         gone = [self.rows.deliveries.pop(place) for place in self.rows.places.pop(env, ())]
         acks = tuple(each.ack for each in gone if each.ack)
-        self.evidence[env] = Evidence(env=env, compact=held.compact, acks=acks)
+        self.evidence[env] = Evidence(env=env, compact=held.compact, acks=acks, receipt=held.receipt, reply=held.reply)
         for each in gone:
             self.rows.unseen.pop((env, each.to))
             self.news[each.source].discard((env, each.to))

@@ -124,8 +124,10 @@ def mention_row(mention: Mention) -> Row:
 
 def evidence_of(row: tuple[Any, ...]) -> Evidence:
     """Return the evidence of `selects.EVIDENCE`."""
-    env, compact, acks = row
-    return Evidence(env=env, compact=compact, acks=tuple(acks.split("\n")) if acks else ())
+    env, compact, acks, receipt, reply = row
+    return Evidence(
+        env=env, compact=compact, acks=tuple(acks.split("\n")) if acks else (), receipt=receipt, reply=reply
+    )
 
 
 def delivery_row(delivery: Delivery, position: int) -> Row:

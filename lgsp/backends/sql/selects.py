@@ -105,10 +105,19 @@ _ACKS: Final = (
     .scalar_subquery()
 )
 SETTLED_EVIDENCE: Final = sa.select(
-    exchange.c.env, _TERM, exchange.c.compact, sa.func.coalesce(_ACKS, sa.literal_column("''"))
+    exchange.c.env,
+    _TERM,
+    exchange.c.compact,
+    sa.func.coalesce(_ACKS, sa.literal_column("''")),
+    exchange.c.receipt,
+    exchange.c.reply,
 ).where(~_IS_OPEN)
 """What stays of exchanges of which nothing is open; which ones is added by the engine."""
-EVIDENCE: Final = sa.select(evidence.c.env, evidence.c.compact, evidence.c.acks).where(evidence.c.env == _text("env"))
+EVIDENCE_COLUMNS: Final = ["env", "term", "compact", "acks", "receipt", "reply"]
+"""The columns that it goes into."""
+EVIDENCE: Final = sa.select(
+    evidence.c.env, evidence.c.compact, evidence.c.acks, evidence.c.receipt, evidence.c.reply
+).where(evidence.c.env == _text("env"))
 
 DELIVERIES: Final = DELIVERY.where(delivery.c.env == _text("env")).order_by(delivery.c.inbox)
 PARCEL: Final = (

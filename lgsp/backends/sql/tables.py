@@ -148,10 +148,13 @@ evidence = sa.Table(
     _integer("term"),
     _bytes("compact"),
     _text("acks"),
+    sa.Column("receipt", TEXT, nullable=False, server_default=""),
+    sa.Column("reply", TEXT, nullable=False, server_default=""),
     sa.UniqueConstraint("env", "term", name="evidence_key"),
     postgresql_partition_by=years.BY,
 )
-"""What stays of a forgotten exchange: until when it lived, the envelope's compact JWS, and the acks as JSON texts, a line each."""
+"""What stays of a forgotten exchange: until when it lived, the envelope's compact JWS, the acks as JSON texts, a line each, and what came later:
+the receipt as JSON text and the env hash of the reply, both empty where a program of form 3 forgot it."""
 
 nonce = _small("nonce", _text("jti", key=True), _integer("until"), sa.Index("nonce_until", "until"))
 

@@ -1,4 +1,4 @@
-"""What every ledger promises of forgetting: what is over and settled goes, its envelope and acks stay, the log and all else are untouched."""
+"""What every ledger promises of forgetting: what is over and settled goes, its envelope, receipt and acks stay, all else is untouched."""
 
 from __future__ import annotations
 
@@ -47,24 +47,32 @@ class RetentionContract:
         assert sorted(found) == sorted(operation.exchange.env for operation in held.values())
         assert len(await ledger.over(TERM + timedelta(hours=1), 2)) == 2
 
-    async def test_what_is_forgotten_leaves_its_envelope_and_its_acks(self, ledger: Store) -> None:
-        operation = accept(1, to=(NDXP, POLICE))
+    async def test_what_is_forgotten_leaves_its_envelope_its_receipt_its_acks_and_the_name_of_its_reply(
+        self, ledger: Store
+    ) -> None:
+        operation, reply = accept(1, to=(NDXP, POLICE)), accept(2, to=(), asked=1)
         await commit(ledger, operation)
+        await commit(ledger, reply)
         env = operation.exchange.env
         assert await ledger.evidence(env) is None
         for held in await ledger.deliveries(env):
             await commit(ledger, move(held, "acked", ack=f'{{"by":"{held.to}"}}'))
         size = await ledger.size()
+        exchange = await ledger.exchange_of(env)
+        assert exchange is not None
+        receipt = exchange.receipt
+        assert receipt
         await commit(ledger, Forget(envs=(env,)))
         assert await ledger.exchange_of(env) is None
         assert await ledger.exchanges([(FISHERIES, samples.identity(1))]) == {}
         assert await ledger.deliveries(env) == []
         assert await ledger.outcomes(FISHERIES, 10) == []
-        assert await ledger.over(TERM + TICK, 10) == []
+        assert await ledger.over(TERM + TICK, 10) == [reply.exchange.env]
         assert await ledger.size() == size
         kept = await ledger.evidence(env)
         assert kept is not None
         assert kept.compact == operation.exchange.compact
+        assert (kept.receipt, kept.reply) == (receipt, reply.exchange.env)
         assert sorted(kept.acks) == sorted(f'{{"by":"{to}"}}' for to in (NDXP, POLICE))
 
     async def test_an_event_without_receivers_is_forgotten_too(self, ledger: Store) -> None:

@@ -176,7 +176,7 @@ DROP_BODIES: Final = _sql(sa.delete(body).where(body.c.env == sa.any_(_ENVS), bo
 KEEP_EVIDENCE: Final = _sql(
     postgresql.insert(evidence)
     .from_select(
-        ["env", "term", "compact", "acks"],
+        selects.EVIDENCE_COLUMNS,
         # In one order for everybody, as another gateway may be forgetting the same: it waits, and finds it done.
         selects.SETTLED_EVIDENCE.where(exchange.c.env == sa.any_(_ENVS)).order_by(exchange.c.env),
     )

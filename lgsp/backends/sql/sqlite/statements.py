@@ -136,7 +136,7 @@ OVER: Final = _sql(selects.OVER)
 EVIDENCE: Final = _sql(selects.EVIDENCE)
 KEEP_EVIDENCE: Final = _group(
     sqlite.insert(evidence).from_select(
-        ["env", "term", "compact", "acks"], selects.SETTLED_EVIDENCE.where(exchange.c.env == _p("env"))
+        selects.EVIDENCE_COLUMNS, selects.SETTLED_EVIDENCE.where(exchange.c.env == _p("env"))
     )
 )
 _IS_EVIDENCE: Final = sa.exists().where(evidence.c.env == _p("env"))

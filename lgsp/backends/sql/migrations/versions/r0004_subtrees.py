@@ -1,4 +1,4 @@
-"""Form 4: nodes of the log's tree, so that no start and no proof reads all leaves; a catalogue of what entries are about; what was co-signed."""
+"""Form 4: nodes of the log's tree, a catalogue of what entries are about, what was co-signed; receipts and replies outlive their exchanges."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ compatible = 2
 
 
 def upgrade() -> None:
-    """Add the tables, empty: the next gateway fills nodes and catalogue from the log."""
+    """Add the tables, empty: the next gateway fills nodes and catalogue from the log. Add the columns to what stays of exchanges."""
     op.create_table(
         "subtree",
         *(_integer("level"), _integer("number"), sa.Column("root", sa.LargeBinary, nullable=False)),
@@ -27,6 +27,9 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     _catalogue()
+    # A program of the form before writes neither, so an empty text stands for both.
+    for name in ("receipt", "reply"):
+        op.add_column("evidence", _text(name, server_default=""))
 
 
 def _catalogue() -> None:
@@ -43,8 +46,9 @@ def _catalogue() -> None:
         op.create_index(f"mention_{name}", "mention", [name, "seq"], sqlite_where=condition, postgresql_where=condition)
 
 
-def _text(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False)
+def _text(name: str, server_default: str | None = None) -> sa.Column[str]:
+    kind = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+    return sa.Column(name, kind, nullable=False, server_default=server_default)
 
 
 def _integer(name: str) -> sa.Column[int]:
