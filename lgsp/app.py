@@ -32,6 +32,7 @@ from lgsp.bus.ingress import Ingress
 from lgsp.bus.logtree import LogTree
 from lgsp.bus.moves import Moves
 from lgsp.bus.parking import Parking
+from lgsp.bus.persons import Persons
 from lgsp.bus.placing import Placing
 from lgsp.bus.planning import Planner
 from lgsp.bus.progress import Progress
@@ -61,6 +62,7 @@ from lgsp.machine import SystemClock, SystemEntropy
 from lgsp.ports.anchor import Anchor
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.neighbours import Neighbours
+from lgsp.ports.persons import SubjectKeys
 from lgsp.ports.store import Store
 from lgsp.ports.transport import Transport
 from lgsp.sdk.tls import trusting
@@ -84,7 +86,7 @@ class Parts:
     log_key: PrivateKey
     registrar: PublicKey
     body_wrap: bytes = field(repr=False)
-    subject_key: bytes = field(repr=False)
+    subject_keys: SubjectKeys
     store: Store
     transport: Transport
     clock: Clock
@@ -130,7 +132,7 @@ async def open_bus(settings: Settings, *, create: bool = False, worker: int = 0)
     gateway_key = keyfiles.read_private(settings.keys.gateway)
     log_key = keyfiles.read_private(settings.keys.log)
     body_wrap = keyfiles.read_secret(settings.keys.body)
-    subject_key = keyfiles.read_secret(settings.keys.subject)
+    subject_keys = keyfiles.SubjectRing(settings.keys.subject)
     async with open_ledger(settings, create=create) as store, witness_of(settings) as anchor:
         parts = Parts(
             bus=settings.bus.urn,
@@ -140,7 +142,7 @@ async def open_bus(settings: Settings, *, create: bool = False, worker: int = 0)
             log_key=log_key,
             registrar=settings.keys.registrar_key(),
             body_wrap=body_wrap,
-            subject_key=subject_key,
+            subject_keys=subject_keys,
             store=store,
             transport=EmbeddedTransport(store),
             clock=SystemClock(),
@@ -270,13 +272,7 @@ def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
         replies=replies,
         progress=base.progress,
         auditor=auditor,
-        searcher=Searcher(
-            store=parts.store,
-            auditor=auditor,
-            cataloguer=sweep.cataloguer,
-            registry=base.registry,
-            subject_key=parts.subject_key,
-        ),
+        searcher=Searcher.of(parts, auditor=auditor, cataloguer=sweep.cataloguer, registry=base.registry),
         parking=_parking(parts, base),
         health=Health(
             engines=base.engines,
@@ -286,6 +282,7 @@ def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
             room=base.room,
             witnessing=witnessing,
         ),
+        persons=Persons.of(parts, sequencer=base.sequencer, registry=base.registry),
         steward=_steward(parts, base),
         refusals=base.refusals,
         sequencer=base.sequencer,
@@ -406,7 +403,7 @@ def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies, veri
             placing=placing,
             moves=base.moves,
             body_keys=base.body_keys,
-            subject_key=parts.subject_key,
+            subject_keys=parts.subject_keys,
             entropy=parts.entropy,
         ),
         quotas=base.quotas,

@@ -1,6 +1,7 @@
 """Private keys and secrets in files: PKCS#8 PEM for signing keys, 32 raw bytes for the others (protocol section 8).
 
-A file is read only when nobody else can read or replace it, and written once: it never takes the place of another. What a key may do is
+A file is read only when nobody else can read or replace it, and written once: it never takes the place of another. The one exception is the
+ring of keys for persons' pseudonyms, in which keys come and go. What a key may do is
 `domain.keys`'; which file holds which key is `config`'s.
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +27,8 @@ OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 LARGEST: Final = 16 * 1024
 """Bytes of a key file; a PEM of the keys that the bus takes has about 250."""
 SECRET_BYTES: Final = 32
+SECRETS_MAX: Final = 8
+"""Secrets in one file."""
 
 
 def read_private(path: Path) -> PrivateKey:
@@ -54,11 +59,94 @@ def read_secret(path: Path) -> bytes:
     return data
 
 
+def read_secrets(path: Path) -> tuple[bytes, ...]:
+    """Return the secrets of a key file that holds one or several of 32 bytes, in their order; refuse as `read_secret`."""
+    data = _read(path)
+    if not data or len(data) % SECRET_BYTES or len(data) > SECRETS_MAX * SECRET_BYTES:
+        raise _broken(path, f"does not hold 1 to {SECRETS_MAX} times 32 bytes")
+    return tuple(data[start : start + SECRET_BYTES] for start in range(0, len(data), SECRET_BYTES))
+
+
+def replace_secrets(path: Path, secrets: Sequence[bytes]) -> None:
+    """Put secrets of 32 bytes in the place of a key file's present ones, whole or not at all, durable when this returns."""
+    check_safe(path)
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)  # of a process that was killed
+    write_secrets(beside, secrets)
+    try:
+        beside.replace(path)
+        _sync_names(path.parent)
+    except OSError as error:
+        raise _broken(path, os.strerror(error.errno or 0)) from None
+
+
+def _sync_names(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_secret(path: Path, secret: bytes) -> None:
     """Write 32 secret bytes with mode 0600; refuse (`file_exists`) when something stands there."""
-    if len(secret) != SECRET_BYTES:
-        raise ValueError("a secret key has 32 bytes")
-    _write(path, secret)
+    write_secrets(path, (secret,))
+
+
+def write_secrets(path: Path, secrets: Sequence[bytes]) -> None:
+    """Write secrets of 32 bytes each, one after the other, as `write_secret` does."""
+    if not 0 < len(secrets) <= SECRETS_MAX or any(len(secret) != SECRET_BYTES for secret in secrets):
+        raise ValueError(f"a file holds 1 to {SECRETS_MAX} secret keys of 32 bytes")
+    _write(path, b"".join(secrets))
+
+
+class SubjectRing:
+    """The keys of persons' pseudonyms in a file, the newest first (`ports.persons.SubjectKeys`)."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file; refuse as `read_secrets`."""
+        self._path = path
+        self._held = self.all()
+
+    @property
+    def newest(self) -> bytes:
+        """The key that makes new pseudonyms. A file that was changed counts from when it can be read: it may have been copied half."""
+        if self._state() != self._seen:
+            with suppress(Unusable):
+                self.all()
+        return self._held[0]
+
+    def all(self) -> tuple[bytes, ...]:
+        """Return every key, read anew, for another process may have changed the file; refuse as `read_secrets`."""
+        self._seen = self._state()
+        self._held = read_secrets(self._path)
+        return self._held
+
+    def _state(self) -> tuple[int, ...]:
+        """Return what is another when the file is."""
+        with suppress(OSError):
+            found = self._path.stat(follow_symlinks=False)
+            return found.st_ino, found.st_size, found.st_mtime_ns
+        return ()
+
+    def add(self, key: bytes) -> None:
+        """Put a key before the others; refuse as `keys_too_many`."""
+        held = self.all()
+        if len(held) == SECRETS_MAX:
+            raise Refusal("keys_too_many", f"the ring holds {SECRETS_MAX} keys")
+        self._keep((key, *held))
+
+    def retire(self) -> bytes:
+        """Drop the oldest key and return it; refuse (`last_key`) when it is the only one."""
+        *held, oldest = self.all()
+        if not held:
+            raise Refusal("last_key")
+        self._keep(tuple(held))
+        return oldest
+
+    def _keep(self, keys: tuple[bytes, ...]) -> None:
+        replace_secrets(self._path, keys)
+        self.all()
 
 
 def check_safe(path: Path) -> None:

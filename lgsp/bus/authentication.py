@@ -39,6 +39,10 @@ class Promise:
     caller: Caller
     claims: dict[str, Any]
 
+    def has_one_of(self, roles: AbstractSet[str]) -> bool:
+        """Tell whether it is an officer with one of these roles."""
+        return self.caller.role == "officer" and bool(self.caller.roles & roles)
+
 
 @dataclass(slots=True, kw_only=True)
 class Authenticator:
@@ -49,11 +53,9 @@ class Authenticator:
     clock: Clock
     limits: Limits = LIMITS
 
-    def officer(self, authorization: str | None, *, method: str, path: str, roles: AbstractSet[str]) -> Promise:
-        """Return an officer's word for a call whose body is yet to come, so that nobody else's is read; refuse as `check`, or as `forbidden`."""
+    def proven(self, authorization: str | None, *, method: str, path: str) -> Promise:
+        """Return the word of a caller for a call whose body is yet to come, so that nobody else's is read; refuse as `check`."""
         caller, claims = self._verified(_compact(authorization), method=method, path=path)
-        if caller.role != "officer" or not caller.roles & roles:
-            raise Refusal("forbidden", f"this call is for officers with the role {' or '.join(sorted(roles))}")
         return Promise(caller=caller, claims=claims)
 
     async def keep(self, promise: Promise, body: bytes) -> Caller:
@@ -69,9 +71,16 @@ class Authenticator:
         await self._spend(claims)
         return caller
 
-    async def _spend(self, claims: dict[str, Any]) -> None:
+    def once(self, promise: Promise) -> Spend:
+        """Return what lets an authorization count once, for whoever writes an entry about it."""
+        return self._spending(promise.claims)
+
+    def _spending(self, claims: dict[str, Any]) -> Spend:
         now = self.clock.now()
-        [result] = await self.sequencer.submit(Spend(jti=claims["jti"], until=now + self.limits.auth_memory, now=now))
+        return Spend(jti=claims["jti"], until=now + self.limits.auth_memory, now=now)
+
+    async def _spend(self, claims: dict[str, Any]) -> None:
+        [result] = await self.sequencer.submit(self._spending(claims))
         if result == "spent":
             raise Refusal("auth_replayed")
 

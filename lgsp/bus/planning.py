@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from lgsp.bus.body_keys import BodyKeys
@@ -16,6 +16,7 @@ from lgsp.domain.entries import Draft, draft
 from lgsp.domain.exchange import Delivery, Exchange
 from lgsp.ports.clock import Entropy
 from lgsp.ports.ledger import Accept, ReceiptItem, SubjectLink
+from lgsp.ports.persons import SubjectKeys
 
 SALT_BYTES = 16
 
@@ -28,7 +29,7 @@ class Planner:
     placing: Placing
     moves: Moves
     body_keys: BodyKeys
-    subject_key: bytes = field(repr=False)
+    subject_keys: SubjectKeys
     entropy: Entropy
 
     def plan(
@@ -128,6 +129,6 @@ class Planner:
         )
 
     def _link(self, scheme: str, number: str) -> SubjectLink:
-        pseudonym = subjects.pseudonym(self.subject_key, scheme, number)
+        pseudonym = subjects.pseudonym(self.subject_keys.newest, scheme, number)
         salt = self.entropy.token(SALT_BYTES)
         return SubjectLink(pseudonym=pseudonym, salt=salt, commitment=subjects.commitment(salt, pseudonym))

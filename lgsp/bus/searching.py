@@ -12,16 +12,18 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol, Self
 
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.cataloguer import Cataloguer, about
 from lgsp.bus.registry import Registry
+from lgsp.bus.subjectring import whole_ring
 from lgsp.bus.timespan import bounds
 from lgsp.domain import subjects
 from lgsp.domain.mentions import Manifest, business, env_in
 from lgsp.domain.selection import PARTIES, Selection, manifest_by, member, tells_manifest
 from lgsp.errors import Refusal
+from lgsp.ports.persons import SubjectKeys
 from lgsp.ports.store import Store
 
 AT_ONCE: Final = 500
@@ -60,6 +62,18 @@ class Page:
     """Where the end is: the size of the log at the first call."""
 
 
+class Parts(Protocol):
+    """What this part of a gateway is made of."""
+
+    @property
+    def store(self) -> Store:
+        """Catalogue, log and index of persons."""
+
+    @property
+    def subject_keys(self) -> SubjectKeys:
+        """The ring of keys."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searcher:
     """Answers searches, page by page."""
@@ -68,17 +82,29 @@ class Searcher:
     auditor: Auditor
     cataloguer: Cataloguer
     registry: Registry
-    subject_key: bytes = field(repr=False)
+    subject_keys: SubjectKeys
     _peoples: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_THE_SAME_TIME))
     _systems: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_THE_SAME_TIME))
     """Places of their own, so that no program keeps an auditor waiting."""
 
-    def person(self, scheme: str, number: str) -> bytes:
+    async def person(self, scheme: str, number: str) -> tuple[bytes, ...]:
         """Return what stands for a person's number in a selection; refuse (`bad_request`), never with the number, what is none."""
         try:
-            return subjects.pseudonym(self.subject_key, scheme, number)
+            keys = await whole_ring(self.subject_keys, self.store)
+            return tuple(subjects.pseudonym(key, scheme, number) for key in keys)
         except ValueError as error:
             raise Refusal("bad_request", str(error), pointer="/person") from None
+
+    @classmethod
+    def of(cls, parts: Parts, *, auditor: Auditor, cataloguer: Cataloguer, registry: Registry) -> Self:
+        """Return the one of a gateway that is made of these parts."""
+        return cls(
+            store=parts.store,
+            auditor=auditor,
+            cataloguer=cataloguer,
+            registry=registry,
+            subject_keys=parts.subject_keys,
+        )
 
     def system(self, urn: str) -> Reader:
         """Return a system as reader: it sees its own exchanges, and those of the principals for which it stands."""
@@ -156,7 +182,9 @@ class _Run:
     async def _catalogued(self, place: int, stop: int) -> list[int] | None:
         """Return the next numbers by the catalogue, None when it has no index for what is asked."""
         if self.selection.person:
-            return await self.store.mentioning_person(self.selection.person, place, stop, AT_ONCE)
+            persons = self.selection.person
+            found = [await self.store.mentioning_person(each, place, stop, AT_ONCE) for each in persons]
+            return sorted(set().union(*found))[:AT_ONCE]
         by = self.selection.indexed()
         return None if by is None else await self.store.mentioning(*by, place, stop, AT_ONCE)
 
@@ -187,7 +215,8 @@ class _Run:
 
     async def _envs_of_person(self) -> AbstractSet[str]:
         if self._envs is None:
-            self._envs = frozenset(await self.store.envs_of_person(self.selection.person))
+            found = [await self.store.envs_of_person(each) for each in self.selection.person]
+            self._envs = frozenset().union(*found)
         return self._envs
 
     async def _sees(self, own: AbstractSet[str], entry: bytes) -> bool:

@@ -16,6 +16,7 @@ from lgsp.bus.health import Health
 from lgsp.bus.hearing import Hearing
 from lgsp.bus.ingress import Ingress
 from lgsp.bus.parking import Parking
+from lgsp.bus.persons import Persons
 from lgsp.bus.progress import Progress
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
@@ -77,6 +78,7 @@ class Bus:
     auditor: Auditor
     searcher: Searcher
     parking: Parking
+    persons: Persons
     health: Health
     steward: Steward
     refusals: EdgeRefusals
@@ -98,6 +100,7 @@ class Bus:
         await self.registry.reload()
         await self.courier.body_keys.load()
         await self.steward.open_log()
+        await self.persons.start()
         await self.quotas.refresh()
         await self._take_over()
         self.tasks.spawn("hearing", self.hearing.run())

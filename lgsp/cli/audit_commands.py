@@ -11,6 +11,7 @@ import typer
 from lgsp import keyfiles
 from lgsp.bus.evidence import Prover
 from lgsp.bus.logtree import LogTree
+from lgsp.cli import impact_commands
 from lgsp.cli.audit_search import search
 from lgsp.cli.files import read_bytes, read_text, write_bytes, write_secretly, write_text
 from lgsp.cli.gateway_door import ask, open_kept
@@ -236,3 +237,8 @@ def check(
         f"the entry is number {parsed.index} of {found.size} in {found.origin}",
         f"mục nhật ký số {parsed.index} trong {found.size} mục của {found.origin}",
     )
+
+
+commands.command("impact")(impact_commands.impact)
+commands.command("ask-names")(impact_commands.ask_names)
+commands.command("name")(impact_commands.name)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,10 +15,10 @@ import typer
 from lgsp.cli.entry_lines import FORMS, Form
 from lgsp.cli.files import read_text
 from lgsp.cli.gateway_door import ask
+from lgsp.cli.moments import moment_of
 from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.voice import voice_of
 from lgsp.domain import names, strictjson
-from lgsp.domain.envelope import format_time
 from lgsp.domain.subjects import SCHEMES
 from lgsp.errors import Unusable
 from lgsp.http.settings import HTTP_LIMITS
@@ -100,8 +99,8 @@ def search(  # noqa: PLR0913 - one parameter for each thing that may be asked fo
     """Find entries of the log; the search is an entry itself | tra cứu nhật ký, việc tra cứu cũng được ghi lại."""
     voice = voice_of(context)
     asked = {
-        "from": _moment(since),
-        "until": _moment(until),
+        "from": moment_of(since) if since else None,
+        "until": moment_of(until) if until else None,
         "agency": names.agency_urn(agency) if agency else None,
         "system": names.system_urn(system) if system else None,
         "type": type_,
@@ -117,17 +116,6 @@ def search(  # noqa: PLR0913 - one parameter for each thing that may be asked fo
     form = FORMS[written.value](voice)
     found = _write(form, _pages(reach, query, limit))
     voice.tell(f"{found} entries", f"{found} mục")
-
-
-def _moment(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        return format_time(datetime.fromisoformat(text).astimezone(UTC))
-    except (ValueError, OverflowError):
-        raise Unusable(
-            "bad_request", "a time looks like 2026-11-22, 2026-11-22T07:00 or 2026-11-22T00:00:00Z"
-        ) from None
 
 
 def _person(path: Path) -> dict[str, str]:

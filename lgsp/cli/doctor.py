@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -131,11 +132,14 @@ def _look_at_folder(settings: Settings) -> Iterator[Finding]:
 
 
 def _look_at_keys(settings: Settings) -> Iterator[Finding]:
-    signing, secret = (settings.keys.gateway, settings.keys.log), (settings.keys.body, settings.keys.subject)
-    for path in signing:
-        yield _tried(lambda path=path: keyfiles.read_private(path), f"key file {path}", f"tệp khóa {path}")  # type: ignore[misc]
-    for path in secret:
-        yield _tried(lambda path=path: keyfiles.read_secret(path), f"key file {path}", f"tệp khóa {path}")  # type: ignore[misc]
+    readers: list[tuple[Path, Callable[[Path], object]]] = [
+        (settings.keys.gateway, keyfiles.read_private),
+        (settings.keys.log, keyfiles.read_private),
+        (settings.keys.body, keyfiles.read_secret),
+        (settings.keys.subject, keyfiles.read_secrets),
+    ]
+    for path, read in readers:
+        yield _tried(partial(read, path), f"key file {path}", f"tệp khóa {path}")
 
 
 def _look_at_registrar(settings: Settings) -> Iterator[Finding]:

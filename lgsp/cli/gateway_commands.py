@@ -163,7 +163,7 @@ def _write_keys(new: Path, settings: Settings, founding: Founding) -> None:
     keyfiles.write_private(new / founding.gateway_key, key)
     keyfiles.write_private(new / "keys/log.pem", keyfiles.read_private(settings.keys.log))
     keyfiles.write_secret(new / "keys/body.key", keyfiles.read_secret(settings.keys.body))
-    keyfiles.write_secret(new / "keys/subject.key", keyfiles.read_secret(settings.keys.subject))
+    keyfiles.write_secrets(new / "keys/subject.key", keyfiles.read_secrets(settings.keys.subject))
     proof = prove(key, owner=founding.gateway, bus=founding.bus, at=SystemClock().now(), jti=SystemEntropy().uuid7())
     write_text(new / PUBLIC, json.dumps({**key.public.jwk, PROOF: proof}) + "\n")
 

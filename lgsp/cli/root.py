@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "officer": "officer_commands:commands",
     "status": "status_command:status",
     "parked": "parked_commands:commands",
+    "subject": "subject_commands:commands",
     "adapter": "adapter_commands:commands",
 }
 """Command or group -> where it is: module of this package, and the function or group in it; the order is that of the help."""

@@ -22,7 +22,8 @@ EVENTS: Final = frozenset(
     {
         "msg.accepted", "msg.rejected", "msg.delivered", "msg.acked", "msg.nacked", "msg.waiting", "msg.expired", "msg.parked", "msg.replayed",
         "edge.refused", "key.added", "key.rotated", "key.revoked", "directory.changed", "schema.published", "admin.parked.read",
-        "admin.log.restored", "audit.read", "subject.erased", "log.opened", "log.closed",
+        "admin.log.restored", "admin.withholding.made", "admin.withholding.ended", "admin.persons.asked", "admin.persons.named",
+        "admin.subject.key.retired", "audit.read", "subject.erased", "log.opened", "log.closed",
     }
 )  # fmt: skip
 

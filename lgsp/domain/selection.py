@@ -63,13 +63,13 @@ class Selection:
     procedure: str = ""
     officer: str = ""
     """The pseudonym that the officer's agency uses."""
-    person: bytes = field(default=b"", repr=False)
-    """The pseudonym of a person's number."""
+    person: tuple[bytes, ...] = field(default=(), repr=False)
+    """The pseudonyms of a person's number, one for each subject key, that of the newest first."""
 
     def members(self) -> dict[str, str]:
-        """Return what is asked for as JSON members; a person stands there as the pseudonym, which tells nothing to who lacks its key."""
+        """Return what is asked for as JSON members; a person stands there as the newest pseudonym, which tells nothing to who lacks its key."""
         said = {each.name: getattr(self, each.name) for each in fields(self)}
-        said["person"] = base64url.encode(self.person) if self.person else ""
+        said["person"] = base64url.encode(self.person[0]) if self.person else ""
         said["from"] = said.pop("since")
         return {name: value for name, value in said.items() if value}
 

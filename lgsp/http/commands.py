@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from lgsp.bus.authentication import Promise
 from lgsp.domain import strictjson
 from lgsp.domain.records import OfficerRole
 from lgsp.errors import Refusal
@@ -53,6 +54,8 @@ class Command:
     path: str
     run: Callable[[web.Request, Asked], Awaitable[web.Response]]
     roles: frozenset[OfficerRole]
+    noted: bool = False
+    """Whether it is an entry when somebody is proven to have called without the role."""
 
     def local(self) -> Handler:
         """Return what serves the command on the admin socket."""
@@ -69,12 +72,11 @@ class Command:
         async def handle(request: web.Request) -> web.StreamResponse:
             bus = request.app[BUS]
             try:
-                promise = bus.authenticator.officer(
-                    one_header(request, "Authorization"),
-                    method=request.method,
-                    path=request.raw_path,
-                    roles=self.roles,
+                promise = bus.authenticator.proven(
+                    one_header(request, "Authorization"), method=request.method, path=request.raw_path
                 )
+                if not promise.has_one_of(self.roles):
+                    await self._turn_away(request, promise)
                 body = await read_body(request, self._most(request))
                 caller = await bus.authenticator.keep(promise, body)
             except Refusal as refusal:
@@ -83,6 +85,13 @@ class Command:
             return await self._run(request, Asked(by=caller.urn, body=body))
 
         return handle
+
+    async def _turn_away(self, request: web.Request, promise: Promise) -> NoReturn:
+        """Refuse (`forbidden`) a proven caller without the role, after an entry says so where the command wants it."""
+        if self.noted:
+            bus = request.app[BUS]
+            await bus.persons.note_attempt(promise.caller.urn, self.path, bus.authenticator.once(promise))
+        raise Refusal("forbidden", f"this call is for officers with the role {' or '.join(sorted(self.roles))}")
 
     def _most(self, request: web.Request) -> int:
         return request.app[SETTINGS].admin_bytes if self.method == "POST" else 0

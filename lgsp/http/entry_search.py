@@ -60,7 +60,7 @@ class Query(BaseModel):
     officer: str = _form("[a-z0-9]{4,32}")
     person: Person | None = None
 
-    def selection(self, searcher: Searcher) -> Selection:
+    async def selection(self, searcher: Searcher) -> Selection:
         """Return what is asked for; refuse (`bad_request`) a time, an event or a person's number that is none."""
         if self.event and self.event not in EVENTS:
             raise Refusal("bad_request", "there is no such event", pointer="/event")
@@ -70,7 +70,7 @@ class Query(BaseModel):
         return Selection(
             since=_moment(self.since, "from"),
             until=_moment(self.until, "until"),
-            person=searcher.person(self.person.scheme, self.person.number) if self.person else b"",
+            person=await searcher.person(self.person.scheme, self.person.number) if self.person else (),
             **plain,
         )
 
@@ -129,7 +129,7 @@ async def _answer(request: web.Request, reader: Reader, given: dict[str, Any], *
     bus = request.app[BUS]
     try:
         query = _query(given, most=most or request.app[SETTINGS].entry_items)
-        selection = query.selection(bus.searcher)
+        selection = await query.selection(bus.searcher)
     except Refusal:
         if not reader.allowed:  # whatever was asked, the attempt is an entry
             await bus.auditor.note_reading(reader.by, {}, allowed=False)

@@ -17,6 +17,7 @@ from lgsp.domain.mentions import Mention
 from lgsp.domain.statements import Statement
 from lgsp.domain.tiles import Subtree
 from lgsp.domain.values import fixed
+from lgsp.domain.withholding import Withholding
 
 
 @fixed
@@ -190,6 +191,49 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ErasePerson:
+    """Drop every row of the index of persons with one of these pseudonyms; the log gains an entry and is otherwise as it was."""
+
+    pseudonyms: tuple[bytes, ...]
+    entry: Draft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withhold:
+    """Keep a new withholding rule."""
+
+    rule: Withholding
+    entry: Draft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndWithholding:
+    """End a withholding rule before its time; lost as `moved` when there is none of this id that has not been ended."""
+
+    id: str
+    at: datetime
+    entry: Draft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepSubjectKey:
+    """Keep the name of a key that makes pseudonyms; one that is there already, retired or not, stays as it is."""
+
+    name: str
+    at: datetime
+    entry: Draft | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetireSubjectKey:
+    """Note that a key's pseudonyms are to be found by nobody any more; lost as `moved` unless its name is kept and it was not retired."""
+
+    name: str
+    at: datetime
+    entry: Draft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
     """Add to the catalogue what the entries from `start` on mention, up to the last of `mentions`; what is there already stays.
 
@@ -213,6 +257,11 @@ Operation = (
     | KeepCosigned
     | KeepBodyKey
     | Forget
+    | ErasePerson
+    | Withhold
+    | EndWithholding
+    | KeepSubjectKey
+    | RetireSubjectKey
     | Catalogue
 )
 

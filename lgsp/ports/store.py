@@ -8,10 +8,11 @@ from lgsp.ports.directory import DirectoryStore
 from lgsp.ports.holdings import Holdings
 from lgsp.ports.inboxes import Inboxes
 from lgsp.ports.ledger import Ledger
+from lgsp.ports.persons import Persons
 from lgsp.ports.retention import Retention
 from lgsp.ports.search import Search
 from lgsp.ports.tree import Tree
 
 
-class Store(Ledger, Tree, Holdings, Inboxes, DirectoryStore, Retention, Search, Protocol):
-    """Log, deliveries and directory."""
+class Store(Ledger, Tree, Holdings, Inboxes, DirectoryStore, Retention, Search, Persons, Protocol):
+    """Log, deliveries, directory and persons."""

@@ -15,6 +15,7 @@ from lgsp.domain.exchange import Delivery
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.domain.statements import Statement
+from lgsp.errors import Refusal
 from lgsp.ports.anchor import Anchor
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.store import Store
@@ -22,6 +23,32 @@ from lgsp.ports.transport import Transport
 from lgsp.testing.world import BUS, GATEWAY, LOG, World
 
 SECRET = bytes(32)
+
+
+class MadeUpRing:
+    """Subject keys in memory (`lgsp.ports.persons.SubjectKeys`); the first one is no secret."""
+
+    def __init__(self) -> None:
+        self._keys = [SECRET]
+
+    @property
+    def newest(self) -> bytes:
+        """The key that makes new pseudonyms."""
+        return self._keys[0]
+
+    def all(self) -> list[bytes]:
+        """Return every key, the newest first."""
+        return list(self._keys)
+
+    def add(self, key: bytes) -> None:
+        """Put a key before the others."""
+        self._keys.insert(0, key)
+
+    def retire(self) -> bytes:
+        """Drop the oldest key and return it; refuse (`last_key`) when it is the only one."""
+        if len(self._keys) == 1:
+            raise Refusal("last_key")
+        return self._keys.pop()
 
 
 @asynccontextmanager
@@ -55,7 +82,7 @@ def parts_of(world: World, store: Store, *, clock: Clock, entropy: Entropy) -> P
         log_key=world.signers["log"],
         registrar=world.signers["registrar"].public,
         body_wrap=SECRET,
-        subject_key=SECRET,
+        subject_keys=MadeUpRing(),
         store=store,
         transport=EmbeddedTransport(store),
         clock=clock,

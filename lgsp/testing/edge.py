@@ -128,10 +128,12 @@ class Edge:
     client: aiohttp.ClientSession
 
     def authorization(self, signer: str, method: str, path: str, body: bytes = b"", *, jti: str = "") -> str:
-        """Return the header by which a signer of the world makes one call."""
+        """Return the header by which a signer of the world makes one call; one that a test added has its owner in the directory."""
+        key = self.world.signers[signer]
+        owner = OWNERS[signer][0] if signer in OWNERS else self.world.directory.keys[key.kid].record.owner
         statement = statements.sign_auth(
-            signer=self.world.signers[signer],
-            iss=OWNERS[signer][0],
+            signer=key,
+            iss=owner,
             aud=BUS,
             method=method,
             path=path,

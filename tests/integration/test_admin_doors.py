@@ -182,7 +182,8 @@ async def test_nobody_but_officers_passes_the_public_door(edge, command):
     path = command.path.replace("{env}", ENV)
     assert (await edge.call(command.method, path)).code == "auth_missing"
     assert (await edge.call(command.method, path, signer="fisheries")).code == "forbidden"
-    assert (await edge.call(command.method, path, signer="auditor")).code == "forbidden"
+    other = "officer" if "auditor" in command.roles else "auditor"
+    assert (await edge.call(command.method, path, signer=other)).code == "forbidden"
     assert AUDITOR in edge.bus.registry.current.officers
 
 

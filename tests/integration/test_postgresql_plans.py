@@ -25,7 +25,7 @@ INSERT INTO delivery SELECT 'env-' || n, 'urn:inbox:' || CASE WHEN n % 10 = 0 TH
 INSERT INTO body SELECT 'env-' || n, convert_to(repeat(md5(n::text), 40), 'UTF8'), '2026-11-22' FROM generate_series(1, {ROWS}) n WHERE n % 10 = 0;
 INSERT INTO evidence SELECT 'gone-' || n, {FIRST} + n * {YEARS} / {ROWS}, '\\x00', '' FROM generate_series(1, {ROWS}) n;
 INSERT INTO nonce SELECT 'jti-' || n, n FROM generate_series(1, {ROWS}) n;
-INSERT INTO subject SELECT 'env-' || n, decode(md5((n / 10)::text), 'hex'), '\\x00', 'c' FROM generate_series(1, {ROWS}) n;
+INSERT INTO subject SELECT 'env-' || n, decode(md5((n / 10)::text), 'hex'), '\\x00', 'c', n FROM generate_series(1, {ROWS}) n;
 INSERT INTO mention SELECT n, 'env-' || n, 'case-' || n / 10, CASE WHEN n % 2 = 0 THEN 'procedure-' || n % 7 ELSE '' END, 'officer-' || n % 50
   FROM generate_series(1, {ROWS}) n;
 INSERT INTO directory_version SELECT n, convert_to(repeat(md5(n::text), 20), 'UTF8') FROM generate_series(1, 500) n;
@@ -55,6 +55,11 @@ CASES = {
     "KEEP_EVIDENCE": ([ENVS], {"exchange_env", "delivery_key"}),
     "OUTCOMES": (["urn:source:1", 100], {"delivery_news"}),
     "SUBJECTS": (["env-1"], {"subject_env"}),
+    "USES": (
+        [PERSON, 10, "env-1", 100],
+        {"subject_person", "entry_pkey", "exchange_env", "evidence_2026_env_term_key"},
+    ),
+    "ERASE": ([[PERSON]], {"subject_person"}),
     "ENTRIES_OF": (["env-1"], {"mention_env"}),
     "ENVS_OF_PERSON": ([PERSON], {"subject_person"}),
     "MENTIONING_PERSON": ([PERSON, 0, ROWS, 100], {"subject_person", "mention_env"}),

@@ -75,6 +75,9 @@ def of_form_2(path):
         connection.execute(
             "INSERT INTO exchange VALUES ('env', 's', 'i', 't', 'a', '[]', 1, 2, NULL, '', '', 0, 'r', x'00', '')"
         )
+        connection.execute(
+            "INSERT INTO delivery VALUES ('env', 'i', 's', 'i', 'request', 'acked', 0, '', NULL, NULL, 2, '', '', 0, 7, 1, '', NULL, 0)"
+        )
         connection.execute("INSERT INTO subject VALUES ('env', x'01', x'02', 'c')")
         connection.commit()
 
@@ -86,7 +89,7 @@ async def test_a_file_of_the_first_form_is_brought_up_to_date_with_what_it_holds
     await SqliteLedger.open(new, create=True).close()
     with closing(sqlite3.connect(old)) as stepped, closing(sqlite3.connect(new)) as fresh:
         assert tables_of(stepped) == tables_of(fresh)
-        assert stepped.execute("SELECT * FROM subject").fetchall() == [("env", b"\x01", b"\x02", "c")]
+        assert stepped.execute("SELECT * FROM subject").fetchall() == [("env", b"\x01", b"\x02", "c", 7)]
         assert stepped.execute("PRAGMA foreign_key_check").fetchall() == []
     assert sqlite.form_at(old) == schema.Form(version=schema.VERSION, compatible=schema.COMPATIBLE)
     await SqliteLedger.open(old).close()

@@ -100,6 +100,6 @@ def test_what_leaves_least_is_asked_of_the_catalogue():
 
 
 def test_what_was_asked_is_told_without_a_persons_pseudonym_as_it_is_kept():
-    asked = Selection(since="a", person=b"\x01" * 32, casefile="case-1")
+    asked = Selection(since="a", person=(b"\x01" * 32, b"\x02" * 32), casefile="case-1")
     assert asked.members() == {"from": "a", "casefile": "case-1", "person": "AQEB" * 10 + "AQE"}
     assert "\\x01" not in repr(asked)

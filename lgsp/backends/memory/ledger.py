@@ -13,9 +13,12 @@ from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State, next_du
 from lgsp.domain.leases import holder_of
 from lgsp.domain.mentions import By
 from lgsp.domain.records import Lane
+from lgsp.domain.withholding import Withholding
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
+from lgsp.ports.persons import Place as UsePlace
+from lgsp.ports.persons import Use
 from lgsp.ports.retention import Evidence
 from lgsp.ports.search import Kept
 
@@ -195,6 +198,34 @@ class MemoryLedger:
     async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
         """Return the persons an exchange names, as pseudonyms."""
         return self._tables.rows.subjects.get(env, ())
+
+    async def uses(self, pseudonym: bytes, after: UsePlace, limit: int) -> list[Use]:
+        """Return the first `limit` uses of one person behind a place, in the order of their places."""
+        rows = self._tables.rows
+        found = [
+            (rows.indexes[env], env, min(each.commitment for each in links if each.pseudonym == pseudonym))
+            for env, links in rows.subjects.items()
+            if any(each.pseudonym == pseudonym for each in links)
+        ]
+        chosen = sorted(each for each in found if each[:2] > after)[: max(limit, 0)]
+        return [
+            Use(env=env, index=index, commitment=sc, entry=self._tables.entries[index], compact=self._compact(env))
+            for index, env, sc in chosen
+        ]
+
+    async def subject_keys(self) -> dict[str, bool]:
+        """Return the names of all keys that pseudonyms were made with, and of each whether it was retired."""
+        return dict(self._tables.rows.subject_keys)
+
+    async def withholdings(self) -> list[Withholding]:
+        """Return every withholding rule, in the order in which they were made."""
+        return sorted(self._tables.rows.withholdings.values(), key=lambda rule: (rule.since, rule.id))
+
+    def _compact(self, env: str) -> bytes:
+        key, kept = self._tables.rows.keys.get(env), self._tables.evidence.get(env)
+        if key is not None:
+            return self._tables.rows.exchanges[key].compact
+        return b"" if kept is None else kept.compact
 
     async def catalogued(self) -> int:
         """Return how many entries the catalogue covers, from the first on."""

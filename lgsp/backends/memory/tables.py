@@ -10,6 +10,7 @@ from datetime import datetime
 from lgsp.domain.exchange import SETTLED, Delivery, Exchange, ExchangeKey
 from lgsp.domain.mentions import Mention
 from lgsp.domain.records import Lane
+from lgsp.domain.withholding import Withholding
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.ledger import SubjectLink
 from lgsp.ports.retention import Evidence
@@ -37,6 +38,11 @@ class Rows:
     unseen: MutableMapping[Place, bool] = field(default_factory=dict)
     bodies: MutableMapping[str, Body | None] = field(default_factory=dict)
     subjects: MutableMapping[str, Sequence[SubjectLink]] = field(default_factory=dict)
+    indexes: MutableMapping[str, int] = field(default_factory=dict)
+    """Env hash -> the entry by which it was accepted, of exchanges that name a person."""
+    withholdings: MutableMapping[str, Withholding] = field(default_factory=dict)
+    subject_keys: MutableMapping[str, bool] = field(default_factory=dict)
+    """Name -> whether it was retired."""
     nonces: MutableMapping[str, datetime | None] = field(default_factory=dict)
     versions: MutableMapping[int, SignedRecords] = field(default_factory=dict)
     documents: MutableMapping[str, bytes] = field(default_factory=dict)

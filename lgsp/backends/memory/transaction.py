@@ -11,15 +11,19 @@ from lgsp.domain import merkle
 from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import OUTCOMES, SETTLED, Delivery, Exchange, ExchangeKey
 from lgsp.domain.statements import BATCH_MAX
+from lgsp.domain.withholding import Withholding
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.ledger import (
     Accept,
     Catalogue,
     Done,
+    EndWithholding,
+    ErasePerson,
     Forget,
     KeepBodyKey,
     KeepCheckpoint,
     KeepCosigned,
+    KeepSubjectKey,
     Lost,
     Move,
     Note,
@@ -28,9 +32,11 @@ from lgsp.ports.ledger import (
     ReceiptItem,
     Refuse,
     Result,
+    RetireSubjectKey,
     Seen,
     SignReceipts,
     Spend,
+    Withhold,
 )
 
 
@@ -113,6 +119,18 @@ class Transaction:
             case Forget():
                 self.forgotten += operation.envs
                 return Done()
+            case ErasePerson():
+                return self._erase(operation)
+            case Withhold():
+                self.rows.withholdings[operation.rule.id] = _timed_rule(operation.rule)
+                return Done(index=self._append(operation.entry))
+            case EndWithholding():
+                return self._end_withholding(operation)
+            case KeepSubjectKey():
+                self.rows.subject_keys.setdefault(operation.name, False)
+                return Done() if operation.entry is None else Done(index=self._append(operation.entry))
+            case RetireSubjectKey():
+                return self._retire(operation)
             case Catalogue():
                 return self._catalogue(operation)
             case _:
@@ -150,7 +168,9 @@ class Transaction:
         self.rows.places[exchange.env] = [(delivery.env, delivery.to) for delivery in operation.deliveries]
         if any(delivery.state not in SETTLED for delivery in operation.deliveries):
             self.rows.bodies[exchange.env] = Body(sealed=operation.sealed, day=operation.day)
-        self.rows.subjects[exchange.env] = operation.subjects
+        if operation.subjects:
+            self.rows.subjects[exchange.env] = operation.subjects
+            self.rows.indexes[exchange.env] = done.index
         for entry in operation.handed:
             self._append(entry)
         return done
@@ -243,6 +263,26 @@ class Transaction:
             index = self._append(entry)
         return Done(index=index)
 
+    def _erase(self, operation: ErasePerson) -> Result:
+        gone = set(operation.pseudonyms)
+        for env, links in list(self.rows.subjects.items()):
+            if any(link.pseudonym in gone for link in links):
+                self.rows.subjects[env] = tuple(link for link in links if link.pseudonym not in gone)
+        return Done(index=self._append(operation.entry))
+
+    def _retire(self, operation: RetireSubjectKey) -> Result:
+        if self.rows.subject_keys.get(operation.name) is not False:
+            return "moved"
+        self.rows.subject_keys[operation.name] = True
+        return Done(index=self._append(operation.entry))
+
+    def _end_withholding(self, operation: EndWithholding) -> Result:
+        held = self.rows.withholdings.get(operation.id)
+        if held is None or held.ended is not None:
+            return "moved"
+        self.rows.withholdings[operation.id] = replace(held, ended=cut(operation.at))
+        return Done(index=self._append(operation.entry))
+
     def _keep_checkpoint(self, operation: KeepCheckpoint) -> Result:
         for each in operation.subtrees:
             self.rows.subtrees.setdefault((each.level, each.number), each.root)
@@ -256,6 +296,10 @@ class Transaction:
         for each in operation.mentions:
             self.rows.mentions.setdefault(each.seq, each)
         return Done()
+
+
+def _timed_rule(rule: Withholding) -> Withholding:
+    return replace(rule, since=cut(rule.since), until=cut(rule.until), ended=_cut(rule.ended))
 
 
 def _timed(delivery: Delivery) -> Delivery:

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Protocol, assert_never
 
-from lgsp.backends.sql.rows import Row, delivery_row, exchange_row, mention_row, milliseconds, standing_row
+from lgsp.backends.sql.rows import (
+    Row,
+    delivery_row,
+    exchange_row,
+    mention_row,
+    milliseconds,
+    standing_row,
+    withholding_row,
+)
 from lgsp.domain import merkle
 from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import SETTLED, ExchangeKey
@@ -20,10 +28,13 @@ from lgsp.ports.ledger import (
     Accept,
     Catalogue,
     Done,
+    EndWithholding,
+    ErasePerson,
     Forget,
     KeepBodyKey,
     KeepCheckpoint,
     KeepCosigned,
+    KeepSubjectKey,
     Lost,
     Move,
     Note,
@@ -32,9 +43,11 @@ from lgsp.ports.ledger import (
     ReceiptItem,
     Refuse,
     Result,
+    RetireSubjectKey,
     Seen,
     SignReceipts,
     Spend,
+    Withhold,
 )
 
 Place = tuple[str, str]
@@ -85,6 +98,12 @@ class Known(Protocol):
     def covered(self) -> int:
         """Return how many entries the kept checkpoint covers, -1 before the first."""
 
+    def withholds(self, rule: str) -> bool:
+        """Tell whether there is a withholding rule of this id that has not been ended."""
+
+    def makes(self, key: str) -> bool:
+        """Tell whether a subject key of this name is kept that was not retired."""
+
     def catalogued(self) -> int:
         """Return how many entries the catalogue covers."""
 
@@ -129,6 +148,15 @@ class Writes:
     body_keys: dict[str, bytes] = field(default_factory=dict)
     forgotten: dict[str, None] = field(default_factory=dict)
     """Env hashes of exchanges whose rows go, after everything else, unless something of them is open."""
+    erased: dict[bytes, None] = field(default_factory=dict)
+    """Pseudonyms whose old rows go, before new ones are written."""
+    withholdings: list[Row] = field(default_factory=list)
+    ended: dict[str, int] = field(default_factory=dict)
+    """Withholding rules that end, and when; written after the new ones."""
+    subject_keys: dict[str, int] = field(default_factory=dict)
+    """Names of subject keys; those that are there already stay."""
+    retired: dict[str, int] = field(default_factory=dict)
+    """Names of subject keys that are retired, and when; written after the new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +220,18 @@ class Decisions:
             case Forget():
                 self.writes.forgotten.update(dict.fromkeys(operation.envs))
                 return Done()
+            case ErasePerson():
+                return self._erase(operation)
+            case Withhold():
+                self.writes.withholdings.append(withholding_row(operation.rule))
+                return Done(index=self._append(operation.entry))
+            case EndWithholding():
+                return self._end_withholding(operation)
+            case KeepSubjectKey():
+                self.writes.subject_keys.setdefault(operation.name, milliseconds(operation.at))
+                return Done() if operation.entry is None else Done(index=self._append(operation.entry))
+            case RetireSubjectKey():
+                return self._retire(operation)
             case Catalogue():
                 return self._catalogue(operation)
             case _:
@@ -282,7 +322,13 @@ class Decisions:
             self.writes.bodies.append({"env": env, "sealed": operation.sealed, "day": operation.day})
         for link in operation.subjects:
             self.writes.subjects.append(
-                {"env": env, "pseudonym": link.pseudonym, "salt": link.salt, "commitment": link.commitment}
+                {
+                    "env": env,
+                    "pseudonym": link.pseudonym,
+                    "salt": link.salt,
+                    "commitment": link.commitment,
+                    "seq": index,
+                }
             )
 
     # Deliveries
@@ -369,6 +415,26 @@ class Decisions:
             ],
             gone=[{"of_hash": each, "version": operation.version} for each in present - wanted.keys()],
         )
+
+    def _erase(self, operation: ErasePerson) -> Result:
+        self.writes.erased.update(dict.fromkeys(operation.pseudonyms))
+        # What this commit has accepted before goes as well, what it accepts after stays.
+        self.writes.subjects = [row for row in self.writes.subjects if row["pseudonym"] not in operation.pseudonyms]
+        return Done(index=self._append(operation.entry))
+
+    def _retire(self, operation: RetireSubjectKey) -> Result:
+        is_held = operation.name in self.writes.subject_keys or self._known.makes(operation.name)
+        if not is_held or operation.name in self.writes.retired:
+            return "moved"
+        self.writes.retired[operation.name] = milliseconds(operation.at)
+        return Done(index=self._append(operation.entry))
+
+    def _end_withholding(self, operation: EndWithholding) -> Result:
+        is_new = any(row["id"] == operation.id for row in self.writes.withholdings)
+        if operation.id in self.writes.ended or not (is_new or self._known.withholds(operation.id)):
+            return "moved"
+        self.writes.ended[operation.id] = milliseconds(operation.at)
+        return Done(index=self._append(operation.entry))
 
     def _keep_checkpoint(self, operation: KeepCheckpoint) -> Result:
         self.writes.subtrees += [

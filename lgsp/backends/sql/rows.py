@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from lgsp.domain.exchange import OUTCOMES, Delivery, Exchange, State, next_due
 from lgsp.domain.mentions import Mention
+from lgsp.domain.withholding import Withholding
 from lgsp.ports.ledger import Move, SubjectLink
+from lgsp.ports.persons import Use
 from lgsp.ports.retention import Evidence
 from lgsp.ports.search import Kept
 
@@ -127,6 +129,38 @@ def evidence_of(row: tuple[Any, ...]) -> Evidence:
     env, compact, acks, receipt, reply = row
     return Evidence(
         env=env, compact=compact, acks=tuple(acks.split("\n")) if acks else (), receipt=receipt, reply=reply
+    )
+
+
+def use_of(row: tuple[Any, ...]) -> Use:
+    """Return the use of `selects.USES`."""
+    env, seq, commitment, data, compact = row
+    return Use(env=env, index=seq, commitment=commitment, entry=data or b"", compact=compact or b"")
+
+
+def withholding_row(rule: Withholding) -> Row:
+    """Return a withholding rule's row."""
+    texts = {name: getattr(rule, name) for name in ("id", "system", "type", "procedure", "casefile", "basis")}
+    return texts | {
+        "since": milliseconds(rule.since),
+        "until": milliseconds(rule.until),
+        "ended": _maybe(rule.ended),
+    }
+
+
+def withholding_of(row: tuple[Any, ...]) -> Withholding:
+    """Return the withholding rule of `selects.WITHHOLDINGS`."""
+    id_, system, type_, procedure, casefile, basis, since, until, ended = row
+    return Withholding(
+        id=id_,
+        system=system,
+        type=type_,
+        procedure=procedure,
+        casefile=casefile,
+        basis=basis,
+        since=_moment(since),
+        until=_moment(until),
+        ended=moment_of(ended),
     )
 
 

@@ -26,7 +26,9 @@ from lgsp.backends.sql.tables import (
     nonce,
     schema_document,
     subject,
+    subject_key,
     subtree,
+    withholding,
 )
 
 ZERO: Final[sa.ColumnElement[Any]] = sa.literal_column("0")
@@ -141,6 +143,31 @@ BODY_KEYS: Final = sa.select(body_key.c.day, body_key.c.wrapped)
 SUBJECTS: Final = sa.select(subject.c.pseudonym, subject.c.salt, subject.c.commitment).where(
     subject.c.env == _text("env")
 )
+_OF_PERSON: Final = _first(
+    sa.select(subject.c.env, subject.c.seq, sa.func.min(subject.c.commitment).label("commitment"))
+    .where(
+        subject.c.pseudonym == sa.bindparam("pseudonym", type_=sa.LargeBinary),
+        subject.c.seq >= _number("seq"),
+        sa.or_(subject.c.seq > _number("seq"), subject.c.env > _text("env")),
+    )
+    .group_by(subject.c.seq, subject.c.env)
+    .order_by(subject.c.seq, subject.c.env)
+).subquery("used")
+USES: Final = (
+    sa.select(
+        *(_OF_PERSON.c.env, _OF_PERSON.c.seq, _OF_PERSON.c.commitment),
+        entry.c.data,
+        sa.func.coalesce(exchange.c.compact, evidence.c.compact),
+    )
+    .select_from(_OF_PERSON)
+    .outerjoin(entry, entry.c.seq == _OF_PERSON.c.seq)
+    .outerjoin(exchange, exchange.c.env == _OF_PERSON.c.env)
+    .outerjoin(evidence, evidence.c.env == _OF_PERSON.c.env)
+    .order_by(_OF_PERSON.c.seq, _OF_PERSON.c.env)
+)
+"""In the order in which `rows.use_of` reads them."""
+SUBJECT_KEYS: Final = sa.select(subject_key.c.name, subject_key.c.retired.is_not(None))
+WITHHOLDINGS: Final = sa.select(*withholding.c).order_by(withholding.c.since, withholding.c.id)
 FORGET_NONCES: Final = sa.delete(nonce).where(nonce.c.until <= _number("now"))
 
 HEAD: Final = sa.select(sa.func.coalesce(sa.func.max(directory_version.c.version), ZERO))

@@ -136,10 +136,25 @@ subject = sa.Table(
     _bytes("pseudonym"),
     _bytes("salt"),
     _text("commitment"),
+    sa.Column("seq", sa.BigInteger, nullable=False, server_default=sa.text("-1"), autoincrement=False),
     sa.Index("subject_env", "env"),
-    sa.Index("subject_person", "pseudonym"),
+    sa.Index("subject_person", "pseudonym", "seq"),
 )
-"""Persons that exchanges name, as pseudonyms: all that ties a commitment in the log to one of them, and can be erased. They outlive the exchange."""
+"""Persons that exchanges name, as pseudonyms: all that ties a commitment in the log to one of them, and can be erased. They outlive the exchange.
+
+`seq` is the index of the entry that accepted it; -1 in rows that programs of an earlier form wrote.
+"""
+
+withholding = _small(
+    "withholding",
+    _text("id", key=True),
+    *(_text("system"), _text("type"), _text("procedure"), _text("casefile"), _text("basis")),
+    *(_integer("since"), _integer("until"), _integer("ended", nullable=True)),
+)
+"""Uses that a law keeps from the person for a time, by what names them; "" in a selector leaves all in."""
+
+subject_key = _small("subject_key", _text("name", key=True), _integer("since"), _integer("retired", nullable=True))
+"""The names of the keys that pseudonyms were made with; the keys are in files."""
 
 evidence = sa.Table(
     "evidence",

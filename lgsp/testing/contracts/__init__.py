@@ -16,6 +16,7 @@ from lgsp.testing.contracts.inboxes import InboxesContract
 from lgsp.testing.contracts.ledger import LedgerContract
 from lgsp.testing.contracts.ledger_moves import LedgerMovesContract
 from lgsp.testing.contracts.neighbours import NeighboursContract
+from lgsp.testing.contracts.persons import PersonsContract
 from lgsp.testing.contracts.retention import RetentionContract
 from lgsp.testing.contracts.search import SearchContract
 from lgsp.testing.contracts.transport import TransportContract
@@ -28,6 +29,7 @@ __all__ = [
     "LedgerContract",
     "LedgerMovesContract",
     "NeighboursContract",
+    "PersonsContract",
     "RetentionContract",
     "SearchContract",
     "TransportContract",

@@ -30,9 +30,11 @@ from lgsp.backends.sql.rows import milliseconds
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
 from lgsp.domain.mentions import By
 from lgsp.domain.records import Lane
+from lgsp.domain.withholding import Withholding
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
+from lgsp.ports.persons import Place, Use
 from lgsp.ports.retention import Evidence
 from lgsp.ports.search import Kept
 
@@ -233,6 +235,18 @@ class PostgresLedger:
     async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
         """Return the persons an exchange names, as pseudonyms."""
         return await self._read(queries.subjects, env)
+
+    async def uses(self, pseudonym: bytes, after: Place, limit: int) -> list[Use]:
+        """Return the first `limit` uses of one person behind a place, in the order of their places."""
+        return await self._read(queries.uses, pseudonym, after, limit)
+
+    async def subject_keys(self) -> dict[str, bool]:
+        """Return the names of all keys that pseudonyms were made with, and of each whether it was retired."""
+        return await self._read(queries.subject_keys)
+
+    async def withholdings(self) -> list[Withholding]:
+        """Return every withholding rule, in the order in which they were made."""
+        return await self._read(queries.withholdings)
 
     async def catalogued(self) -> int:
         """Return how many entries the catalogue covers, from the first on."""

@@ -19,12 +19,16 @@ from lgsp.backends.sql.rows import (
     links_of,
     milliseconds,
     moment_of,
+    use_of,
+    withholding_of,
 )
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
+from lgsp.domain.withholding import Withholding
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import SubjectLink
+from lgsp.ports.persons import Place, Use
 from lgsp.ports.retention import Evidence
 from lgsp.ports.search import Kept
 
@@ -156,3 +160,19 @@ async def subjects(connection: Connection, env: str) -> tuple[SubjectLink, ...]:
     """Return the persons an exchange names, as pseudonyms."""
     found = await connection.fetch(sql.SUBJECTS.text, env)
     return tuple(SubjectLink(pseudonym=ps, salt=salt, commitment=sc) for ps, salt, sc in found)
+
+
+async def uses(connection: Connection, pseudonym: bytes, after: Place, limit: int) -> list[Use]:
+    """Return the first `limit` uses of one person behind a place."""
+    values = {"pseudonym": pseudonym, "seq": after[0], "env": after[1], "limit": max(limit, 0)}
+    return [use_of(each) for each in await connection.fetch(sql.USES.text, *sql.USES.arguments(values))]
+
+
+async def withholdings(connection: Connection) -> list[Withholding]:
+    """Return every withholding rule."""
+    return [withholding_of(each) for each in await connection.fetch(sql.WITHHOLDINGS.text)]
+
+
+async def subject_keys(connection: Connection) -> dict[str, bool]:
+    """Return the names of all subject keys, and whether each was retired."""
+    return dict(await connection.fetch(sql.SUBJECT_KEYS.text))

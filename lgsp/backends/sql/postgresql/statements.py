@@ -33,7 +33,9 @@ from lgsp.backends.sql.tables import (
     nonce,
     schema_document,
     subject,
+    subject_key,
     subtree,
+    withholding,
 )
 from lgsp.domain.leases import HOLDER_DIGITS
 
@@ -142,6 +144,16 @@ STANDINGS: Final = _sql(
 NONCES: Final = _sql(
     sa.select(nonce.c.jti, nonce.c.until).where(nonce.c.jti == sa.any_(_array("jtis", nonce.c.jti.type)))
 )
+WITHHOLDING: Final = _sql(
+    sa.select(withholding.c.id).where(
+        withholding.c.id == sa.any_(_array("ids", withholding.c.id.type)), withholding.c.ended.is_(None)
+    )
+)
+MAKING: Final = _sql(
+    sa.select(subject_key.c.name).where(
+        subject_key.c.name == sa.any_(_array("names", subject_key.c.name.type)), subject_key.c.retired.is_(None)
+    )
+)
 PRESENT_RECORDS: Final = _sql(selects.PRESENT_RECORDS)
 COVERED: Final = _sql(selects.COVERED)
 
@@ -209,6 +221,19 @@ KEEP_COSIGNED: Final = _sql(
 )
 DROP_OLDER_COSIGNED: Final = _sql(selects.OLDER_COSIGNED)
 INSERT_SUBTREES: Final = _all_of(_insert(subtree).on_conflict_do_nothing())
+ERASE: Final = _sql(
+    sa.delete(subject).where(subject.c.pseudonym == sa.any_(_array("pseudonyms", subject.c.pseudonym.type)))
+)
+INSERT_SUBJECT_KEYS: Final = _all_of(_insert(subject_key).on_conflict_do_nothing())
+_RETIRED: Final = _given("retired", {"of_name": subject_key.c.name, "at": subject_key.c.since})
+RETIRE: Final = _all_of(
+    sa.update(subject_key).where(subject_key.c.name == _RETIRED.c.of_name).values(retired=_RETIRED.c.at)
+)
+INSERT_WITHHOLDINGS: Final = _all_of(_insert(withholding))
+_ENDED: Final = _given("ended", {"of_id": withholding.c.id, "at": withholding.c.since})
+END_WITHHOLDINGS: Final = _all_of(
+    sa.update(withholding).where(withholding.c.id == _ENDED.c.of_id).values(ended=_ENDED.c.at)
+)
 INSERT_MENTIONS: Final = _all_of(_insert(mention).on_conflict_do_nothing())
 
 # Read at any time
@@ -254,6 +279,9 @@ OUTCOMES: Final = _sql(selects.OUTCOMES)
 DEPTHS: Final = _sql(selects.DEPTHS)
 BODY_KEYS: Final = _sql(selects.BODY_KEYS)
 SUBJECTS: Final = _sql(selects.SUBJECTS)
+USES: Final = _sql(selects.USES)
+WITHHOLDINGS: Final = _sql(selects.WITHHOLDINGS)
+SUBJECT_KEYS: Final = _sql(selects.SUBJECT_KEYS)
 HEAD: Final = _sql(selects.HEAD)
 VERSION: Final = _sql(selects.VERSION)
 RECORDS: Final = _sql(selects.RECORDS)

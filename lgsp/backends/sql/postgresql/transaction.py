@@ -19,6 +19,7 @@ from lgsp.domain.exchange import SETTLED, ExchangeKey
 from lgsp.ports.ledger import (
     Accept,
     Catalogue,
+    EndWithholding,
     Forget,
     KeepCheckpoint,
     Move,
@@ -26,6 +27,7 @@ from lgsp.ports.ledger import (
     Operation,
     Publish,
     Result,
+    RetireSubjectKey,
     Seen,
     SignReceipts,
     Spend,
@@ -55,6 +57,8 @@ class Found:
     nonces: dict[str, int] = field(default_factory=dict)
     hashes: set[bytes] = field(default_factory=set)
     kept: int = -1
+    withholding: set[str] = field(default_factory=set)
+    making: set[str] = field(default_factory=set)
     reached: int = 0
 
     def reply(self, key: ExchangeKey) -> str | None:
@@ -76,6 +80,14 @@ class Found:
     def covered(self) -> int:
         """Return how many entries the kept checkpoint covers, -1 before the first."""
         return self.kept
+
+    def withholds(self, rule: str) -> bool:
+        """Tell whether there is a withholding rule of this id that has not been ended."""
+        return rule in self.withholding
+
+    def makes(self, key: str) -> bool:
+        """Tell whether a subject key of this name is kept that was not retired."""
+        return key in self.making
 
     def catalogued(self) -> int:
         """Return how many entries the catalogue covers."""
@@ -110,6 +122,12 @@ async def _look(connection: Connection, operations: Sequence[Operation]) -> Foun
         found.hashes = {row[0] for row in await connection.fetch(sql.PRESENT_RECORDS.text)}
     if any(isinstance(each, KeepCheckpoint) for each in operations):
         found.kept = await connection.fetchval(sql.COVERED.text)
+    ended = [each.id for each in operations if isinstance(each, EndWithholding)]
+    if ended:
+        found.withholding |= {row[0] for row in await connection.fetch(sql.WITHHOLDING.text, ended)}
+    retired = [each.name for each in operations if isinstance(each, RetireSubjectKey)]
+    if retired:
+        found.making |= {row[0] for row in await connection.fetch(sql.MAKING.text, retired)}
     if any(isinstance(each, Catalogue) for each in operations):
         found.reached = await connection.fetchval(sql.CATALOGUED.text)
     return found
@@ -132,6 +150,8 @@ async def _write(connection: Connection, writes: Writes) -> None:
         "moves": writes.moves.values(),
         "seen": [{"of_env": env, "of_inbox": inbox} for env, inbox in writes.seen],
     }
+    if writes.erased:
+        await connection.execute(sql.ERASE.text, list(writes.erased))
     if any(groups.values()):
         await connection.execute(sql.WRITE.text, *sql.WRITE.columns(groups))
     if writes.settled:
@@ -160,6 +180,11 @@ async def _write_rest(connection: Connection, writes: Writes) -> None:
     await write(sql.INSERT_DOCUMENTS, "new_schema_document", documents)
     keys = [{"day": day, "wrapped": wrapped} for day, wrapped in writes.body_keys.items()]
     await write(sql.INSERT_BODY_KEYS, "new_body_key", keys)
+    subject_keys = [{"name": name, "since": at, "retired": None} for name, at in writes.subject_keys.items()]
+    await write(sql.INSERT_SUBJECT_KEYS, "new_subject_key", subject_keys)
+    await write(sql.RETIRE, "retired", [{"of_name": name, "at": at} for name, at in writes.retired.items()])
+    await write(sql.INSERT_WITHHOLDINGS, "new_withholding", writes.withholdings)
+    await write(sql.END_WITHHOLDINGS, "ended", [{"of_id": id_, "at": at} for id_, at in writes.ended.items()])
     await write(sql.INSERT_MENTIONS, "new_mention", writes.mentions.values())
     await write(sql.INSERT_SUBTREES, "new_subtree", writes.subtrees)
     if writes.checkpoint is not None:

@@ -23,10 +23,12 @@ from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
 from lgsp.domain.mentions import By
 from lgsp.domain.records import Lane
+from lgsp.domain.withholding import Withholding
 from lgsp.errors import Refusal
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
+from lgsp.ports.persons import Place, Use
 from lgsp.ports.retention import Evidence
 from lgsp.ports.search import Kept
 from lgsp.walkeeper import WalKeeper
@@ -227,6 +229,18 @@ class SqliteLedger:
     async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
         """Return the persons an exchange names, as pseudonyms."""
         return await self._read_aside(queries.subjects, env)
+
+    async def uses(self, pseudonym: bytes, after: Place, limit: int) -> list[Use]:
+        """Return the first `limit` uses of one person behind a place, in the order of their places."""
+        return await self._read_aside(queries.uses, pseudonym, after, limit)
+
+    async def subject_keys(self) -> dict[str, bool]:
+        """Return the names of all keys that pseudonyms were made with, and of each whether it was retired."""
+        return await self._read_aside(queries.subject_keys)
+
+    async def withholdings(self) -> list[Withholding]:
+        """Return every withholding rule, in the order in which they were made."""
+        return await self._read_aside(queries.withholdings)
 
     async def catalogued(self) -> int:
         """Return how many entries the catalogue covers, from the first on."""

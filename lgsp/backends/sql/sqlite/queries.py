@@ -9,13 +9,26 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any
 
-from lgsp.backends.sql.rows import EVER, Row, delivery_of, evidence_of, exchange_of, links_of, milliseconds, moment_of
+from lgsp.backends.sql.rows import (
+    EVER,
+    Row,
+    delivery_of,
+    evidence_of,
+    exchange_of,
+    links_of,
+    milliseconds,
+    moment_of,
+    use_of,
+    withholding_of,
+)
 from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
+from lgsp.domain.withholding import Withholding
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import SubjectLink
+from lgsp.ports.persons import Place, Use
 from lgsp.ports.retention import Evidence
 
 Connection = sqlite3.Connection
@@ -155,3 +168,19 @@ def subjects(connection: Connection, env: str) -> tuple[SubjectLink, ...]:
     """Return the persons an exchange names, as pseudonyms."""
     found = rows(connection, sql.SUBJECTS, {"env": env})
     return tuple(SubjectLink(pseudonym=ps, salt=salt, commitment=sc) for ps, salt, sc in found)
+
+
+def uses(connection: Connection, pseudonym: bytes, after: Place, limit: int) -> list[Use]:
+    """Return the first `limit` uses of one person behind a place."""
+    values = {"pseudonym": pseudonym, "seq": after[0], "env": after[1], "limit": max(limit, 0)}
+    return [use_of(each) for each in rows(connection, sql.USES, values)]
+
+
+def withholdings(connection: Connection) -> list[Withholding]:
+    """Return every withholding rule."""
+    return [withholding_of(each) for each in rows(connection, sql.WITHHOLDINGS)]
+
+
+def subject_keys(connection: Connection) -> dict[str, bool]:
+    """Return the names of all subject keys, and whether each was retired."""
+    return {name: bool(retired) for name, retired in rows(connection, sql.SUBJECT_KEYS)}

@@ -31,7 +31,9 @@ from lgsp.backends.sql.tables import (
     nonce,
     schema_document,
     subject,
+    subject_key,
     subtree,
+    withholding,
 )
 from lgsp.domain.leases import HOLDER_DIGITS
 
@@ -146,6 +148,17 @@ FORGET: Final = [
 
 SUBJECTS: Final = _sql(selects.SUBJECTS)
 INSERT_SUBJECT: Final = _group(sa.insert(subject))
+ERASE: Final = _group(sa.delete(subject).where(subject.c.pseudonym == _p("pseudonym")))
+USES: Final = _sql(selects.USES)
+
+SUBJECT_KEYS: Final = _sql(selects.SUBJECT_KEYS)
+MAKES: Final = _sql(sa.select(selects.ONE).where(subject_key.c.name == _p("name"), subject_key.c.retired.is_(None)))
+INSERT_SUBJECT_KEY: Final = _unless_there(subject_key)
+RETIRE: Final = _group(sa.update(subject_key).where(subject_key.c.name == _p("of_name")).values(retired=_p("at")))
+WITHHOLDINGS: Final = _sql(selects.WITHHOLDINGS)
+WITHHOLDS: Final = _sql(sa.select(selects.ONE).where(withholding.c.id == _p("id"), withholding.c.ended.is_(None)))
+INSERT_WITHHOLDING: Final = _group(sa.insert(withholding))
+END_WITHHOLDING: Final = _group(sa.update(withholding).where(withholding.c.id == _p("of_id")).values(ended=_p("at")))
 
 FORGET_NONCES: Final = _sql(selects.FORGET_NONCES)
 NONCE: Final = _sql(sa.select(nonce.c.until).where(nonce.c.jti == _p("jti")))

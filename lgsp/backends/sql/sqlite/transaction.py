@@ -49,6 +49,14 @@ class LookUp:
         """Return how many entries the kept checkpoint covers, -1 before the first."""
         return self._value(sql.COVERED)
 
+    def withholds(self, rule: str) -> bool:
+        """Tell whether there is a withholding rule of this id that has not been ended."""
+        return self._row(sql.WITHHOLDS, {"id": rule}) is not None
+
+    def makes(self, key: str) -> bool:
+        """Tell whether a subject key of this name is kept that was not retired."""
+        return self._row(sql.MAKES, {"name": key}) is not None
+
     def catalogued(self) -> int:
         """Return how many entries the catalogue covers."""
         return self._value(sql.CATALOGUED)
@@ -78,6 +86,7 @@ def _write(connection: sqlite3.Connection, writes: Writes) -> None:
     write(sql.INSERT_DELIVERY, writes.deliveries.values())
     write(sql.INSERT_BODY, writes.bodies)
     write(sql.INSERT_ENTRY, writes.entries)
+    write(sql.ERASE, [{"pseudonym": pseudonym} for pseudonym in writes.erased])
     write(sql.INSERT_SUBJECT, writes.subjects)
     write(sql.SET_REPLY, [{"asker": key[0], "asked": key[1], "env": env} for key, env in writes.replies.items()])
     write(sql.SEE, [{"of_env": env, "of_inbox": inbox} for env, inbox in writes.seen])
@@ -90,6 +99,11 @@ def _write(connection: sqlite3.Connection, writes: Writes) -> None:
         _publish(connection, each)
     write(sql.INSERT_DOCUMENT, [{"urn": urn, "document": found} for urn, found in writes.documents.items()])
     write(sql.INSERT_BODY_KEY, [{"day": day, "wrapped": key} for day, key in writes.body_keys.items()])
+    keys = [{"name": name, "since": at, "retired": None} for name, at in writes.subject_keys.items()]
+    write(sql.INSERT_SUBJECT_KEY, keys)
+    write(sql.RETIRE, [{"of_name": name, "at": at} for name, at in writes.retired.items()])
+    write(sql.INSERT_WITHHOLDING, writes.withholdings)
+    write(sql.END_WITHHOLDING, [{"of_id": id_, "at": at} for id_, at in writes.ended.items()])
     forgotten = [{"env": env} for env in writes.forgotten]
     for group in (sql.KEEP_EVIDENCE, *sql.FORGET):
         write(group, forgotten)

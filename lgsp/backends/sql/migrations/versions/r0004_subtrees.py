@@ -1,4 +1,7 @@
-"""Form 4: nodes of the log's tree, a catalogue of what entries are about, what was co-signed; receipts and replies outlive their exchanges."""
+"""Form 4: nodes of the log's tree, a catalogue of what entries are about, what was co-signed; receipts and replies outlive their exchanges.
+
+Persons' rows say where in the log they belong.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,36 @@ def upgrade() -> None:
     # A program of the form before writes neither, so an empty text stands for both.
     for name in ("receipt", "reply"):
         op.add_column("evidence", _text(name, server_default=""))
+    _order_uses()
+    _persons()
+
+
+def _persons() -> None:
+    op.create_table(
+        "withholding",
+        *(_text("id"), _text("system"), _text("type"), _text("procedure"), _text("casefile"), _text("basis")),
+        *(_integer("since"), _integer("until"), sa.Column("ended", sa.BigInteger, nullable=True, autoincrement=False)),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "subject_key",
+        *(_text("name"), _integer("since")),
+        sa.Column("retired", sa.BigInteger, nullable=True, autoincrement=False),
+        sa.PrimaryKeyConstraint("name"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _order_uses() -> None:
+    """Of exchanges that are forgotten already nothing tells the index: their rows come first, and have no proof."""
+    column = sa.Column("seq", sa.BigInteger, nullable=False, server_default=sa.text("-1"), autoincrement=False)
+    op.add_column("subject", column)
+    op.execute(
+        "UPDATE subject SET seq = coalesce((SELECT max(position) FROM delivery WHERE delivery.env = subject.env), -1)"
+    )
+    op.drop_index("subject_person")
+    op.create_index("subject_person", "subject", ["pseudonym", "seq"])
 
 
 def _catalogue() -> None:
