@@ -1,7 +1,4 @@
-"""Check a bundle of evidence with `cryptography` and the standard library alone: python verify_evidence.py evidence.json trust.json.
-
-Written from protocol.md (sections 2 to 5 and 7) and nothing else of this project, so that two programs have to be wrong in the same way.
-"""
+"""Check a bundle of evidence, as protocol.md says, without this project: python verify_evidence.py evidence.json trust.json."""
 
 import base64
 import hashlib
@@ -45,6 +42,10 @@ def strict(data):
 
 def shaped(value, *names, optional=None):
     need(type(value) is dict and value.keys() - {optional} == set(names), f"not an object of exactly {names}")
+    kinds = dict.fromkeys(("pos", "index", "version"), int) | dict.fromkeys(
+        ("path", "acks", "records", "entries"), list
+    )
+    need(all(type(value[name]) is kinds.get(name, type(value[name])) for name in value), "a member of another type")
     return [value[name] for name in names]
 
 
@@ -131,8 +132,7 @@ class Excerpt:
         return key
 
     def stands_for(self, system, principal, type_):
-        pair = (system, principal)
-        used = [each for each in self.held("delegation") if (each["bridge"], each["principal"]) == pair]
+        used = [one for one in self.held("delegation") if (one["bridge"], one["principal"]) == (system, principal)]
         forms = [pattern.replace(".", r"\.").replace("*", ".*") for each in used for pattern in each["types"]]
         return system == principal or any(re.fullmatch(form, type_) for form in forms)
 

@@ -108,20 +108,21 @@ class Prover:
         told = await self._entries([part for part in (asked, reply) if part is not None], covered)
         message = await self._part(asked, told, covered)
         answered = None if reply is None else await self._part(reply, told, covered)
-        cosigned = await self.store.cosigned()
-        if cosigned and told[-1].index < checkpoint.stated_size(cosigned):
-            note, covered = (
-                cosigned,
-                checkpoint.stated_size(cosigned),
-            )  # a witness's word counts for more than a few seconds
+        note = await self._cosigned(note, told[-1].index)
         return Bundle(
             bus=self.bus,
             checkpoint=note,
             directories=tuple([await self._excerpt(version) for version in sorted(self._wanted)]),
-            entries=await self._logged(told, covered),
+            entries=await self._logged(told, checkpoint.stated_size(note)),
             message=message,
             reply=answered,
         )
+
+    async def _cosigned(self, note: str, last: int) -> str:
+        """Return the co-signed checkpoint where it is of the same log and covers the last entry that is told, else the kept one."""
+        cosigned = await self.store.cosigned()
+        is_same_log = cosigned.partition("\n")[0] == note.partition("\n")[0]
+        return cosigned if is_same_log and last < checkpoint.stated_size(cosigned) else note
 
     async def _kept(self, env: str) -> _Kept:
         exchange = await self.store.exchange_of(env)

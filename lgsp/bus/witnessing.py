@@ -56,6 +56,7 @@ class Witnessing:
     _is_compared: bool = False
     """Whether this gateway has had an answer since its start."""
     _was_away: bool = False
+    """Whether the last question of this gateway's own got no answer."""
     _was_overdue: bool = False
 
     @property
@@ -124,8 +125,8 @@ class Witnessing:
             return
         checkpoint, since = self._opened(stored)
         self._stored, self._size = stored, checkpoint.size
-        ago = max((self.auditor.clock.now().timestamp() - since), 0.0) if at_start else 0.0
-        self._hear(ago)
+        ago = max(self.auditor.clock.now().timestamp() - since, 0.0) if at_start else 0.0
+        self._heard = self.monotonic() - ago
 
     def _opened(self, note: str) -> tuple[Checkpoint, int]:
         """Return a co-signed checkpoint and when it was; one of a witness that is none any more counts as of now."""
@@ -175,13 +176,10 @@ class Witnessing:
             raise AnchorAway(f"its answer: {error}") from None
         await self.auditor.sequencer.submit(KeepCosigned(size=offered.size, note=note))
         self._stored, self._size, self._is_compared = note, offered.size, True
-        self._hear()
-
-    def _hear(self, ago: float = 0.0) -> None:
-        self._heard = self.monotonic() - ago
-        if self._was_away and not ago:
+        self._heard = self.monotonic()
+        if self._was_away:
             get_logger().info("witness.back", size=self._size)
-            self._was_away = False
+        self._was_away = False
 
     def _note_away(self, reason: str) -> None:
         if not self._was_away:

@@ -18,6 +18,7 @@ from lgsp.cli.gateway_door import ask, open_kept
 from lgsp.cli.log_audit import Verdict, audit
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.reach import Reach
+from lgsp.cli.static_log import verify_static
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
@@ -32,21 +33,64 @@ from lgsp.ports.store import Store
 BROKEN: Final = 3
 """Exit code when the log, or a proof, does not verify: told apart from every other failure."""
 
+Witnesses = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--witness",
+        envvar="LGSP_WITNESS_KEY",
+        metavar="VKEY",
+        help="Key of a witness that must have co-signed; may be repeated | khóa của nhân chứng phải có chữ ký",
+    ),
+]
+
 commands = typer.Typer(no_args_is_help=True, help="Verify and search the log | kiểm chứng và tra cứu nhật ký")
 commands.command()(search)
 
 
 @commands.command()
-def verify(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
+def verify(
+    context: typer.Context,
+    data: Data = DEFAULT_DATA,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir",
+            envvar="LGSP_DIR",
+            metavar="DIR",
+            help="A closed log as files, with --trust | nhật ký đã đóng dạng tệp",
+        ),
+    ] = None,
+    trust: Annotated[
+        Path, typer.Option(envvar="LGSP_TRUST", metavar="FILE", help="With --dir: trust.json of then | cùng với --dir")
+    ] = Path("trust.json"),
+    witness: Witnesses = None,
+) -> None:
     """Re-hash and compare everything; exit code 3 when the log is bad | băm lại và đối chiếu toàn bộ."""
     voice = voice_of(context)
+    if folder is not None:
+        _verify_files(voice, folder, trust, witness or [])
+        return
     settings = Settings.load(data)
-    trust = read_trust(DataFolder(root=data).trust)
-    verdict = asyncio.run(_audited(settings, trust))
+    verdict = asyncio.run(_audited(settings, read_trust(DataFolder(root=data).trust)))
     if verdict.finding is not None:
         where = "" if verdict.finding.index is None else f"index {verdict.finding.index}: "
         raise Unusable("log_broken", where + verdict.finding.words, exit_code=BROKEN)
     _tell_sound(voice, verdict)
+
+
+def _verify_files(voice: Voice, folder: Path, trust: Path, witnesses: list[str]) -> None:
+    try:
+        keys = [parse_vkey(each) for each in witnesses]
+    except NoteInvalid as error:
+        raise Unusable("bad_request", f"--witness: {error}") from None
+    found = verify_static(folder, read_trust(trust).log, keys)
+    root = base64url.encode(found.root)
+    voice.give(
+        voice.choose(
+            f"{found.origin} verifies: {found.size} entries, root {root}",
+            f"{found.origin} đúng: {found.size} mục, gốc {root}",
+        )
+    )
 
 
 async def _audited(settings: Settings, trust: Trust) -> Verdict:
@@ -176,14 +220,7 @@ def check(
             help="The entry's bytes; those in the proof if not given | tệp mục nhật ký",
         ),
     ] = None,
-    witness: Annotated[
-        list[str] | None,
-        typer.Option(
-            envvar="LGSP_WITNESS_KEY",
-            metavar="VKEY",
-            help="Key of a witness that must have co-signed; may be repeated | khóa của nhân chứng phải có chữ ký",
-        ),
-    ] = None,
+    witness: Witnesses = None,
 ) -> None:
     """Check an exported proof; exit code 3 when it fails | kiểm tra bằng chứng đã xuất."""
     voice = voice_of(context)

@@ -15,7 +15,7 @@ from lgsp.cli.founding import is_origin
 from lgsp.cli.options import DEFAULT_DATA, Data, Registrar
 from lgsp.cli.reach import Reach
 from lgsp.cli.registrar import Wanted
-from lgsp.cli.reopening import Reopened, check_renamable, follow, next_origin, reopen
+from lgsp.cli.reopening import Reopened, check_renamable, close, follow, next_origin, reopen
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder
@@ -53,14 +53,47 @@ def reopen_log(
     settings = Settings.load(data)
     check_renamable(settings)
     chosen = origin or next_origin(settings.bus.log)
-    if not is_origin(chosen) or chosen == settings.bus.log:
-        raise Unusable("config_invalid", "--origin is another name, of 3 to 120 of a-z, 0-9, dot, slash and -")
+    _check_new(chosen, settings)
     text = read_text(after)
     with datafolder.hold(DataFolder(root=settings.data), command="lgsp log reopen"):
         done = asyncio.run(reopen(settings, text, origin=chosen, reason=reason))
         asyncio.run(follow(settings))
     _tell(voice, done)
     _tell_registrar(voice, data, chosen, registrar, reason)
+
+
+@commands.command()
+def rotate(
+    context: typer.Context,
+    out: Annotated[
+        Path,
+        typer.Option(envvar="LGSP_OUT", metavar="DIR", help="Where the closed log goes, as files | thư mục kết quả"),
+    ],
+    origin: Annotated[str, typer.Option(envvar="LGSP_ORIGIN", help="The new name | tên mới của nhật ký")],
+    reason: Annotated[
+        str,
+        typer.Option(envvar="LGSP_REASON", help="Why, for the log; at most 200 characters | lý do, ghi vào nhật ký"),
+    ],
+    data: Data = DEFAULT_DATA,
+    registrar: Registrar = None,
+) -> None:
+    """Close the log, write all of it as files, and go on under another name | đóng nhật ký, ghi ra tệp, tiếp tục dưới tên mới."""
+    voice = voice_of(context)
+    settings = Settings.load(data)
+    check_renamable(settings)
+    _check_new(origin, settings)
+    with datafolder.hold(DataFolder(root=settings.data), command="lgsp log rotate"):
+        note = asyncio.run(close(settings, out, reason=reason))
+        voice.tell(f"wrote the closed log to {out}", f"đã ghi nhật ký đã đóng vào {out}")
+        done = asyncio.run(reopen(settings, note, origin=origin, reason=reason))
+        asyncio.run(follow(settings))
+    _tell(voice, done)
+    _tell_registrar(voice, data, origin, registrar, reason)
+
+
+def _check_new(origin: str, settings: Settings) -> None:
+    if not is_origin(origin) or origin == settings.bus.log:
+        raise Unusable("config_invalid", "--origin is another name, of 3 to 120 of a-z, 0-9, dot, slash and -")
 
 
 def _tell(voice: Voice, done: Reopened) -> None:

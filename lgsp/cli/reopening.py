@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from lgsp import app, keyfiles, ledgercopies
@@ -17,18 +19,19 @@ from lgsp.bus.auditor import broken
 from lgsp.bus.logtree import LogTree
 from lgsp.cli.files import replace_text
 from lgsp.cli.log_audit import audit
+from lgsp.cli.static_log import write_static
 from lgsp.config import FILE, Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
 from lgsp.domain import base64url, merkle, notes
 from lgsp.domain.checkpoint import Checkpoint, checkpoint_body, open_checkpoint
-from lgsp.domain.entries import check_reason, draft
+from lgsp.domain.entries import Draft, check_reason, draft
 from lgsp.domain.keys import PrivateKey
 from lgsp.domain.notes import NoteInvalid, NoteKey
 from lgsp.domain.statements import Statement
 from lgsp.errors import Defect, Unusable
 from lgsp.machine import SystemClock
 from lgsp.ports.anchor import AnchorAway, Cosigned, HoldsSize
-from lgsp.ports.ledger import KeepCheckpoint, Note
+from lgsp.ports.ledger import KeepCheckpoint, KeepCosigned, Note
 from lgsp.ports.store import Store
 
 COUNTED: Final = re.compile(r"(.+)/r([0-9]+)")
@@ -147,11 +150,60 @@ async def _write(
         hash="sha-256:" + base64url.encode(quoted.root),
         reason=reason,
     )
+    await _append(settings, store, tree, entry, origin)
+
+
+async def _append(settings: Settings, store: Store, tree: LogTree, entry: Draft, origin: str) -> str:
+    """Append an entry and keep a checkpoint under a name over it, in one transaction; return the checkpoint."""
     size = tree.size + 1
     root = tree.root_with(merkle.leaf_hash(entry.numbered(tree.size)))
     note = _signed(Checkpoint(origin=origin, size=size, root=root), keyfiles.read_private(settings.keys.log))
     kept = KeepCheckpoint(size=size, note=note, subtrees=tree.unkept())
     await store.commit([Note(entry=entry), kept], _sign_nothing)
+    return note
+
+
+async def close(settings: Settings, out: Path, *, reason: str) -> str:
+    """End the log under its present name: append `log.closed`, have the witness co-sign, write all of it as files; return the last checkpoint.
+
+    Refuses as `reopen` does, and as `file_exists`. Done again after it was stopped, it appends no second entry.
+    """
+    check_reason(reason)
+    if running := await ledgercopies.gateways_on(settings):
+        raise Unusable("data_locked", f"{running} gateways run on the database; stop them all")
+    trust = read_trust(DataFolder(root=settings.data).trust)
+    async with app.open_ledger(settings) as store:
+        size = await _verified_size(settings, trust, store)
+        tree = LogTree(ledger=store, nodes=store)
+        await tree.begin(size)
+        [last] = await store.entries(size - 1, size)
+        if b'"ev":"log.closed"' in last:
+            note = await store.checkpoint()
+        else:
+            by = {"bus": settings.bus.gateway, "by": "local"}
+            entry = draft("log.closed", at=SystemClock().now(), obj=settings.bus.log, reason=reason, **by)
+            note = await _append(settings, store, tree, entry, settings.bus.log)
+            await tree.advance(size + 1)
+        note = await _cosigned(settings, trust, store, tree, note)
+        await write_static(store, tree, note, tree.size, out)
+    return note
+
+
+async def _cosigned(settings: Settings, trust: Trust, store: Store, tree: LogTree, note: str) -> str:
+    """Return a checkpoint with the witness's signature, without it where there is no witness or it gives none."""
+    with suppress(AnchorAway, NoteInvalid):
+        async with app.witness_of(settings) as anchor:
+            if anchor is None:
+                return note
+            answer = await anchor.add_checkpoint(0, [], note)
+            if isinstance(answer, HoldsSize) and answer.size <= tree.size:
+                path = await tree.consistency(answer.size, tree.size)
+                answer = await anchor.add_checkpoint(answer.size, path, note)
+            if isinstance(answer, Cosigned):
+                open_checkpoint(note + answer.lines, trust.log, [anchor.key])
+                await store.commit([KeepCosigned(size=tree.size, note=note + answer.lines)], _sign_nothing)
+                return note + answer.lines
+    return note
 
 
 def _signed(checkpoint: Checkpoint, key: PrivateKey) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 
 from lgsp.domain import checkpoint, directory, envelope, evidence, jws, merkle, names, policy, statements, strictjson
 from lgsp.domain.checkpoint import Checkpoint
-from lgsp.domain.directory import Directory
+from lgsp.domain.directory import Directory, Key
 from lgsp.domain.envelope import Manifest
 from lgsp.domain.evidence import Acked, Bundle, Part
 from lgsp.domain.keys import PublicKey
@@ -145,6 +145,16 @@ class _Entry:
         return str(self.members.get(name, ""))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signed:
+    """An envelope by a key that was valid in the version it was judged by."""
+
+    env: str
+    manifest: Manifest
+    key: Key
+    held: Directory
+
+
 @dataclass(slots=True, kw_only=True)
 class _Run:
     pins: Pins
@@ -221,9 +231,36 @@ class _Run:
         return found
 
     def _check_part(self, name: PartName, part: Part, asked: ProvenPart | None) -> ProvenPart:
+        signed = self._check_signed(name, part)
+        manifest, held = signed.manifest, signed.held
+        receipt, entry = self._check_recorded(name, part, signed, asked)
+        accepted_at = envelope.parse_time(entry.text("ts"))
+        service, grant = self._check_leave(name, signed, entry.text("rule"), accepted_at, asked)
+        with self.step("ack", name) as found:
+            acks = self._check_acks(part, signed.env, manifest, held)
+            found |= {
+                outcome: ", ".join(each.to for each in acks if each.outcome == outcome)
+                for outcome in ("accepted", "rejected")
+            }
+        return ProvenPart(
+            env=signed.env,
+            manifest=manifest,
+            signer=signed.key.owner,
+            directory=held,
+            receipt=receipt,
+            index=entry.index,
+            accepted_at=accepted_at,
+            service=service,
+            grant=grant,
+            acks=acks,
+            body=part.body,
+        )
+
+    def _check_signed(self, name: PartName, part: Part) -> _Signed:
+        """Check what the sender signed: the envelope, for whom, and the body where it is there."""
         env = jws.hash_of(part.compact)
         with self.step("envelope", name) as found:
-            # The receipt names the version; that it is a gateway's word is checked below, under the same version.
+            # The receipt names the version; that it is a gateway's word is checked later, under the same version.
             held = self._version(statements.policy_of(part.receipt.jws))
             parsed = jws.parse(part.compact, typ=envelope.TYP)
             key = held.key(parsed.kid, envelope.TYP)
@@ -237,43 +274,38 @@ class _Run:
             if part.body is not None:
                 envelope.check_body(manifest, part.body)
             found |= {"held": "" if part.body is None else "yes", "hash": manifest.body_hash}
+        return _Signed(env=env, manifest=manifest, key=key, held=held)
+
+    def _check_recorded(
+        self, name: PartName, part: Part, signed: _Signed, asked: ProvenPart | None
+    ) -> tuple[Signed, _Entry]:
+        """Check what the bus made of it: the receipt, and the entry that it states."""
         with self.step("receipt", name) as found:
-            receipt, item = self._check_receipt(part, env, manifest, held)
+            receipt, item = self._check_receipt(part, signed.env, signed.manifest, signed.held)
             found |= {"gateway": receipt.iss, "at": envelope.format_time(receipt.at), "index": str(item["index"])}
         with self.step("entry", name) as found:
-            entry = self._accepting(env, item)
-            _check_entry(entry, manifest, receipt, parsed.kid, held, asked)
-            accepted_at = envelope.parse_time(entry.text("ts"))
+            entry = self._accepting(signed.env, item)
+            _check_entry(entry, signed, receipt, asked)
+            envelope.parse_time(entry.text("ts"))
             found |= {"index": str(entry.index), "at": entry.text("ts")}
+        return receipt, entry
+
+    def _check_leave(
+        self, name: PartName, signed: _Signed, rule: str, at: datetime, asked: ProvenPart | None
+    ) -> tuple[ServiceRecord, GrantRecord | None]:
+        """Check why it was allowed: by a grant, or as the answer to a request."""
+        held, manifest, grant = signed.held, signed.manifest, None
         with self.step("leave", name) as found:
-            service, rule, grant = _service(held, manifest, asked), entry.text("rule"), None
-            for system in (manifest.source, key.owner):
+            service = _service(held, manifest, asked)
+            for system in (manifest.source, signed.key.owner):
                 policy.refuse_suspended(held, system)
             if asked is None:
-                grant = _grant(held, manifest, service, rule, accepted_at)
+                grant = _grant(held, manifest, service, rule, at)
                 found |= {"grant": grant.id, "basis": grant.basis}
             else:
-                _check_answer(held, manifest, rule, accepted_at, asked)
+                _check_answer(held, manifest, rule, at, asked)
                 found["cause"] = asked.env
-        with self.step("ack", name) as found:
-            acks = self._check_acks(part, env, manifest, held)
-            found |= {
-                outcome: ", ".join(each.to for each in acks if each.outcome == outcome)
-                for outcome in ("accepted", "rejected")
-            }
-        return ProvenPart(
-            env=env,
-            manifest=manifest,
-            signer=key.owner,
-            directory=held,
-            receipt=receipt,
-            index=entry.index,
-            accepted_at=accepted_at,
-            service=service,
-            grant=grant,
-            acks=acks,
-            body=part.body,
-        )
+        return service, grant
 
     def _check_receipt(
         self, part: Part, env: str, manifest: Manifest, held: Directory
@@ -345,10 +377,9 @@ def _demand(holds: bool, words: str) -> None:  # noqa: FBT001 - a condition
         raise ValueError(words)
 
 
-def _check_entry(
-    entry: _Entry, manifest: Manifest, receipt: Signed, kid: str, held: Directory, asked: ProvenPart | None
-) -> None:
+def _check_entry(entry: _Entry, signed: _Signed, receipt: Signed, asked: ProvenPart | None) -> None:
     """Compare what the log says of an acceptance with what was signed."""
+    manifest = signed.manifest
     stated = {
         "bus": receipt.iss,
         "id": manifest.id,
@@ -356,13 +387,13 @@ def _check_entry(
         "aud": manifest.audience,
         "type": manifest.type,
         "schema": manifest.schema,
-        "kid": kid,
+        "kid": signed.key.public.kid,
         "purpose": manifest.text("purpose"),
         "cause": asked.env if asked else "",
     }
     for name, value in stated.items():
         _demand(entry.text(name) == value, f"the log states another {name} than the envelope or its receipt")
-    _demand(entry.members.get("policy") == held.version, "the log states another version of the directory")
+    _demand(entry.members.get("policy") == signed.held.version, "the log states another version of the directory")
 
 
 def _service(held: Directory, manifest: Manifest, asked: ProvenPart | None) -> ServiceRecord:

@@ -14,7 +14,7 @@ from lgsp.cli.root import build
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-ROW = re.compile(r"^\| `lgsp (\w+(?: \w+)?)` \| (.*) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `lgsp (\w+(?: [\w-]+)?)` \| (.*) \|$", re.MULTILINE)
 COUNT = re.compile(r"^│ +(\S.*?) +│ ([0-9,]+) +│$", re.MULTILINE)
 DEMO_SECONDS = 300
 

@@ -21,6 +21,7 @@ from lgsp.domain.checkpoint import open_checkpoint
 from lgsp.domain.notes import NoteKey, format_vkey, parse_vkey
 from lgsp.privateserver import free_port
 from lgsp.sdk import Client, SystemSettings
+from lgsp.testing.samples import note
 from tests.acceptance.conftest import serving
 
 OLD, NEW = "lgsp.example.vn/91/2026", "lgsp.example.vn/91/2026/r2"
@@ -262,3 +263,58 @@ def test_a_log_is_not_reopened_on_what_proves_nothing(rolled_back, witness, lgsp
     assert (done.code, f"[{code}]" in done.err) == (2, True), done.err
     assert Settings.load(rolled_back).bus.log == OLD
     assert (rolled_back / "bus.sqlite").read_bytes() == size
+
+
+@pytest.fixture
+def closed(province, witness, lgsp, tmp_path):
+    """The folder of a log of some hundred entries that was closed, and the trust file of its time."""
+    trust = shutil.copy(province / "trust.json", tmp_path / "then.json")
+
+    async def fill():
+        async with app.open_bus(Settings.load(province)) as bus:
+            await bus.sequencer.submit(*(note(number) for number in range(600)))
+
+    with datafolder.hold(DataFolder(root=province)):
+        asyncio.run(fill())
+    done = lgsp(
+        *("log", "rotate", "--out", tmp_path / "2026", "--origin", "lgsp.example.vn/91/2027"),
+        *("--reason", "the year is over", "--data", province),
+    )
+    assert done.code == 0, done.err
+    return tmp_path / "2026", trust
+
+
+def test_a_closed_log_stands_in_files_that_anybody_with_its_key_checks(closed, province, witness, lgsp):
+    folder, trust = closed
+    verified = lgsp("audit", "verify", "--dir", folder, "--trust", trust, "--witness", witness.vkey)
+    assert (verified.code, f"{OLD} verifies: " in verified.out) == (0, True), verified.err
+    size = int(verified.out.split("verifies: ")[1].split()[0])
+    assert size > 600
+    assert last_entry(province, "log.closed")["seq"] == size - 1
+    entry = last_entry(province, "log.opened")
+    assert (entry["seq"], entry["obj"]) == (size, f"lgsp.example.vn/91/2027 after {OLD} {size}/{size}")
+    assert lgsp("audit", "verify", "--data", province).code == 0
+    assert Settings.load(province).bus.log == "lgsp.example.vn/91/2027"
+
+
+@pytest.mark.parametrize(
+    "place", ["tile/entries/000", "tile/entries/001", "tile/0/000", "tile/0/001", "tile/1/000.p/2", "checkpoint"]
+)
+@pytest.mark.parametrize("how", ["changed", "gone"])
+def test_a_byte_that_was_changed_in_a_closed_log_is_found(closed, lgsp, place, how):
+    folder, trust = closed
+    path = folder / place
+    data = path.read_bytes()
+    path.unlink()
+    if how == "changed":
+        at = len(data) // 2
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    verified = lgsp("audit", "verify", "--dir", folder, "--trust", trust)
+    if place == "checkpoint" and how == "gone":
+        assert (verified.code, "[data_missing]" in verified.err) == (2, True)
+    else:
+        assert (verified.code, "[log_broken]" in verified.err) == (3, True), verified.err
+        first = {"000": 0, "001": 256}.get(place[-3:])
+        if first is not None:
+            index = int(verified.err.split("index ")[1].split(":")[0])
+            assert first <= index < first + 256

@@ -1,4 +1,7 @@
-"""What a long log costs: the check of all of it, a proof, a start, an answer to who used one person's data. Its entries are those of exchanges that have been forgotten since."""
+"""What a long log costs: the check of all of it, a proof, a start, a search, who used one person's data.
+
+Its entries are those of exchanges that have been forgotten since.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,14 @@ from typing import Any, Final
 from lgsp.backends.sql import SqliteLedger
 from lgsp.bus.logtree import LogTree
 from lgsp.bus.persons import Question
+from lgsp.bus.searching import Reader
 from lgsp.bus.supervisor import Bus
 from lgsp.cli import log_audit
 from lgsp.cli.log_audit import audit
 from lgsp.domain import jws, subjects
 from lgsp.domain.entries import draft
 from lgsp.domain.notes import LOG_KEY, NoteKey
+from lgsp.domain.selection import Selection
 from lgsp.machine import SystemClock, SystemEntropy
 from lgsp.ports.ledger import Accept, Note, SubjectLink
 from lgsp.testing.bus import running_bus
@@ -32,6 +37,8 @@ AGE: Final = timedelta(days=100)
 """How old the entries are: their exchanges have been forgotten."""
 PROOFS: Final = 200
 STARTS: Final = 5
+SECONDS: Final = 10.0
+"""Of cataloguing, after which it is asked whether the end is reached."""
 USES: Final = 100
 """Exchanges that name the person who asks: a page."""
 QUESTIONS: Final = 20
@@ -39,7 +46,7 @@ PERSON: Final = subjects.person("CCCD", "099185000017")
 
 
 async def measure(folder: Path, entries: int) -> dict[str, Any]:
-    """Return what it takes on an SQLite file with so many entries: seconds of the whole check, milliseconds of the others."""
+    """Return what it takes on an SQLite file with so many entries: the whole check, a proof, a start's check, cataloguing, searches."""
     await asyncio.to_thread(folder.mkdir, parents=True)
     world = World.make()
     store = SqliteLedger.open(folder / "bus.sqlite", create=True)
@@ -48,11 +55,15 @@ async def measure(folder: Path, entries: int) -> dict[str, Any]:
             await _fill(bus, entries)
             await bus.auditor.keep()
             size = await store.size()
+            catalogued = await _catalogue(bus)  # first: it would go on beside everything that is measured then
             return {
                 "entries": size,
                 "verified_per_s": size / await _check_all(world, store, size),
                 "proof_ms": await _prove(bus, size) * 1e3,
                 "start_ms": await _start(bus) * 1e3,
+                "catalogued_per_s": size / catalogued,
+                "searched_per_s": size / await _search(bus, Selection(event="log.closed")),
+                "found_ms": await _search(bus, Selection(env=jws.hash_of(b"7"))) * 1e3,
                 "usages_ms": await _ask(bus, store) * 1e3,
             }
     finally:
@@ -91,6 +102,22 @@ def _exchange(bus: Bus, number: int) -> list[Note]:
     delivered = draft("msg.delivered", at=at, bus=GATEWAY, **common, to=NDXP, attempt=1)
     acked = draft("msg.acked", at=at, bus=GATEWAY, **common, to=NDXP, stmt=env)
     return [Note(entry=entry) for entry in (accepted, delivered, acked)]
+
+
+async def _catalogue(bus: Bus) -> float:
+    began = time.perf_counter()
+    while await bus.sweep.cataloguer.follow(SECONDS) < await bus.ledger.size():
+        await asyncio.sleep(0)
+    return time.perf_counter() - began
+
+
+async def _search(bus: Bus, selection: Selection) -> float:
+    """Return the seconds of a whole search; one that has no index looks at every entry."""
+    began, start, stop = time.perf_counter(), 0, None
+    while start is not None:
+        page = await bus.searcher.page(Reader(by="local", allowed=True), selection, start=start, stop=stop, limit=1_000)
+        start, stop = page.next, page.stop
+    return time.perf_counter() - began
 
 
 async def _check_all(world: World, store: SqliteLedger, size: int) -> float:

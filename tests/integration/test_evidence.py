@@ -25,6 +25,7 @@ from lgsp.domain import checkpoint, directory, evidence, evidence_checks, merkle
 from lgsp.domain.evidence_checks import Pins
 from lgsp.domain.notes import LOG_KEY, WITNESS_KEY, NoteKey
 from lgsp.errors import Refusal
+from lgsp.ports.ledger import KeepCosigned
 from lgsp.ports.store import Store
 from lgsp.testing.bus import SECRET, ack_of, publish, running_bus
 from lgsp.testing.clock import ManualClock
@@ -584,6 +585,28 @@ def test_a_byte_that_was_flipped_anywhere_in_what_is_signed_is_found_by_both(bun
     assert None not in {ours(tampered), independent(tampered)}
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(which=st.integers(0, 2**16), value=JSON)
+def test_whatever_stands_in_a_place_both_give_the_same_verdict_and_neither_fails(bundles, independent, which, value):
+    bundle = json.loads(bundles[("answered", "an event", "with its body", "not taken yet")[which % 4]])
+    path, _ = [each for each in places(bundle) if each[0]][which % sum(1 for _ in places(bundle)) - 1]
+    data = written(changed(bundle, path, lambda holder, name: holder.__setitem__(name, value)))
+    assert (ours(data) is None) == (independent(data) is None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(value=JSON)
+def test_no_json_is_a_bundle_by_chance(independent, value):
+    assert None not in {ours(written(value)), independent(written(value))}
+
+
 # --- the program of the documents as a process of its own -----------------------------------------------------------------------------------
 
 
@@ -733,3 +756,22 @@ async def test_a_body_whose_key_is_another_is_lost_and_said_so():
         return refused.value.code
 
     assert await town(story) == "body_lost"
+
+
+@pytest.mark.parametrize("origin", [LOG, "lgsp.example.vn/91/2026-2"])
+async def test_what_a_witness_has_co_signed_of_the_same_log_is_given_where_it_covers_the_exchange(origin):
+    async def story(town):
+        asked, _ = await town.answered()
+        note = (await town.prove(asked)).checkpoint
+        body = note.partition("\n\n")[0] + "\n"
+        line = notes.cosign_note(body, "ndxp.example.vn/witness/1", WITNESS.sign, WITNESS.public.x, 1_795_306_800)
+        size = checkpoint.stated_size(note)
+        await town.bus.sequencer.submit(KeepCosigned(size=size, note=note.replace(LOG, origin) + line))
+        later = await town.submit(town.world.envelope(number=9))
+        return await town.prove(asked), await town.prove(later), size
+
+    covered, later, size = await town(story)
+    assert ("ndxp.example.vn/witness/1" in covered.checkpoint) == (origin == LOG)
+    assert (checkpoint.stated_size(covered.checkpoint) == size) == (origin == LOG)
+    assert "ndxp.example.vn/witness/1" not in later.checkpoint
+    assert (ours(evidence.encode(covered)), ours(evidence.encode(later))) == (None, None)

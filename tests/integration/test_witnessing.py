@@ -353,6 +353,29 @@ async def test_a_ledger_that_is_away_ends_nothing(world, store, clock, witness, 
 # Several gateways
 
 
+async def test_a_gateway_that_cannot_reach_the_witness_lives_by_what_another_was_told_and_says_so_once(
+    world, store, clock, witness
+):
+    async with run(world, store, clock, witness) as bus:
+        await grow(bus)
+        blind = replace_anchor(bus.witnessing, Witness(clock))
+        blind.anchor.away = True
+        with capture_logs() as logs:
+            for _ in range(3):
+                await grow(bus)
+                await blind._round(5.0)
+                await bus.witnessing.once()
+                await blind._round(5.0)
+                assert (blind.size, blind.state()) == (bus.witnessing.size, "ok")
+        assert [each["event"] for each in logs if each["event"].startswith("witness.")] == ["witness.away"]
+
+
+def replace_anchor(found, anchor):
+    """Return what asks another anchor on behalf of the same bus."""
+    anchor.signer = found.anchor.signer
+    return witnessing.Witnessing(anchor=anchor, auditor=found.auditor, ingress=found.ingress, limits=found.limits)
+
+
 async def test_two_gateways_on_one_database_have_one_log_cosigned(database):
     clock = SystemClock()
     witness, world = Witness(clock), world_of_gateways(clock.now(), "b")

@@ -57,10 +57,18 @@ class HttpWitness:
             async with self.session.post(
                 f"{self.url}/add-checkpoint", data=body.encode(), allow_redirects=False
             ) as answer:
-                read = await answer.content.read(MOST_BYTES)
-                return _answer(answer.status, answer.content_type, read, old)
+                return _answer(answer.status, answer.content_type, await _body(answer), old)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise AnchorAway(type(error).__name__) from None
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    read = bytearray()
+    async for chunk in answer.content.iter_any():
+        read += chunk
+        if len(read) > MOST_BYTES:
+            raise AnchorAway("its answer is too long")
+    return bytes(read)
 
 
 def _answer(status: int, content_type: str, body: bytes, old: int) -> Answer:
