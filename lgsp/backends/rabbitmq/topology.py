@@ -25,7 +25,7 @@ DELIVERY_LIMIT: Final = 1_000_000
 """How often one message may come back, practically without end: without a limit the broker puts what comes back behind all others."""
 PROBE_SECONDS: Final = 1.0
 PROBES: Final = 25
-"""How often a queue is tried before it is held for dead: a cluster takes some ten seconds to choose a new leader when one stands still, more under load."""
+"""How often a queue is tried before it is held for dead: a cluster takes some ten seconds to choose a new leader, more under load."""
 DELETE_SECONDS: Final = 30.0
 TRIAL: Final = "trial"
 """The last part of the name of a queue that no inbox has: it is made when others are silent, to tell their trouble from the broker's."""
