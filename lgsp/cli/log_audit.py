@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import Any, Final, Protocol
 
 from lgsp.bus.retention import KEPT
-from lgsp.cli.state_audit import HEAD_BYTES, Held, StateAudit
+from lgsp.cli.state_audit import HEAD_BYTES, Held, StateAudit, text_in
 from lgsp.domain import checkpoint, jws, merkle, statements, strictjson, tiles
 from lgsp.domain.directory import Key, open_directory, previous_of
 from lgsp.domain.envelope import format_time, parse_time
@@ -300,14 +300,15 @@ class _Audit:
         """Return from when on entries are of exchanges that are held: as the oldest of them, and what nothing may have been forgotten of yet."""
         last = await self.store.entries(self.size - 1, self.size) if self.size else []
         try:
-            kept = parse_time(_text(last[0], "ts")) - KEPT
+            kept = parse_time(text_in(last[0], "ts")) - KEPT
         except (IndexError, ValueError):
             return ""
+        self.states.fresh_since = format_time(kept)
         oldest = await self.store.oldest()
         return format_time(min(oldest or kept, kept) - CLOCK_BACK)
 
     def _may_be_held(self, entries: Sequence[bytes]) -> bool:
-        return bool(entries) and _text(entries[-1], "ts") >= self.held_since
+        return bool(entries) and text_in(entries[-1], "ts") >= self.held_since
 
     async def _bad_state(self, start: int, entries: Sequence[bytes]) -> _Found | None:
         misfit = await self.states.check(start, entries) if self._may_be_held(entries) else None
@@ -348,12 +349,6 @@ def _hashes(entries: Sequence[object]) -> list[bytes]:
         return [sha256(b"\x00" + entry).digest() for entry in entries]  # type: ignore[operator]
     except TypeError:  # in a file that somebody changed a cell may hold anything
         return [merkle.leaf_hash(entry) if isinstance(entry, bytes) else b"" for entry in entries]
-
-
-def _text(entry: bytes, name: str) -> str:
-    """Return a text member of an entry, "" for none: cheaper than parsing all of them, and compared with what is signed afterwards."""
-    _, _, rest = entry.partition(b'"%b":"' % name.encode())
-    return rest.partition(b'"')[0].decode("ascii", "replace")
 
 
 def _members(entry: bytes) -> dict[str, Any]:

@@ -265,6 +265,7 @@ def machine(built, tmp_path):
     made.stop()
 
 
+@pytest.mark.long
 def test_compose_founds_the_bus_runs_the_province_and_stops_in_order(machine):
     for name in machine.services:
         machine.start(name)

@@ -16,8 +16,6 @@ from lgsp.cli.demo.province import FISHERIES
 from lgsp.cli.demo.story import Plan, Story
 
 VICTIMS = ("gateway", "vnfishbase", "ndxp", "ioc")
-QUICK_VICTIMS = ("gateway", "vnfishbase")
-"""Those of the quick run; all are killed, ten times each, in the long one."""
 BROKER = "rabbitmq"
 SEED = 20_261_122
 AS_OF = date(2026, 11, 22)
@@ -120,7 +118,7 @@ async def check(story, log, truth, run_apart):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("victim", QUICK_VICTIMS)
+@pytest.mark.parametrize("victim", ["gateway"])  # all of them, ten times each, in the long run
 async def test_a_program_that_is_killed_and_started_again_changes_nothing(
     victim, tmp_path, dark, kill_seed, true_outcomes, entries_of, run_apart
 ):
@@ -129,6 +127,7 @@ async def test_a_program_that_is_killed_and_started_again_changes_nothing(
     await check(story, await entries_of(story.plan.data), true_outcomes(SEED, count), run_apart)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("victim", [BROKER])
 async def test_on_a_broker_too_a_kill_changes_nothing(

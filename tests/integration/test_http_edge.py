@@ -327,6 +327,7 @@ async def test_a_fault_of_ours_with_one_of_a_batch_keeps_no_other_from_its_resul
             raise RuntimeError("broken")
         return await settle(system, ack)
 
+    logs.configure(stream=io.StringIO(), json=True)  # unconfigured it would write down everything in sight
     monkeypatch.setattr(type(edge.bus.settlement), "acknowledge", staticmethod(fail_once))
     results = (await edge.post_acks("ndxp", acks=[ack.wire() for ack in acks])).members["acks"]
     assert (results[0]["problem"]["code"], results[1]) == ("internal", {"env": second.hash})
