@@ -237,6 +237,7 @@ def test_the_kept_files_verify_and_another_demo_leaves_them_alone(told, run_apar
     assert outcomes(told.data).keys() == {row.registration for row in vessels(SEED, COUNT)}
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_counts_and_without_data_nothing_is_left(told, run_apart, tmp_path, running_in):
     scratch = tmp_path / "scratch"
     scratch.mkdir()

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PARTS = ("floor_embedded", "floor_production", "embedded", "glue")
 """`broker` and `production` are the same programs on other settings."""
-pytestmark = pytest.mark.timeout(300)  # servers and processes for each part, on a machine that has other things to do
+# Servers and processes for each part, on a machine that has other things to do.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 FIGURES = {"exchanges_per_s", "cpu_us_per_exchange", "p50_ms", "p95_ms", "p99_ms", "rss_mb"}
 
 
