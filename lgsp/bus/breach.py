@@ -17,9 +17,11 @@ from typing import Any, Final
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.subjectring import whole_ring
+from lgsp.bus.timespan import first_from
 from lgsp.domain import base64url, impact, jws, strictjson
 from lgsp.domain.entries import Draft, check_reason, draft
-from lgsp.domain.envelope import parse_time
+from lgsp.domain.envelope import format_time, parse_time
+from lgsp.domain.selection import time_in
 from lgsp.domain.subjects import Person
 from lgsp.domain.usages import usage_of
 from lgsp.errors import Refusal
@@ -148,7 +150,7 @@ class Breach:
 
     async def _page(self, breach: impact.Breach, after: int | None) -> Page:
         size = await self.store.size()
-        start = await self._first(breach.since - SLACK, size) if after is None else after
+        start = await self._start(breach, size) if after is None else after
         stop = min(size, start + SCANNED_MAX)
         items: list[Item] = []
         for low in range(start, stop, READ_AT_ONCE):
@@ -175,17 +177,9 @@ class Breach:
                 found.append(_item(entry, compact, asked, persons.get(entry["env"], ())))
         return found
 
-    async def _first(self, moment: datetime, size: int) -> int:
-        """Return the index of about the first entry at or after a moment, by halving."""
-        low, high = 0, size
-        while low < high:
-            middle = (low + high) // 2
-            [entry] = await self.store.entries(middle, middle + 1)
-            if _moment(entry) < moment:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+    async def _start(self, breach: impact.Breach, size: int) -> int:
+        """Return the index of about the first entry that may count."""
+        return await first_from(self.store, format_time(breach.since - SLACK), 0, size)
 
     def _entry(self, event: str, by: str, **members: str) -> Draft:
         return draft(event, at=self.clock.now(), bus=self.gateway, by=by, **members)
@@ -205,7 +199,7 @@ def _candidates(breach: impact.Breach, entries: Sequence[bytes]) -> list[dict[st
 
 
 def _moment(entry: bytes) -> datetime:
-    return parse_time(strictjson.parse_object(entry)["ts"])
+    return parse_time(time_in(entry))
 
 
 def _item(entry: dict[str, Any], compact: bytes, asked: bytes, links: Sequence[SubjectLink]) -> Item:

@@ -19,6 +19,7 @@ from lgsp.domain import base64url, jws, strictjson, subjects, withholding
 from lgsp.domain.entries import Draft, check_reason, draft
 from lgsp.domain.envelope import parse_time
 from lgsp.domain.mentions import cause_in
+from lgsp.domain.selection import time_in
 from lgsp.domain.subjects import KEY_BYTES, SALT_BYTES, Person
 from lgsp.domain.usages import Usage, usage_of
 from lgsp.domain.withholding import Withholding
@@ -277,7 +278,7 @@ class Persons:
     async def _begun(self) -> datetime:
         """Return the time of the log's first entry."""
         [first] = await self.store.entries(0, 1)
-        return parse_time(strictjson.parse_object(first)["ts"])
+        return parse_time(time_in(first))
 
     def _entry(self, event: str, by: str, **members: str) -> Draft:
         return draft(event, at=self.clock.now(), bus=self.gateway, by=by, **members)

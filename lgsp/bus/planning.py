@@ -18,8 +18,6 @@ from lgsp.ports.clock import Entropy
 from lgsp.ports.ledger import Accept, ReceiptItem, SubjectLink
 from lgsp.ports.persons import SubjectKeys
 
-SALT_BYTES = 16
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planner:
@@ -130,5 +128,5 @@ class Planner:
 
     def _link(self, scheme: str, number: str) -> SubjectLink:
         pseudonym = subjects.pseudonym(self.subject_keys.newest, scheme, number)
-        salt = self.entropy.token(SALT_BYTES)
+        salt = self.entropy.token(subjects.SALT_BYTES)
         return SubjectLink(pseudonym=pseudonym, salt=salt, commitment=subjects.commitment(salt, pseudonym))

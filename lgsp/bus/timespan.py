@@ -21,13 +21,13 @@ async def bounds(ledger: Ledger, selection: Selection, start: int, stop: int) ->
     """
     low, high = start, stop
     if selection.since:
-        low = await _first_from(ledger, format_time(parse_time(selection.since) - MARGIN), start, stop)
+        low = await first_from(ledger, format_time(parse_time(selection.since) - MARGIN), start, stop)
     if selection.until:
-        high = await _first_from(ledger, format_time(parse_time(selection.until) + MARGIN), low, stop)
+        high = await first_from(ledger, format_time(parse_time(selection.until) + MARGIN), low, stop)
     return low, high
 
 
-async def _first_from(ledger: Ledger, moment: str, low: int, high: int) -> int:
+async def first_from(ledger: Ledger, moment: str, low: int, high: int) -> int:
     """Return a number of low..high in front of which stands an entry that is before the moment, and at which one that is not; else an end."""
     while low < high:
         middle = (low + high) // 2

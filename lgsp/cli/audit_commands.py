@@ -16,7 +16,7 @@ from lgsp.cli.audit_search import search
 from lgsp.cli.files import read_bytes, read_text, write_bytes, write_secretly, write_text
 from lgsp.cli.gateway_door import ask, open_kept
 from lgsp.cli.log_audit import Verdict, audit
-from lgsp.cli.options import DEFAULT_DATA, Data
+from lgsp.cli.options import DEFAULT_DATA, DEFAULT_TRUST, Data, TrustFile
 from lgsp.cli.reach import Reach
 from lgsp.cli.static_log import verify_static
 from lgsp.cli.voice import Voice, voice_of
@@ -209,9 +209,7 @@ async def _covering(store: Store, index: int) -> tuple[str, int]:
 def check(
     context: typer.Context,
     proof: Annotated[Path, typer.Argument(metavar="FILE", help="The exported proof | tệp bằng chứng")],
-    trust: Annotated[
-        Path, typer.Option(envvar="LGSP_TRUST", metavar="FILE", help="trust.json of the bus | tệp trust.json của trục")
-    ] = Path("trust.json"),
+    trust: TrustFile = DEFAULT_TRUST,
     entry: Annotated[
         Path | None,
         typer.Option(

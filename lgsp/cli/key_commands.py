@@ -16,7 +16,7 @@ from lgsp.cli.expiries import signing_dates
 from lgsp.cli.files import read_bytes
 from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.key_policy import ROLES, Age, Algorithm, KeyPolicy, ages, objections, read_policy
-from lgsp.cli.options import DEFAULT_DATA, Data, Proof, PublicKeyFile, Registrar
+from lgsp.cli.options import DEFAULT_DATA, DEFAULT_TRUST, Data, Proof, PublicKeyFile, Registrar, TrustFile
 from lgsp.cli.possession import prove
 from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.registrar import PROOF, Wanted
@@ -100,9 +100,7 @@ def give_proof(
     owner: Annotated[
         str, typer.Option(envvar="LGSP_OWNER", help="System (H01.99/example) or officer's URN | chủ khóa")
     ],
-    trust: Annotated[
-        Path, typer.Option(envvar="LGSP_TRUST", metavar="FILE", help="trust.json of the bus | tệp trust.json của trục")
-    ] = Path("trust.json"),
+    trust: TrustFile = DEFAULT_TRUST,
     *,
     jwk: Annotated[
         bool, typer.Option("--jwk", envvar="LGSP_JWK", help="With the public key, as one file | kèm khóa công khai")

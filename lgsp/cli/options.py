@@ -8,10 +8,17 @@ from typing import Annotated, Final
 import typer
 
 DEFAULT_DATA: Final = Path("lgsp-data")
+DEFAULT_TRUST: Final = Path("trust.json")
 
 Data = Annotated[
     Path,
     typer.Option("--data", envvar="LGSP_DATA", metavar="DIR", help="The data folder of the gateway | thư mục dữ liệu"),
+]
+TrustFile = Annotated[
+    Path,
+    typer.Option(
+        "--trust", envvar="LGSP_TRUST", metavar="FILE", help="trust.json of the bus | tệp trust.json của trục"
+    ),
 ]
 System = Annotated[
     Path,

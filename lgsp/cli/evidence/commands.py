@@ -10,6 +10,7 @@ import typer
 from lgsp.cli.evidence import words
 from lgsp.cli.evidence.report import Checked, page
 from lgsp.cli.files import read_bytes, write_text
+from lgsp.cli.options import DEFAULT_TRUST, TrustFile
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.datafolder import read_trust
 from lgsp.domain import evidence_checks, jws
@@ -33,9 +34,7 @@ def _evidence() -> None:
 def verify(
     context: typer.Context,
     bundle: Annotated[Path, typer.Argument(metavar="FILE", help="What lgsp audit prove wrote | tệp bộ chứng cứ")],
-    trust: Annotated[
-        Path, typer.Option(envvar="LGSP_TRUST", metavar="FILE", help="trust.json of the bus | tệp trust.json của trục")
-    ] = Path("trust.json"),
+    trust: TrustFile = DEFAULT_TRUST,
     report: Annotated[
         Path | None,
         typer.Option(
