@@ -126,7 +126,7 @@ body = sa.Table(
     _integer("kept_until", nullable=True),
     sa.UniqueConstraint("env", name="body_env"),
     sa.Index("body_kept", "kept_until", **_part(KEPT)),
-    sa.Index("body_day", "day", "env", **_part(KEPT)),
+    sa.Index("body_day", "day", "env", "kept_until", **_part(KEPT)),
 )
 """Sealed bodies, dropped once no delivery of the envelope is open; an archived one outlives its exchange, until `kept_until`."""
 

@@ -50,7 +50,7 @@ def _archive() -> None:
     else:
         op.add_column("body", sa.Column("kept_until", sa.BigInteger, nullable=True, autoincrement=False))
     is_kept = sa.text("kept_until IS NOT NULL")
-    for name, columns in (("body_kept", ["kept_until"]), ("body_day", ["day", "env"])):
+    for name, columns in (("body_kept", ["kept_until"]), ("body_day", ["day", "env", "kept_until"])):
         op.create_index(name, "body", columns, sqlite_where=is_kept, postgresql_where=is_kept)
 
 
