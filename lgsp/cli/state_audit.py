@@ -56,7 +56,7 @@ class _Rows:
 
 @dataclass(slots=True, kw_only=True)
 class StateAudit:
-    """Goes through the log from page to page, and counts what fits."""
+    """Goes through entries that follow each other, and counts what fits."""
 
     store: Held
     item: Item
@@ -66,8 +66,10 @@ class StateAudit:
     """Of entries since this time, as they write it, nothing has been forgotten for long."""
     receipts: int = 0
     acks: int = 0
-    _ended: dict[Place, int] = field(default_factory=dict)
+    ended: dict[Place, int] = field(default_factory=dict)
     """Deliveries that are held as settled and of whose end no entry has told yet, with the entry that accepted them."""
+    told: list[Place] = field(default_factory=list)
+    """Deliveries of whose end an entry tells, and no entry before it of their acceptance."""
 
     async def check(self, start: int, entries: Sequence[bytes]) -> Misfit | None:
         """Return what does not fit the first of these entries of which something does not; `start` is the number of the first."""
@@ -105,7 +107,8 @@ class StateAudit:
         if members["ev"] == "msg.accepted":
             return self._accepted(index, entry, members, exchange, rows)
         place = env, str(members.get("to"))
-        self._ended.pop(place, None)
+        if self.ended.pop(place, None) is None:
+            self.told.append(place)
         return self._settled(members, rows.deliveries.get(place))
 
     def _of_forgotten(self, env: str, ts: str, rows: _Rows) -> str:
@@ -121,7 +124,7 @@ class StateAudit:
 
     def _accepted(self, index: int, entry: bytes, members: dict[str, Any], exchange: Exchange, rows: _Rows) -> str:
         deliveries = list(rows.of(exchange.env))
-        self._ended |= {(each.env, each.to): index for each in deliveries if each.state in SETTLED}
+        self.ended |= {(each.env, each.to): index for each in deliveries if each.state in SETTLED}
         return (
             _envelope_misfit(members, exchange)
             or self._receipt_misfit(index, entry, exchange)
@@ -170,18 +173,12 @@ class StateAudit:
         self.acks += 1
         return ""
 
-    def ended_by(self, entries: Sequence[bytes]) -> None:
-        """Take entries that came after all that were checked: a gateway that runs settles on."""
-        for entry in entries:
-            if entry.find(EVENTS[0], 0, HEAD_BYTES) < 0 and env_in(entry):
-                place = env_in(entry), str(strictjson.parse_object(entry).get("to"))
-                self._ended.pop(place, None)
 
-    def untold(self) -> Misfit | None:
-        """Return the first acceptance of something that is held as settled though no entry tells so."""
-        if not self._ended:
-            return None
-        return Misfit(min(self._ended.values()), "a delivery is held as settled, and no entry tells so")
+def told_by(entry: bytes) -> Place | None:
+    """Return the delivery of whose end an entry may tell."""
+    if entry.find(EVENTS[0], 0, HEAD_BYTES) >= 0 or not env_in(entry):
+        return None
+    return env_in(entry), str(strictjson.parse_object(entry).get("to"))
 
 
 def text_in(entry: bytes, name: str) -> str:
