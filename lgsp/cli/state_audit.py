@@ -6,6 +6,7 @@ covered is what only steers the work: lanes, attempts, leases, pauses.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
@@ -47,11 +48,12 @@ class _Rows:
 
     kept: Mapping[str, Kept]
     exchanges: Mapping[str, Exchange]
-    deliveries: Mapping[Place, Delivery]
+    deliveries: Mapping[str, Mapping[str, Delivery]]
+    """By env hash and inbox."""
     persons: Mapping[str, Sequence[SubjectLink]]
 
     def of(self, env: str) -> Iterator[Delivery]:
-        return (each for (of, _), each in self.deliveries.items() if of == env)
+        return iter(self.deliveries.get(env, {}).values())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,11 +89,13 @@ class StateAudit:
 
     async def _rows(self, entries: Sequence[bytes]) -> _Rows:
         envs = list(dict.fromkeys(env for entry in entries for env in (env_in(entry), cause_in(entry)) if env))
-        deliveries = await self.store.deliveries_of(envs)
+        deliveries = defaultdict[str, dict[str, Delivery]](dict)
+        for each in await self.store.deliveries_of(envs):
+            deliveries[each.env][each.to] = each
         return _Rows(
             kept=await self.store.kept(envs),
             exchanges={each.env: each for each in await self.store.exchanges_of(envs)},
-            deliveries={(each.env, each.to): each for each in deliveries},
+            deliveries=deliveries,
             persons=await self.store.persons_of(envs),
         )
 
@@ -109,7 +113,7 @@ class StateAudit:
         place = env, str(members.get("to"))
         if self.ended.pop(place, None) is None:
             self.told.append(place)
-        return self._settled(members, rows.deliveries.get(place))
+        return self._settled(members, rows.deliveries.get(env, {}).get(place[1]))
 
     def _of_forgotten(self, env: str, ts: str, rows: _Rows) -> str:
         """Of a forgotten exchange the envelope is kept, unless it is of a year that was moved off; its deliveries went with it."""
