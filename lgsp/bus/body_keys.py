@@ -52,6 +52,10 @@ class BodyKeys:
         kept = await self.store.body_keys()
         self._keys = {day: self._keys.get(day) or self._unwrap(day, wrapped) for day, wrapped in kept.items()}
 
+    def forget(self, day: str) -> None:
+        """Forget a day's key, which was destroyed."""
+        self._keys.pop(day, None)
+
     def _unwrap(self, day: str, wrapped: bytes) -> bytes:
         try:
             return sealing.open_sealed(self.wrap, day, wrapped)

@@ -130,7 +130,7 @@ class Custody:
         """Destroy a key and forget it, here and elsewhere; return the number of the entry, None when somebody else did."""
         entry = draft("admin.body.key.destroyed", at=self.clock.now(), bus=self.gateway, obj=day, **said)
         [result] = await self.sequencer.submit(DestroyBodyKey(day=day, entry=entry))
-        await self.keys.load()
+        self.keys.forget(day)
         self.progress.announcer.erased(day)
         if not isinstance(result, Done):
             return None
