@@ -198,7 +198,7 @@ KEEP_EVIDENCE: Final = _sql(
 )
 _ARE_EVIDENCE: Final = sa.select(evidence.c.env).where(evidence.c.env == sa.any_(_ENVS))
 FORGET: Final = [
-    _sql(sa.delete(body).where(body.c.env == sa.any_(_ENVS), ~selects.IS_KEPT, body.c.env.in_(_ARE_EVIDENCE))),
+    DROP_BODIES,
     *(
         _sql(sa.delete(each).where(each.c.env == sa.any_(_ENVS), each.c.env.in_(_ARE_EVIDENCE)))
         for each in (delivery, exchange)
