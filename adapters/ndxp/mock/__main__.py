@@ -30,20 +30,27 @@ KEY, SECRET = "NDXP_CONSUMER_KEY", "NDXP_CONSUMER_SECRET"
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run until a signal; return 2 when key or secret is missing, a log's key is none, or a certificate does not fit."""
     options = _parser().parse_args(arguments)
-    if options.witness and options.make_key:
-        sys.stdout.write(f"{_witness(options).key}\n")
+    if options.make_key is not None:
+        sys.stdout.write(f"{witness.opened(options.make_key, options.witness_name, (), time.time).key}\n")
         return 0
     lacking = [name for name in (KEY, SECRET) if not environment.get(name)]
     if lacking:
-        sys.stderr.write(f"set {' and '.join(lacking)}: the mock lets nobody in without them\n")
-        return 2
+        return _refuse(f"set {' and '.join(lacking)}: the mock lets nobody in without them")
     try:
-        platform, tls = _platform(options, environment), _tls(options)
-    except (notes.Unreadable, OSError) as error:  # ssl.SSLError is one
-        sys.stderr.write(f"{error}\n")
-        return 2
+        platform = _platform(options, environment)
+    except notes.Unreadable as error:
+        return _refuse(f"--witness: {error}")
+    try:
+        tls = _tls(options)
+    except OSError as error:  # ssl.SSLError is one
+        return _refuse(f"--tls: {error}")
     asyncio.run(_serve(platform, options, tls))
     return 0
+
+
+def _refuse(why: str) -> int:
+    sys.stderr.write(f"{why}\n")
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,7 +76,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="VKEY",
         help="a log's key; may be repeated, or written into FOLDER/logs, one a line; none: no log",
     )
-    parser.add_argument("--make-key", action="store_true", help="make the witness's key, print its text form, and end")
+    parser.add_argument(
+        "--make-key",
+        type=Path,
+        metavar="FOLDER",
+        help="make a witness's key where there is none, print its text form, end",
+    )
     return parser
 
 
@@ -81,12 +93,9 @@ def _platform(options: argparse.Namespace, environment: Mapping[str, str]) -> Pl
         credentials=Credentials(key=environment[KEY], secret=environment[SECRET]),
         tokens=Tokens(lifetime=options.token_seconds, clock=time.monotonic),
         faults=Faults(rates, options.seed),
-        witness=options.witness and _witness(options),
+        witness=options.witness
+        and witness.opened(options.witness, options.witness_name, options.witness_log, time.time),
     )
-
-
-def _witness(options: argparse.Namespace) -> witness.Witness:
-    return witness.opened(options.witness, options.witness_name, options.witness_log, time.time)
 
 
 def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
