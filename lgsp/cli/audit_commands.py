@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,9 +15,10 @@ from lgsp.bus.evidence import Prover
 from lgsp.bus.logtree import LogTree
 from lgsp.cli import impact_commands
 from lgsp.cli.audit_search import search
+from lgsp.cli.audit_workers import MOST, audit_in_processes
 from lgsp.cli.files import read_bytes, read_text, write_bytes, write_secretly, write_text
 from lgsp.cli.gateway_door import ask, open_kept
-from lgsp.cli.log_audit import Verdict, audit
+from lgsp.cli.log_audit import Verdict
 from lgsp.cli.options import DEFAULT_DATA, DEFAULT_TRUST, Data, TrustFile
 from lgsp.cli.reach import Reach
 from lgsp.cli.static_log import verify_static
@@ -64,14 +67,22 @@ def verify(
         Path, typer.Option(envvar="LGSP_TRUST", metavar="FILE", help="With --dir: trust.json of then | cùng với --dir")
     ] = Path("trust.json"),
     witness: Witnesses = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            envvar="LGSP_PROCESSES",
+            min=1,
+            max=MOST,
+            help="That check beside each other; by the cores and the length when not given | số tiến trình kiểm tra",
+        ),
+    ] = None,
 ) -> None:
     """Re-hash and compare everything; exit code 3 when the log is bad | băm lại và đối chiếu toàn bộ."""
     voice = voice_of(context)
     if folder is not None:
         _verify_files(voice, folder, trust, witness or [])
         return
-    settings = Settings.load(data)
-    verdict = asyncio.run(_audited(settings, read_trust(DataFolder(root=data).trust)))
+    verdict = _audited(Settings.load(data), read_trust(DataFolder(root=data).trust), processes)
     if verdict.finding is not None:
         where = "" if verdict.finding.index is None else f"index {verdict.finding.index}: "
         raise Unusable("log_broken", where + verdict.finding.words, exit_code=BROKEN)
@@ -93,9 +104,14 @@ def _verify_files(voice: Voice, folder: Path, trust: Path, witnesses: list[str])
     )
 
 
-async def _audited(settings: Settings, trust: Trust) -> Verdict:
-    async with open_kept(settings) as kept:
-        return await audit(kept.store, bus=settings.bus.urn, registrar=trust.registrar, log=trust.log)
+def _audited(settings: Settings, trust: Trust, processes: int | None) -> Verdict:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Store]:
+        async with open_kept(settings) as kept:
+            yield kept.store
+
+    bus, registrar, log = settings.bus.urn, trust.registrar, trust.log
+    return audit_in_processes(opened, bus=bus, registrar=registrar, log=log, processes=processes)
 
 
 def _tell_sound(voice: Voice, verdict: Verdict) -> None:

@@ -6,6 +6,7 @@ covered is what only steers the work: lanes, attempts, leases, pauses.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
@@ -47,16 +48,17 @@ class _Rows:
 
     kept: Mapping[str, Kept]
     exchanges: Mapping[str, Exchange]
-    deliveries: Mapping[Place, Delivery]
+    deliveries: Mapping[str, Mapping[str, Delivery]]
+    """By env hash and inbox."""
     persons: Mapping[str, Sequence[SubjectLink]]
 
     def of(self, env: str) -> Iterator[Delivery]:
-        return (each for (of, _), each in self.deliveries.items() if of == env)
+        return iter(self.deliveries.get(env, {}).values())
 
 
 @dataclass(slots=True, kw_only=True)
 class StateAudit:
-    """Goes through the log from page to page, and counts what fits."""
+    """Goes through entries that follow each other, and counts what fits."""
 
     store: Held
     item: Item
@@ -66,8 +68,10 @@ class StateAudit:
     """Of entries since this time, as they write it, nothing has been forgotten for long."""
     receipts: int = 0
     acks: int = 0
-    _ended: dict[Place, int] = field(default_factory=dict)
+    ended: dict[Place, int] = field(default_factory=dict)
     """Deliveries that are held as settled and of whose end no entry has told yet, with the entry that accepted them."""
+    told: list[Place] = field(default_factory=list)
+    """Deliveries of whose end an entry tells, and no entry before it of their acceptance."""
 
     async def check(self, start: int, entries: Sequence[bytes]) -> Misfit | None:
         """Return what does not fit the first of these entries of which something does not; `start` is the number of the first."""
@@ -85,11 +89,13 @@ class StateAudit:
 
     async def _rows(self, entries: Sequence[bytes]) -> _Rows:
         envs = list(dict.fromkeys(env for entry in entries for env in (env_in(entry), cause_in(entry)) if env))
-        deliveries = await self.store.deliveries_of(envs)
+        deliveries = defaultdict[str, dict[str, Delivery]](dict)
+        for each in await self.store.deliveries_of(envs):
+            deliveries[each.env][each.to] = each
         return _Rows(
             kept=await self.store.kept(envs),
             exchanges={each.env: each for each in await self.store.exchanges_of(envs)},
-            deliveries={(each.env, each.to): each for each in deliveries},
+            deliveries=deliveries,
             persons=await self.store.persons_of(envs),
         )
 
@@ -105,8 +111,9 @@ class StateAudit:
         if members["ev"] == "msg.accepted":
             return self._accepted(index, entry, members, exchange, rows)
         place = env, str(members.get("to"))
-        self._ended.pop(place, None)
-        return self._settled(members, rows.deliveries.get(place))
+        if self.ended.pop(place, None) is None:
+            self.told.append(place)
+        return self._settled(members, rows.deliveries.get(env, {}).get(place[1]))
 
     def _of_forgotten(self, env: str, ts: str, rows: _Rows) -> str:
         """Of a forgotten exchange the envelope is kept, unless it is of a year that was moved off; its deliveries went with it."""
@@ -121,7 +128,7 @@ class StateAudit:
 
     def _accepted(self, index: int, entry: bytes, members: dict[str, Any], exchange: Exchange, rows: _Rows) -> str:
         deliveries = list(rows.of(exchange.env))
-        self._ended |= {(each.env, each.to): index for each in deliveries if each.state in SETTLED}
+        self.ended |= {(each.env, each.to): index for each in deliveries if each.state in SETTLED}
         return (
             _envelope_misfit(members, exchange)
             or self._receipt_misfit(index, entry, exchange)
@@ -170,18 +177,12 @@ class StateAudit:
         self.acks += 1
         return ""
 
-    def ended_by(self, entries: Sequence[bytes]) -> None:
-        """Take entries that came after all that were checked: a gateway that runs settles on."""
-        for entry in entries:
-            if entry.find(EVENTS[0], 0, HEAD_BYTES) < 0 and env_in(entry):
-                place = env_in(entry), str(strictjson.parse_object(entry).get("to"))
-                self._ended.pop(place, None)
 
-    def untold(self) -> Misfit | None:
-        """Return the first acceptance of something that is held as settled though no entry tells so."""
-        if not self._ended:
-            return None
-        return Misfit(min(self._ended.values()), "a delivery is held as settled, and no entry tells so")
+def told_by(entry: bytes) -> Place | None:
+    """Return the delivery of whose end an entry may tell."""
+    if entry.find(EVENTS[0], 0, HEAD_BYTES) >= 0 or not env_in(entry):
+        return None
+    return env_in(entry), str(strictjson.parse_object(entry).get("to"))
 
 
 def text_in(entry: bytes, name: str) -> str:
