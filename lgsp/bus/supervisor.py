@@ -132,7 +132,7 @@ class Bus:
             await self.sweep.publisher.place(found)
 
     async def drain(self) -> None:
-        """Take nothing more in, finish what waits, keep the last checkpoint, end the tasks. Streams are closed before."""
+        """Take nothing more in, finish what waits, keep the last checkpoint and have it co-signed, end the tasks. Streams are closed before."""
         self.wind_down()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
@@ -143,5 +143,7 @@ class Bus:
         except (Refusal, TimeoutError):
             # The ledger is away: what was not written is not in the log, and the end is no later for it.
             get_logger().warning("task.failed", task="drain")
+        else:
+            await self.witnessing.end()
         finally:
             self.tasks.cancel()

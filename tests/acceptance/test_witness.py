@@ -11,13 +11,17 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from lgsp import app, datafolder
+from lgsp.cli import doctor
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, read_trust
 from lgsp.domain.checkpoint import open_checkpoint
+from lgsp.domain.limits import LIMITS
 from lgsp.domain.notes import NoteKey, format_vkey, parse_vkey
 from lgsp.privateserver import free_port
 from lgsp.sdk import Client, SystemSettings
@@ -81,16 +85,20 @@ def witness(province, tmp_path):
 
 
 def grow(data):
-    """Run the bus for two moments: in the first the log grows, in the second what was kept is co-signed."""
+    """Run the bus for a moment: the log grows, and at the end what was kept is co-signed."""
 
     async def run():
-        for _ in range(2):
-            async with app.open_bus(Settings.load(data)) as bus:
-                await bus.ledger.size()
-                bus.refusals.count("signature", "192.0.2.1")
+        async with app.open_bus(Settings.load(data)) as bus:
+            await bus.ledger.size()
+            bus.refusals.count("signature", "192.0.2.1")
 
     with datafolder.hold(DataFolder(root=data)):
         asyncio.run(run())
+
+
+def sqlite_rows(data, query):
+    with closing(sqlite3.connect(data / "bus.sqlite")) as ledger:
+        return ledger.execute(query).fetchall()
 
 
 def fetch(url, path):
@@ -114,8 +122,7 @@ def rolled_back(province, witness, tmp_path):
     shutil.copy(province / "bus.sqlite", tmp_path / "old.sqlite")
     for _ in range(2):
         grow(province)
-    with closing(sqlite3.connect(province / "bus.sqlite")) as ledger:
-        [(note,)] = ledger.execute("SELECT note FROM cosigned ORDER BY size DESC LIMIT 1").fetchall()
+    [(note,)] = sqlite_rows(province, "SELECT note FROM cosigned ORDER BY size DESC LIMIT 1")
     (tmp_path / "last.checkpoint").write_text(note)
     for path in province.glob("bus.sqlite*"):
         path.unlink()
@@ -123,8 +130,9 @@ def rolled_back(province, witness, tmp_path):
     return province
 
 
-def test_a_gateway_has_its_log_cosigned_by_the_national_platform(province, witness, lgsp, tmp_path):
+def test_a_gateway_has_its_log_cosigned_by_the_national_platform(province, witness, lgsp, tmp_path, monkeypatch):
     log = read_trust(province / "trust.json").log
+    assert f"! the witness {witness.key.name} has not co-signed this log yet" in lgsp("doctor", "--data", province).out
     with serving(province) as url:
         note = until(lambda: fetch(url, "/v1/audit/checkpoint?witnessed=true"))
         assert open_checkpoint(note, log, [witness.key]).size > 0
@@ -132,6 +140,14 @@ def test_a_gateway_has_its_log_cosigned_by_the_national_platform(province, witne
         metrics = fetch(url, "/metrics")
         assert "lgsp_witness_age_seconds" in metrics
         assert 'lgsp_part_ok{part="witness"} 1.0' in metrics
+    size = sqlite_rows(province, "SELECT max(size) FROM cosigned")[0][0]
+    assert size == sqlite_rows(province, "SELECT count(*) FROM entry")[0][0]
+    assert (
+        f"✓ the witness {witness.key.name} has co-signed {size} entries, 0:00:"
+        in lgsp("doctor", "--data", province).out
+    )
+    monkeypatch.setattr(doctor, "LIMITS", replace(LIMITS, witness_alarm=timedelta(0)))
+    assert f"! the witness {witness.key.name} has co-signed {size} entries" in lgsp("doctor", "--data", province).out
     proof = tmp_path / "entry.proof"
     assert lgsp("audit", "prove", "0", "-o", proof, "--data", province).code == 0
     trust = ("--trust", province / "trust.json")

@@ -163,6 +163,17 @@ async def test_a_witness_that_is_another_one_learns_the_log_from_the_start(world
         assert await cosigned_size(bus, second) == second.seen[LOG].size
 
 
+async def test_a_gateway_that_stops_in_order_leaves_nothing_that_its_witness_has_not_seen(world, store, clock, witness):
+    async with run(world, store, clock, witness) as bus:
+        await bus.ingress.submit(world.envelope(), peer="test")
+    assert open_checkpoint(await store.cosigned(), bus.auditor._log_key, [witness.key]).size == await store.size()
+    assert witness.seen[LOG].size == await store.size() > 1
+    witness.away = True
+    async with run(world, store, clock, witness) as bus:
+        await grow(bus)
+    assert witness.seen[LOG].size == await store.size() - 3
+
+
 # Rolled back, changed
 
 
@@ -245,6 +256,17 @@ async def test_a_witness_that_comes_back_ends_a_gateway_on_a_log_rolled_back_and
     store = SqliteLedger.open(old)
     assert await store.checkpoint() == kept
     await store.close()
+
+
+async def test_a_contradiction_that_is_learnt_while_it_stops_is_told(world, tmp_path, clock, witness):
+    old = await old_copy_of(world, tmp_path / "bus.sqlite", clock, witness)
+    witness.away = True
+    with pytest.raises(BaseExceptionGroup) as ended:
+        async with running_file(world, old, clock, witness):
+            witness.away = False
+    assert ended.group_contains(Unusable, match="log_broken.*rolled back")
+    [error] = ended.value.exceptions
+    assert error.exit_code == 3
 
 
 async def until_it_ends(running):
