@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
 from lgsp.bus.retention import KEPT
-from lgsp.cli.state_audit import HEAD_BYTES, Held, StateAudit, text_in
+from lgsp.cli.state_audit import HEAD_BYTES, StateAudit, text_in
 from lgsp.domain import checkpoint, jws, merkle, statements, strictjson, tiles
 from lgsp.domain.directory import Key, open_directory, previous_of
 from lgsp.domain.envelope import format_time, parse_time
@@ -26,6 +27,7 @@ from lgsp.domain.statements import Signed, Statement
 from lgsp.domain.tiles import LEVELS, Edge
 from lgsp.errors import Refusal
 from lgsp.ports.directory import SignedRecords
+from lgsp.ports.holdings import Holdings
 
 AT_ONCE: Final = 16 * tiles.WIDTH
 """Entries read and hashed together."""
@@ -55,10 +57,12 @@ class Verdict:
     receipts: int
     acks: int
     versions: int
+    bare: int = 0
+    """Forgotten exchanges of which an older program kept no receipt."""
     finding: Finding | None = None
 
 
-class Audited(Held, Protocol):
+class Audited(Holdings, Protocol):
     """What is asked of a ledger, or of a copy of one."""
 
     async def checkpoint(self) -> str:
@@ -126,9 +130,20 @@ class _Page:
         return there, missing if there < self.stop - self.start else None
 
 
-async def audit(store: Audited, *, bus: str, registrar: PublicKey, log: NoteKey) -> Verdict:
-    """Return the verdict on the whole log; a few microseconds an entry, and one signature a batch of receipts or acks."""
+async def audit(
+    store: Audited,
+    *,
+    bus: str,
+    registrar: PublicKey,
+    log: NoteKey,
+    moved_off: AbstractSet[int] | None = frozenset(),
+) -> Verdict:
+    """Return the verdict on the whole log; a few microseconds an entry, some dozens a receipt or an ack, and one signature a batch of them.
+
+    `moved_off` are the years of which what stays of forgotten exchanges is not here; None when nobody says of which.
+    """
     run = _Audit(store=store, bus=bus, registrar=registrar, log=log)
+    run.states.moved_off = moved_off
     try:
         await run.check()
     except _Found as found:
@@ -168,6 +183,7 @@ class _Audit:
             checkpoint=self.covered,
             receipts=self.states.receipts,
             acks=self.states.acks,
+            bare=self.states.bare,
             versions=len(self.statements),
             finding=finding,
         )
@@ -311,7 +327,7 @@ class _Audit:
         return bool(entries) and text_in(entries[-1], "ts") >= self.held_since
 
     async def _bad_state(self, start: int, entries: Sequence[bytes]) -> _Found | None:
-        misfit = await self.states.check(start, entries) if self._may_be_held(entries) else None
+        misfit = await self.states.check(start, entries, held=self._may_be_held(entries))
         return None if misfit is None else _Found(*misfit)
 
     def _bad_change(self, start: int, entries: Sequence[bytes]) -> _Found | None:
