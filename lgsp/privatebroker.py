@@ -118,6 +118,10 @@ class PrivateServer:
         )
         return done.stdout.decode().strip()
 
+    def settle(self) -> None:
+        """Have the server write now what it knows of its queues, as it does every few seconds: a kill loses a queue that was declared since."""
+        self.evaluate("mnesia:sync_log(), [dets:sync(Table) || Table <- dets:all()].")
+
     def _end(self, how: signal.Signals) -> None:
         if self._server is None:
             return

@@ -82,7 +82,13 @@ class Bundles:
 
     def _prover(self) -> Prover:
         registry = self.searcher.registry
-        return Prover(store=self._store, bus=registry.bus, registrar=registry.registrar, looked_through=LOOKED_THROUGH)
+        return Prover(
+            store=self._store,
+            bus=registry.bus,
+            registrar=registry.registrar,
+            looked_through=LOOKED_THROUGH,
+            versions={registry.current.version: registry.current},
+        )
 
     async def _made(self, reader: Reader, prover: Prover, env: str) -> bytes:
         async with self.searcher.turn(reader):

@@ -86,7 +86,8 @@ class Prover:
     note: str | None = None
     """The checkpoint to prove under; None for the kept one."""
     looked_through: int = LOOKED_THROUGH
-    _versions: dict[int, Directory] = field(default_factory=dict)
+    versions: dict[int, Directory] = field(default_factory=dict)
+    """Versions of the directory that are open already; others are opened when they are needed."""
     _wanted: defaultdict[int, set[RecordName]] = field(default_factory=lambda: defaultdict(set))
 
     async def bundle(self, env: str) -> Bundle:
@@ -207,18 +208,18 @@ class Prover:
         raise Refusal("not_found", "no version of the directory holds the key of an ack")
 
     def _signer(self, ack: Statement, version: int) -> str:
-        return self._versions[version].keys[statements.kid_of(ack.jws, typ=statements.ACK)].owner
+        return self.versions[version].keys[statements.kid_of(ack.jws, typ=statements.ACK)].owner
 
     async def _directory(self, version: int) -> Directory:
-        if version not in self._versions:
+        if version not in self.versions:
             kept = await self.store.at(version)
             if kept is None:
                 raise Refusal("not_found", f"version {version} of the directory is not kept")
             # In another thread: a gateway goes on while thousands of records are read.
-            self._versions[version] = await asyncio.to_thread(
+            self.versions[version] = await asyncio.to_thread(
                 directory.open_directory, kept.statement, kept.records, self.registrar, bus=self.bus
             )
-        return self._versions[version]
+        return self.versions[version]
 
     async def _excerpt(self, version: int) -> Excerpt:
         held = await self._directory(version)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,9 +13,10 @@ import typer
 from lgsp.cli import impact_commands
 from lgsp.cli.audit_prove import prove
 from lgsp.cli.audit_search import search
+from lgsp.cli.audit_workers import MOST, audit_in_processes
 from lgsp.cli.files import read_bytes, read_text
 from lgsp.cli.gateway_door import open_kept
-from lgsp.cli.log_audit import Verdict, audit
+from lgsp.cli.log_audit import Verdict
 from lgsp.cli.options import DEFAULT_DATA, DEFAULT_TRUST, Data, TrustFile
 from lgsp.cli.static_log import verify_static
 from lgsp.cli.voice import Voice, voice_of
@@ -22,6 +25,7 @@ from lgsp.datafolder import DataFolder, Trust, read_trust
 from lgsp.domain import base64url, checkpoint
 from lgsp.domain.notes import NoteInvalid, parse_vkey
 from lgsp.errors import Unusable
+from lgsp.ports.store import Store
 
 BROKEN: Final = 3
 """Exit code when the log, or a proof, does not verify: told apart from every other failure."""
@@ -67,15 +71,23 @@ def verify(
             help="A year of which the evidence of forgotten exchanges is kept elsewhere; may be repeated | năm có chứng cứ đã chuyển đi nơi khác",
         ),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            envvar="LGSP_PROCESSES",
+            min=1,
+            max=MOST,
+            help="That check beside each other; by the cores and the length when not given | số tiến trình kiểm tra",
+        ),
+    ] = None,
 ) -> None:
     """Re-hash and compare everything; exit code 3 when the log is bad | băm lại và đối chiếu toàn bộ."""
     voice = voice_of(context)
     if folder is not None:
         _verify_files(voice, folder, trust, witness or [])
         return
-    settings = Settings.load(data)
     trusted = read_trust(DataFolder(root=data).trust)
-    verdict = asyncio.run(_audited(settings, trusted, frozenset(moved_off or ())))
+    verdict = _audited(Settings.load(data), trusted, frozenset(moved_off or ()), processes)
     if verdict.finding is not None:
         where = "" if verdict.finding.index is None else f"index {verdict.finding.index}: "
         raise Unusable("log_broken", where + verdict.finding.words, exit_code=BROKEN)
@@ -97,11 +109,14 @@ def _verify_files(voice: Voice, folder: Path, trust: Path, witnesses: list[str])
     )
 
 
-async def _audited(settings: Settings, trust: Trust, moved_off: frozenset[int]) -> Verdict:
-    async with open_kept(settings) as kept:
-        return await audit(
-            kept.store, bus=settings.bus.urn, registrar=trust.registrar, log=trust.log, moved_off=moved_off
-        )
+def _audited(settings: Settings, trust: Trust, moved_off: AbstractSet[int], processes: int | None) -> Verdict:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Store]:
+        async with open_kept(settings) as kept:
+            yield kept.store
+
+    bus, registrar, log = settings.bus.urn, trust.registrar, trust.log
+    return audit_in_processes(opened, bus=bus, registrar=registrar, log=log, moved_off=moved_off, processes=processes)
 
 
 def _tell_sound(voice: Voice, verdict: Verdict) -> None:

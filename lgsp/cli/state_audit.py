@@ -6,6 +6,7 @@ forgotten exchanges what stays of them. Not covered is what only steers the work
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -23,7 +24,13 @@ HEAD_BYTES: Final = 120
 """Bytes of an entry in which its event stands: after number and time."""
 EVENTS: Final = (b'"ev":"msg.accepted"', b'"ev":"msg.acked"', b'"ev":"msg.expired"')
 
-Place = tuple[str, str]
+Claim = tuple[str, str, str]
+"""What a row says that an entry has to tell: of which kind (`CLAIMS`), of which envelope, and the inbox, leaf or reply."""
+CLAIMS: Final = {
+    "settled": "a delivery is held as settled",
+    "acked": "an ack is kept",
+    "answered": "a request is held with a reply",
+}
 Item = Callable[[str, str], dict[str, Any] | None]
 """Returns the item of a receipt or an ack, given as JSON text with its `typ`; None of one that does not verify."""
 
@@ -53,12 +60,13 @@ class _Rows:
     """What is held of the envelopes of some entries, and what stays of those that are forgotten."""
 
     exchanges: Mapping[str, Exchange]
-    deliveries: Mapping[Place, Delivery]
+    deliveries: Mapping[str, Mapping[str, Delivery]]
+    """By env hash and inbox."""
     forgotten: Mapping[str, _Forgotten]
     persons: Mapping[str, Sequence[SubjectLink]]
 
     def of(self, env: str) -> Iterator[Delivery]:
-        return (each for (of, _), each in self.deliveries.items() if of == env)
+        return iter(self.deliveries.get(env, {}).values())
 
     def reply_to(self, cause: str) -> str | None:
         """Return the reply that a request is held or kept with, None where nothing tells it."""
@@ -70,7 +78,7 @@ class _Rows:
 
 @dataclass(slots=True, kw_only=True)
 class StateAudit:
-    """Goes through the log from page to page, and counts what fits."""
+    """Goes through entries that follow each other, and counts what fits."""
 
     store: Holdings
     item: Item
@@ -84,12 +92,10 @@ class StateAudit:
     acks: int = 0
     bare: int = 0
     """Forgotten exchanges of which an older program kept no receipt."""
-    _ended: dict[Place, int] = field(default_factory=dict)
-    """Deliveries that are held as settled and of whose end no entry has told yet, with the entry that accepted them."""
-    _acked: dict[Place, int] = field(default_factory=dict)
-    """The same of acks that are kept of forgotten exchanges: by env hash and leaf."""
-    _answered: dict[Place, int] = field(default_factory=dict)
-    """The same of replies: by the env hashes of request and reply."""
+    claims: dict[Claim, int] = field(default_factory=dict)
+    """What is held as settled or answered, or kept with an ack, and no entry has told of yet, with the entry that accepted it."""
+    told: list[Claim] = field(default_factory=list)
+    """What an entry tells of, and no entry before it of the acceptance."""
 
     async def check(self, start: int, entries: Sequence[bytes], *, held: bool) -> Misfit | None:
         """Return what does not fit the first of these entries of which something does not; `start` is the number of the first.
@@ -118,14 +124,16 @@ class StateAudit:
     async def _rows(self, entries: Sequence[bytes], *, held: bool) -> _Rows:
         envs = list(dict.fromkeys(env for entry in entries for env in (env_in(entry), cause_in(entry)) if env))
         # In this order: an exchange that is forgotten meanwhile is found either whole or among what stays.
-        deliveries = await self.store.deliveries_of(envs) if held else []
+        deliveries = defaultdict[str, dict[str, Delivery]](dict)
+        for each in await self.store.deliveries_of(envs) if held else ():
+            deliveries[each.env][each.to] = each
         exchanges = {each.env: each for each in await self.store.exchanges_of(envs)} if held else {}
-        kept = await self.store.evidence_of([env for env in envs if env not in exchanges])
+        stays = await self.store.evidence_of([env for env in envs if env not in exchanges])
         return _Rows(
             exchanges=exchanges,
-            deliveries={(each.env, each.to): each for each in deliveries},
+            deliveries=deliveries,
             forgotten={
-                each.env: _Forgotten(evidence=each, acks={_leaf_of(ack): ack for ack in each.acks}) for each in kept
+                each.env: _Forgotten(evidence=each, acks={_leaf_of(ack): ack for ack in each.acks}) for each in stays
             },
             persons=await self.store.persons_of(envs),
         )
@@ -140,9 +148,14 @@ class StateAudit:
             return "the entry is not strict JSON"
         if members["ev"] == "msg.accepted":
             return self._accepted(index, entry, members, exchange, rows)
-        place = exchange.env, str(members.get("to"))
-        self._ended.pop(place, None)
-        return self._settled(members, rows.deliveries.get(place))
+        to = str(members.get("to"))
+        self._tell("settled", exchange.env, to)
+        return self._settled(members, rows.deliveries.get(exchange.env, {}).get(to))
+
+    def _tell(self, what: str, env: str, which: str) -> None:
+        """Take note that an entry tells of something."""
+        if self.claims.pop((what, env, which), None) is None:
+            self.told.append((what, env, which))
 
     # --- what is forgotten ----------------------------------------------------------------------------------------------------------
 
@@ -151,14 +164,14 @@ class StateAudit:
         kept = rows.forgotten.get(env)
         if entry.find(EVENTS[0], 0, HEAD_BYTES) >= 0:
             return self._missing(env, entry, rows) if kept is None else self._kept_misfit(index, entry, kept, rows)
-        self._ended.pop((env, text_in(entry, "to")), None)
+        self._tell("settled", env, text_in(entry, "to"))
         leaf = text_in(entry, "stmt")
         return self._kept_ack_misfit(env, leaf, kept) if leaf and kept is not None else ""
 
     def _missing(self, env: str, entry: bytes, rows: _Rows) -> str:
         """What stays of a forgotten exchange is kept as long as the log, unless it is of a year that was moved off."""
-        self._answered.pop((cause_in(entry), env), None)
-        if any(True for _ in rows.of(env)):
+        self._tell_of_reply(entry, env)
+        if env in rows.deliveries:
             return "the exchange is gone, and its deliveries are not"
         year = _year_of(entry)
         is_elsewhere = self.moved_off is None or not self.moved_off.isdisjoint({year, year + 1})
@@ -167,7 +180,7 @@ class StateAudit:
 
     def _kept_misfit(self, index: int, entry: bytes, kept: _Forgotten, rows: _Rows) -> str:
         env, evidence = kept.evidence.env, kept.evidence
-        self._acked |= {(env, leaf): index for leaf in kept.acks}
+        self.claims |= {("acked", env, leaf): index for leaf in kept.acks}
         self.bare += not kept.has_receipt
         return (
             ("" if jws.hash_of(evidence.compact) == env else "another envelope is kept")
@@ -177,7 +190,7 @@ class StateAudit:
         )
 
     def _kept_ack_misfit(self, env: str, leaf: str, kept: _Forgotten) -> str:
-        self._acked.pop((env, leaf), None)
+        self._tell("acked", env, leaf)
         if leaf not in kept.acks:
             return "the ack that was given is not kept"
         return self._ack_misfit(env, leaf, kept.acks[leaf])
@@ -186,7 +199,7 @@ class StateAudit:
 
     def _accepted(self, index: int, entry: bytes, members: dict[str, Any], exchange: Exchange, rows: _Rows) -> str:
         deliveries = list(rows.of(exchange.env))
-        self._ended |= {(each.env, each.to): index for each in deliveries if each.state in SETTLED}
+        self.claims |= {("settled", each.env, each.to): index for each in deliveries if each.state in SETTLED}
         return (
             _envelope_misfit(members, exchange)
             or self._receipt_misfit(index, entry, exchange.env, exchange.receipt)
@@ -217,11 +230,17 @@ class StateAudit:
     def _replies_misfit(self, index: int, entry: bytes, env: str, reply: str, rows: _Rows) -> str:
         """Compare what an envelope answers with what its request is held with, and remember what answers it in turn."""
         if reply:
-            self._answered[env, reply] = index
-        cause = cause_in(entry)
-        self._answered.pop((cause, env), None)
+            self.claims["answered", env, reply] = index
+        cause = self._tell_of_reply(entry, env)
         told = rows.reply_to(cause) if cause else env
         return "the request is held with another reply" if told not in {None, env} else ""
+
+    def _tell_of_reply(self, entry: bytes, env: str) -> str:
+        """Return the request that an accepted envelope answers, or ""."""
+        cause = cause_in(entry)
+        if cause:
+            self._tell("answered", cause, env)
+        return cause
 
     # --- how it ended ---------------------------------------------------------------------------------------------------------------
 
@@ -244,28 +263,13 @@ class StateAudit:
         self.acks += 1
         return ""
 
-    def ended_by(self, entries: Sequence[bytes]) -> None:
-        """Take entries that came after all that were checked: a gateway that runs settles on."""
-        for entry in entries:
-            env = env_in(entry)
-            if entry.find(EVENTS[0], 0, HEAD_BYTES) >= 0:
-                self._answered.pop((cause_in(entry), env), None)
-            elif env:
-                self._ended.pop((env, text_in(entry, "to")), None)
-                self._acked.pop((env, text_in(entry, "stmt")), None)
 
-    def untold(self) -> Misfit | None:
-        """Return the first acceptance of something that is held as settled or answered, or kept with an ack, though no entry tells so."""
-        found = [
-            Misfit(min(places.values()), f"{what}, and no entry tells so")
-            for places, what in (
-                (self._ended, "a delivery is held as settled"),
-                (self._acked, "an ack is kept"),
-                (self._answered, "a request is held with a reply"),
-            )
-            if places
-        ]
-        return min(found, default=None)
+def told_by(entry: bytes) -> Sequence[Claim]:
+    """Return what an entry may tell of."""
+    env = env_in(entry)
+    if entry.find(EVENTS[0], 0, HEAD_BYTES) >= 0:
+        return [("answered", cause_in(entry), env)]
+    return [("settled", env, text_in(entry, "to")), ("acked", env, text_in(entry, "stmt"))] if env else []
 
 
 def text_in(entry: bytes, name: str) -> str:

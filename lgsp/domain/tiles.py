@@ -150,16 +150,28 @@ class Edge:
                 self._close(whole)
         return whole
 
-    def _close(self, whole: list[Subtree]) -> None:
-        level = 0
+    def append_tile(self, root: bytes) -> list[Subtree]:
+        """Add a whole tile of leaf hashes by its root, and return as `append`; raise ValueError within a tile."""
+        if self._tails[0]:
+            raise ValueError("a tile begins where the one before it ends")
+        whole: list[Subtree] = []
+        self.size += WIDTH
+        self._raise(root, 1, whole)
+        self._close(whole, 1)
+        return whole
+
+    def _close(self, whole: list[Subtree], level: int = 0) -> None:
         while len(self._tails[level]) == WIDTH:
             root = merkle.root(self._tails[level])
             self._tails[level].clear()
             level += 1
-            if level == len(self._tails):
-                self._tails.append([])
-            self._tails[level].append(root)
-            whole.append(Subtree(level=level, number=count(level, self.size) - 1, root=root))
+            self._raise(root, level, whole)
+
+    def _raise(self, root: bytes, level: int, whole: list[Subtree]) -> None:
+        if level == len(self._tails):
+            self._tails.append([])
+        self._tails[level].append(root)
+        whole.append(Subtree(level=level, number=count(level, self.size) - 1, root=root))
 
     def root(self) -> bytes:
         """Return the root over all leaves so far."""

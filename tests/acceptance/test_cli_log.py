@@ -86,6 +86,16 @@ def test_a_changed_entry_is_found_and_its_index_named(exchanged, lgsp, which, wi
     assert ended.err.startswith("lgsp: [log_broken]")
 
 
+def test_processes_beside_each_other_find_the_same(exchanged, lgsp):
+    alone, together = (lgsp("audit", "verify", "--data", exchanged, "--processes", count) for count in (1, 2))
+    assert (together.code, together.out) == (0, alone.out)
+    index, entry = accepted(exchanged)[1]
+    replace(exchanged, index, entry.replace(b"example", b"examplf"), with_leaf=True)
+    alone, together = (lgsp("audit", "verify", "--data", exchanged, "--processes", count) for count in (1, 2))
+    assert f"index {index}:" in alone.err
+    assert (together.code, together.err) == (3, alone.err)
+
+
 def test_a_changed_entry_without_receipt_is_found_by_the_signed_root(exchanged, lgsp):
     [(index, entry)] = rows(exchanged, "SELECT seq, data FROM entry WHERE seq = 0")
     replace(exchanged, index, entry.replace(b"2026", b"2027"), with_leaf=True)

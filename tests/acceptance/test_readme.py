@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `lgsp (\w+(?: [\w-]+)?)` \| (.*) \|$", re.MULTILINE)
 COUNT = re.compile(r"^│ +(\S.*?) +│ ([0-9,]+) +│$", re.MULTILINE)
-DEMO_SECONDS = 300
+DEMO_SECONDS = 600
 
 
 def commands(group, path=""):

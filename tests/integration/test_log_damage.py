@@ -1,11 +1,16 @@
 """What somebody changes in a database's tables is found by the check of the log, as it is in a file."""
 
+import asyncio
+from dataclasses import dataclass
+
 import asyncpg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lgsp.backends.sql import PostgresLedger
 from lgsp.cli.log_audit import audit
-from tests.property.test_log_damage import CHANGES, KEPT_CHANGES, TRUST, WORLD, fill, forget
+from tests.property.test_log_damage import CHANGES, COLUMNS, KEPT_CHANGES, TRUST, WORLD, changed, fill, forget
 
 BYTES = [
     "UPDATE entry SET data = set_byte(data, 40, get_byte(data, 40) # 1) WHERE seq = 5",
@@ -81,3 +86,54 @@ async def test_an_unharmed_database_whose_exchanges_are_forgotten_verifies_and_a
     await connection.close()
     assert (await audit(forgotten, **TRUST)).finding.words == "the envelope is not kept"
     assert (await audit(forgotten, **TRUST, moved_off={WORLD.now.year})).finding is None
+
+
+@dataclass
+class Row:
+    """Where a row lies: elsewhere after each change."""
+
+    place: tuple[int, int]
+
+
+async def cells_of(connection):
+    """Return (column, its row) of every cell that has something in it, by table."""
+    found = {}
+    for table, columns in COLUMNS.items():
+        for record in await connection.fetch(f"SELECT ctid, * FROM {table} ORDER BY 1"):
+            row = Row(record["ctid"])
+            found.setdefault(table, []).extend((each, row) for each in columns if record[each] not in (None, "", b""))
+    return {table: cells for table, cells in found.items() if cells}
+
+
+async def finding_of(connection, ledger, table, cell, how):
+    """Return what is found while one cell is another, or that the database does not take such a change."""
+    column, row = cell
+    change = f"UPDATE {table} SET {column} = $2 WHERE ctid = $1 RETURNING ctid"
+    value = await connection.fetchval(f"SELECT {column} FROM {table} WHERE ctid = $1", row.place)
+    try:
+        row.place = await connection.fetchval(change, row.place, changed(value, *how))
+    except asyncpg.IntegrityConstraintViolationError as refused:
+        return refused
+    try:
+        return (await audit(ledger, **TRUST)).finding
+    finally:
+        row.place = await connection.fetchval(change, row.place, value)
+
+
+async def test_any_changed_byte_is_found(database, ledger):
+    connection, loop = await asyncpg.connect(database), asyncio.get_running_loop()
+    cells = await cells_of(connection)
+
+    @settings(max_examples=60, deadline=None, database=None)
+    @given(data=st.data(), place=st.integers(0, 2_000), to=st.integers(0, 254))
+    def found(data, place, to):
+        table = data.draw(st.sampled_from(sorted(cells)))
+        cell = cells[table][data.draw(st.integers(0, len(cells[table]) - 1))]
+        finding = finding_of(connection, ledger, table, cell, (place, to))
+        assert asyncio.run_coroutine_threadsafe(finding, loop).result(30) is not None, (table, cell)
+
+    try:
+        await asyncio.to_thread(found)
+        assert (await audit(ledger, **TRUST)).finding is None  # each change was taken back
+    finally:
+        await connection.close()

@@ -42,8 +42,6 @@ OUTAGE = 12
 """The hour in which the broker is killed."""
 JOURNAL = MIB
 """Bytes of the broker's journal, from which messages go to the files of their queues: small, so that a short test sees these come and go."""
-SETTLE = "[dets:sync(Table) || Table <- dets:all()]."
-"""The server writes what it knows of a new queue every few seconds; this writes it now."""
 QUEUED_BYTES = """
     Held = fun(Queue) ->
         {ok, {_, Found}, _} = ra:local_query(amqqueue:get_pid(Queue), fun rabbit_fifo:overview/1),
@@ -229,7 +227,7 @@ async def until_broker(bus, wanted):
 
 
 async def broker_dies(bus, sender, clock, server):
-    server.evaluate(SETTLE)
+    server.settle()
     server.kill()
     await until_broker(bus, "away")
     wires = await sender.send_in_vain()

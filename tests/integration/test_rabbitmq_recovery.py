@@ -18,8 +18,6 @@ from lgsp.testing.world import NDXP, POLICE
 pytestmark = pytest.mark.timeout(180)
 
 CUT = '[rabbit_networking:close_connection(Pid, "a test") || Pid <- rabbit_networking:connections()].'
-SETTLE = "[dets:sync(Table) || Table <- dets:all()]."
-"""The server writes what it knows of a new queue every few seconds; one declared since then is lost by a kill. This writes it now."""
 STOP = 'ra:stop_server(quorum_queues, {{binary_to_atom(<<"%2F_{queue}">>), node()}}).'
 """The process of a queue ends, as when the disk was full, while the broker goes on."""
 START = 'ra:restart_server(quorum_queues, {{binary_to_atom(<<"%2F_{queue}">>), node()}}).'
@@ -80,7 +78,7 @@ async def test_a_killed_broker_is_away_and_when_it_is_back_so_is_all_that_it_con
     transport.watch(NDXP, lambda: calls.append("called"))
     held = await transport.take(NDXP, 5)
     assert numbers(held) == [1, 2, 3, 4, 5]
-    rabbitmq.evaluate(SETTLE)
+    rabbitmq.settle()
     rabbitmq.kill()
     await eventually(lambda: downed(transport))
     began = time.monotonic()
@@ -198,7 +196,7 @@ async def test_what_is_published_while_the_broker_dies_is_confirmed_or_not_and_w
     ledger, transport, rabbitmq
 ):
     await queue(ledger, transport, accept(1))
-    rabbitmq.evaluate(SETTLE)
+    rabbitmq.settle()
     await ledger_with(ledger, *range(2, 152))
     parcels = [await parcel_of(ledger, number) for number in range(2, 152)]
     killing = asyncio.create_task(asyncio.to_thread(rabbitmq.kill))

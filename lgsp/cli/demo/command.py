@@ -17,7 +17,7 @@ from rich.console import Console
 
 from lgsp.cli.demo.engines import engines_of
 from lgsp.cli.demo.screen import Stage, as_json
-from lgsp.cli.demo.story import Outcome, Plan, clear, tell
+from lgsp.cli.demo.story import Outcome, Plan, clear, lookups_beside, tell
 from lgsp.cli.voice import voice_of
 
 UNSOUND: Final = 1
@@ -39,14 +39,15 @@ def demo(
         int, typer.Option(envvar="LGSP_DEMO_SEED", help="Seed of the made-up data | hạt giống dữ liệu")
     ] = 20_261_122,
     lookups: Annotated[
-        int,
+        int | None,
         typer.Option(
             envvar="LGSP_DEMO_LOOKUPS",
             min=4,
             max=10_000,
-            help="Applicants looked up, a quarter of them before the sync | lượt tra cứu của một cửa",
+            help="Applicants looked up, a quarter of them before the sync; by the vessels when not given | "
+            "lượt tra cứu của một cửa; tính theo số tàu khi không nêu",
         ),
-    ] = 160,
+    ] = None,
     engines: Annotated[
         str,
         typer.Option(
@@ -72,7 +73,7 @@ def demo(
         data=root if kept else root / "data",
         vessels=vessels,
         seed=seed,
-        lookups=lookups,
+        lookups=lookups_beside(vessels) if lookups is None else lookups,
         language=voice.language,
         engines=chosen,
         kept=kept,

@@ -32,7 +32,10 @@ ONE_STOP_PROCEDURES: Final = ("1.001612.000.00.00.H01", "2.002492.000.00.00.H01"
 """Procedures in which the one-stop system looks up its applicants."""
 READY_SECONDS: Final = 60.0
 SYNC_SECONDS: Final = 900.0
-LOOKUP_SECONDS: Final = 120.0
+LOOKUP_SECONDS: Final = 180.0
+FEWEST_LOOKUPS: Final = 160
+VESSELS_PER_LOOKUP: Final = 12
+"""By it the look-ups reach well into the synchronisation, and the slowest hundredth of them is more than one or two."""
 COUNT_SECONDS: Final = 60.0
 """How long after the synchronisation the centre may still be counting before its figures are taken as they are."""
 POLL_SECONDS: Final = 0.05
@@ -47,7 +50,7 @@ class Plan:
     data: Path
     vessels: int = 10_026
     seed: int = 20_261_122
-    lookups: int = 160
+    lookups: int = 0
     every_ms: int = 60
     language: str = "en"
     engines: frozenset[Engine] = frozenset()
@@ -291,6 +294,11 @@ async def tell(plan: Plan, screen: Screen, *, stay: Callable[[], Awaitable[None]
         gateway_peak_mb=peak,
         seconds=told + time.monotonic() - stopping_from,
     )
+
+
+def lookups_beside(vessels: int) -> int:
+    """Return how many look-ups go with a synchronisation of so many vessels when nobody says."""
+    return max(FEWEST_LOOKUPS, vessels // VESSELS_PER_LOOKUP)
 
 
 def clear(data: Path) -> None:
