@@ -89,7 +89,7 @@ async def audit(
     moved_off: AbstractSet[int] | None = frozenset(),
     hands: Hands | None = None,
 ) -> Verdict:
-    """Return the verdict on the whole log; a few microseconds an entry, some dozens a receipt or an ack, and one signature a batch of them.
+    """Return the verdict on the whole log; a few microseconds an entry, about a hundred a receipt or an ack, one signature a batch of them.
 
     `moved_off` are the years of which what stays of forgotten exchanges is not here; None when nobody says of which: then nothing is missed.
     """
