@@ -330,8 +330,15 @@ def test_of_what_an_older_program_forgot_there_is_no_bundle_and_it_says_why(exch
     ledger = sqlite3.connect(data / "bus.sqlite")
     with closing(ledger), ledger:
         ledger.execute("PRAGMA foreign_keys = OFF")
-        ledger.execute("INSERT INTO evidence (env, term, compact, acks) SELECT env, 0, compact, '' FROM exchange")
+        ledger.execute(
+            "INSERT INTO evidence (env, term, compact, acks) SELECT env, 0, compact, ack FROM exchange JOIN delivery USING (env)"
+        )
         ledger.execute("DELETE FROM delivery")
         ledger.execute("DELETE FROM exchange")
     ended = lgsp("audit", "prove", wire.hash, "-o", tmp_path / "e", "--data", data)
     assert (ended.code, "[not_found]" in ended.err, "did not keep the receipt" in ended.err) == (1, True, True)
+    verified = lgsp("audit", "verify", "--data", data)
+    assert (verified.code, "1 forgotten exchanges have no receipt here" in verified.out) == (0, True), verified.err
+    changed(data, "DELETE FROM evidence")
+    verified = lgsp("audit", "verify", "--data", data, "--moved-off", "2001", "--moved-off", "2002")
+    assert (verified.code, "the envelope is not kept" in verified.err) == (3, True)
