@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
+from lgsp.bus.bundles import Bundles
 from lgsp.bus.courier import Courier
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.figures import Figures
@@ -77,6 +78,7 @@ class Bus:
     progress: Progress
     auditor: Auditor
     searcher: Searcher
+    bundles: Bundles
     parking: Parking
     persons: Persons
     health: Health

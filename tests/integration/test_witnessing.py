@@ -67,7 +67,7 @@ async def grow(bus, count=3, first=0):
 
 
 async def cosigned_size(bus, witness):
-    return open_checkpoint(await bus.auditor.cosigned(), bus.auditor._log_key, [witness.key]).size
+    return open_checkpoint(await bus.auditor.cosigned(), bus.auditor.log_key, [witness.key]).size
 
 
 async def until(found, limit=10):
@@ -108,16 +108,16 @@ async def test_outsiders_get_the_newest_checkpoint_and_the_newest_that_is_cosign
         await edge.bus.witnessing.once()
         both = await edge.call("GET", "/v1/audit/checkpoint")
         assert both.body == (await edge.call("GET", "/v1/audit/checkpoint?witnessed=true")).body
-        size = open_checkpoint(both.body.decode(), edge.bus.auditor._log_key, [witness.key]).size
+        size = open_checkpoint(both.body.decode(), edge.bus.auditor.log_key, [witness.key]).size
         await grow(edge.bus)
         newest = (await edge.call("GET", "/v1/audit/checkpoint")).body.decode()
-        assert open_checkpoint(newest, edge.bus.auditor._log_key).size == size + 3
+        assert open_checkpoint(newest, edge.bus.auditor.log_key).size == size + 3
         assert witness.name not in newest
         assert (await edge.call("GET", "/v1/audit/checkpoint?witnessed=true")).body == both.body
         assert (await edge.call("GET", "/v1/audit/checkpoint?witnessed=1")).code == "bad_request"
         [entry] = await edge.bus.ledger.entries(0, 1)
         proof = (await edge.call("GET", "/v1/audit/proof?index=0&witnessed=true")).body.decode()
-        assert verify_proof(proof, entry, edge.bus.auditor._log_key, [witness.key]).size == size
+        assert verify_proof(proof, entry, edge.bus.auditor.log_key, [witness.key]).size == size
         assert (await edge.call("GET", f"/v1/audit/proof?index={size}&witnessed=true")).code == "not_found"
         assert (await edge.call("GET", f"/v1/audit/proof?index={size}")).status == 200
 

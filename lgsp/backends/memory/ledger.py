@@ -77,6 +77,10 @@ class MemoryLedger:
         """Return all deliveries of these envelopes that are held, in no order."""
         return [delivery for env in envs for delivery in await self.deliveries(env)]
 
+    async def evidence_of(self, envs: Sequence[str]) -> list[Evidence]:
+        """Return what stays of those among these env hashes whose exchanges are forgotten, in no order."""
+        return [self._tables.evidence[env] for env in envs if env in self._tables.evidence]
+
     async def persons_of(self, envs: Sequence[str]) -> dict[str, Sequence[SubjectLink]]:
         """Return the persons that these envelopes name, as pseudonyms, by env hash."""
         held = self._tables.rows.subjects
@@ -194,10 +198,6 @@ class MemoryLedger:
     async def body_keys(self) -> dict[str, bytes]:
         """Return the wrapped body key of each day."""
         return dict(self._tables.rows.body_keys)
-
-    async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
-        """Return the persons an exchange names, as pseudonyms."""
-        return self._tables.rows.subjects.get(env, ())
 
     async def uses(self, pseudonym: bytes, after: UsePlace, limit: int) -> list[Use]:
         """Return the first `limit` uses of one person behind a place, in the order of their places."""

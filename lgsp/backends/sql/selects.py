@@ -117,9 +117,8 @@ SETTLED_EVIDENCE: Final = sa.select(
 """What stays of exchanges of which nothing is open; which ones is added by the engine."""
 EVIDENCE_COLUMNS: Final = ["env", "term", "compact", "acks", "receipt", "reply"]
 """The columns that it goes into."""
-EVIDENCE: Final = sa.select(
-    evidence.c.env, evidence.c.compact, evidence.c.acks, evidence.c.receipt, evidence.c.reply
-).where(evidence.c.env == _text("env"))
+EVIDENCES: Final = sa.select(evidence.c.env, evidence.c.compact, evidence.c.acks, evidence.c.receipt, evidence.c.reply)
+EVIDENCE: Final = EVIDENCES.where(evidence.c.env == _text("env"))
 
 DELIVERIES: Final = DELIVERY.where(delivery.c.env == _text("env")).order_by(delivery.c.inbox)
 PARCEL: Final = (
@@ -140,9 +139,6 @@ _FIRST: Final = sa.func.min(delivery.c.position)
 DEPTHS: Final = sa.select(*_DEPTH, sa.func.count(), _BYTES, _FIRST).where(OPEN).group_by(*_DEPTH).order_by(*_DEPTH)
 
 BODY_KEYS: Final = sa.select(body_key.c.day, body_key.c.wrapped)
-SUBJECTS: Final = sa.select(subject.c.pseudonym, subject.c.salt, subject.c.commitment).where(
-    subject.c.env == _text("env")
-)
 _OF_PERSON: Final = _first(
     sa.select(subject.c.env, subject.c.seq, sa.func.min(subject.c.commitment).label("commitment"))
     .where(

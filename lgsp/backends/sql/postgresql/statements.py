@@ -268,6 +268,7 @@ QUEUED: Final = _sql(
 )
 OVER: Final = _sql(selects.OVER)
 EVIDENCE: Final = _sql(selects.EVIDENCE)
+EVIDENCE_OF: Final = _sql(selects.EVIDENCES.where(evidence.c.env == sa.any_(_ENVS)))
 DUE: Final = _sql(selects.DUE)
 IN_STATE: Final = _sql(
     selects.IN_STATE.where(
@@ -278,7 +279,6 @@ IN_STATE: Final = _sql(
 OUTCOMES: Final = _sql(selects.OUTCOMES)
 DEPTHS: Final = _sql(selects.DEPTHS)
 BODY_KEYS: Final = _sql(selects.BODY_KEYS)
-SUBJECTS: Final = _sql(selects.SUBJECTS)
 USES: Final = _sql(selects.USES)
 WITHHOLDINGS: Final = _sql(selects.WITHHOLDINGS)
 SUBJECT_KEYS: Final = _sql(selects.SUBJECT_KEYS)

@@ -121,6 +121,10 @@ class SqliteLedger:
         """Return all deliveries of these envelopes that are held, in no order."""
         return await self._read_aside(queries.deliveries, sql.DELIVERIES_OF, {"envs": json.dumps(list(envs))})
 
+    async def evidence_of(self, envs: Sequence[str]) -> list[Evidence]:
+        """Return what stays of those among these env hashes whose exchanges are forgotten, in no order."""
+        return await self._read_aside(queries.evidence_of, envs)
+
     async def persons_of(self, envs: Sequence[str]) -> dict[str, list[SubjectLink]]:
         """Return the persons that these envelopes name, as pseudonyms, by env hash."""
         return await self._read_aside(queries.persons_of, envs)
@@ -225,10 +229,6 @@ class SqliteLedger:
     async def body_keys(self) -> dict[str, bytes]:
         """Return the wrapped body key of each day."""
         return await self._read_aside(queries.pairs, sql.BODY_KEYS)
-
-    async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
-        """Return the persons an exchange names, as pseudonyms."""
-        return await self._read_aside(queries.subjects, env)
 
     async def uses(self, pseudonym: bytes, after: Place, limit: int) -> list[Use]:
         """Return the first `limit` uses of one person behind a place, in the order of their places."""
