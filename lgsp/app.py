@@ -20,6 +20,7 @@ from lgsp.bus.announcer import Announcer
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
 from lgsp.bus.body_keys import BodyKeys
+from lgsp.bus.bundles import Bundles
 from lgsp.bus.cataloguer import Cataloguer
 from lgsp.bus.courier import Courier
 from lgsp.bus.custody import Custody
@@ -255,6 +256,7 @@ def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
     ingress = _ingress(parts, base, courier, replies, verifying)
     auditor = _auditor(parts, base)
     sweep = _sweep(parts, base, courier, auditor, hearing)
+    searcher = Searcher.of(parts, auditor=auditor, cataloguer=sweep.cataloguer, registry=base.registry)
     witnessing = Witnessing(anchor=parts.anchor, auditor=auditor, ingress=ingress, limits=parts.limits)
     return Bus(
         gateway=parts.gateway,
@@ -273,7 +275,8 @@ def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
         replies=replies,
         progress=base.progress,
         auditor=auditor,
-        searcher=Searcher.of(parts, auditor=auditor, cataloguer=sweep.cataloguer, registry=base.registry),
+        searcher=searcher,
+        bundles=Bundles.of(parts, searcher),
         parking=_parking(parts, base),
         health=Health(
             engines=base.engines,

@@ -22,6 +22,11 @@ from lgsp.ports.ledger import Done, KeepCheckpoint, Ledger, Note
 
 READ_AT_ONCE: Final = 8_192
 ENTRIES_AT_ONCE: Final = 1_000
+NOT_FOR: Final = {
+    "": "entries are read by auditors",
+    "evidence": "evidence is for auditors, and for the sender and the receivers of the exchange",
+}
+"""What is said to whoever may not read, by what it is."""
 LOG_BAD: Final = 3
 """What a command that met a bad log ends with."""
 
@@ -63,13 +68,14 @@ class Auditor:
         await self._rehash(kept.size, size)
 
     @property
-    def _log_key(self) -> NoteKey:
+    def log_key(self) -> NoteKey:
+        """The public key under which the log's checkpoints are believed."""
         return NoteKey(name=self.origin, kind=LOG_KEY, public=self.key.public.x)
 
     def opened(self, note: str) -> Checkpoint:
         """Return the checkpoint of a note that the log's key has signed; refuse (`log_broken`) any other."""
         try:
-            return open_checkpoint(note, self._log_key)
+            return open_checkpoint(note, self.log_key)
         except NoteInvalid as error:
             raise broken(f"the kept checkpoint: {error}") from None
 
@@ -116,7 +122,7 @@ class Auditor:
 
     def open_cosigned(self, note: str, witness: NoteKey) -> tuple[Checkpoint, int]:
         """Return the checkpoint that log and witness have signed, and when the witness did, in POSIX seconds; raise `NoteInvalid` for any other."""
-        checkpoint = open_checkpoint(note, self._log_key, [witness])
+        checkpoint = open_checkpoint(note, self.log_key, [witness])
         [time] = [each.time for each in open_note(note, [witness]).signatures]
         return checkpoint, time or 0
 
@@ -134,9 +140,9 @@ class Auditor:
         try:
             path, root = await self.tree.consistency(old, new.size), await self.tree.root_at(old)
         except NodesMissing as error:
-            raise self._damaged(str(error)) from None
+            raise self.damaged(str(error)) from None
         if not merkle.verify_consistency(old, new.size, root, new.root, path):
-            raise self._damaged(f"the path from {old} to {new.size} entries")
+            raise self.damaged(f"the path from {old} to {new.size} entries")
         return path
 
     async def keep(self) -> None:
@@ -168,12 +174,13 @@ class Auditor:
             path = await self.tree.inclusion(index, size)
             [leaf] = await self.ledger.leaves(index, index + 1)
         except NodesMissing as error:
-            raise self._damaged(str(error)) from None
+            raise self.damaged(str(error)) from None
         if not merkle.verify_inclusion(leaf, index, size, path, stated.root):
-            raise self._damaged(f"the path of entry {index}")
+            raise self.damaged(f"the path of entry {index}")
         return format_proof(index, path, note)
 
-    def _damaged(self, what: str) -> Refusal:
+    def damaged(self, what: str) -> Refusal:
+        """Return the refusal (`unavailable`) of what cannot be proven from what is stored; an operator is told what it was."""
         get_logger().error("log.damaged", what=what)
         return Refusal(
             "unavailable", "the stored tree of the log does not fit its checkpoint: lgsp audit verify names where"
@@ -185,7 +192,7 @@ class Auditor:
         try:
             return b"".join(await self.tree.tile(tile))
         except NodesMissing as error:
-            raise self._damaged(str(error)) from None
+            raise self.damaged(str(error)) from None
 
     async def _check_has(self, tile: Tile) -> None:
         if tile.needs > self.tree.size:
@@ -204,19 +211,23 @@ class Auditor:
         await self.note_reading(caller.urn, {"limit": limit, "start": start}, allowed="auditor" in caller.roles)
         return await self.ledger.entries(start, start + min(limit, ENTRIES_AT_ONCE))
 
-    async def note_reading(self, by: str, query: dict[str, str | int], *, allowed: bool) -> None:
-        """Append the entry that tells of a reading, or of an attempt: then refuse as `forbidden`. It holds the hash of what was asked."""
+    async def note_reading(self, by: str, query: dict[str, str | int], *, allowed: bool, what: str = "") -> None:
+        """Append the entry that tells of a reading, or of an attempt: then refuse as `forbidden`. It holds the hash of what was asked.
+
+        `what` names what is read where it is no entries.
+        """
         entry = draft(
             "audit.read",
             at=self.clock.now(),
             bus=self.gateway,
             code="" if allowed else "forbidden",
             by=by,
+            obj=what,
             hash=jws.hash_of(strictjson.compact(dict(sorted(query.items())))),
         )
         await self.sequencer.submit(Note(entry=entry))
         if not allowed:
-            raise Refusal("forbidden", "entries are read by auditors")
+            raise Refusal("forbidden", NOT_FOR[what])
 
     async def note_bodies_read(self, env: str, *, by: str, reason: str) -> int:
         """Append the entry that tells who is about to read the bodies of an exchange, and why (else `bad_request`); return its number."""

@@ -271,7 +271,7 @@ class Courier:
         if not orderly and flights and not counted:
             self._take_care(inbox)
         if counted:
-            await self.progress.commit([self.moves.put_back(held[0], code="disconnected", now=self.clock.now())])
+            await self.progress.commit([self.moves.give_time(held[0], code="disconnected", now=self.clock.now())])
             self.landed(held[0], alive=False)
         else:
             await self.requeue(held)

@@ -1,13 +1,15 @@
 """Bringing the evidence of one exchange together: what was signed, what the log says of it, and the records that made it valid.
 
-The bundle says how things stood at that checkpoint: entries after it are left out, and with them the acks and the reply that they tell of. Only
-reading is done here; whether the bundle proves what it should is `domain.evidence_checks`'.
+A bundle is made under a checkpoint and says how things stood then: entries after it are left out, and with them the acks and the reply that they
+tell of. Only reading is done here; whether the bundle proves what it should is `domain.evidence_checks`', who may have it is `bundles`'.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -79,7 +81,13 @@ class Prover:
     bus: str
     registrar: PublicKey
     wrap: bytes | None = field(default=None, repr=False)
-    _versions: dict[int, Directory] = field(default_factory=dict)
+    senders: AbstractSet[str] | None = None
+    """Whose bodies are shown; None for everybody's."""
+    note: str | None = None
+    """The checkpoint to prove under; None for the kept one."""
+    looked_through: int = LOOKED_THROUGH
+    versions: dict[int, Directory] = field(default_factory=dict)
+    """Versions of the directory that are open already; others are opened when they are needed."""
     _wanted: defaultdict[int, set[RecordName]] = field(default_factory=lambda: defaultdict(set))
 
     async def bundle(self, env: str) -> Bundle:
@@ -97,7 +105,7 @@ class Prover:
             raise _broken(f"{refusal.code} {refusal.detail}".strip()) from None
 
     async def _bundle(self, env: str) -> Bundle:
-        note = await self.store.checkpoint()
+        note = await self.store.checkpoint() if self.note is None else self.note
         covered = checkpoint.stated_size(note) if note else 0
         asked = await self._kept(env)
         cause = (await self._accepting(asked, covered)).text("cause")
@@ -125,9 +133,10 @@ class Prover:
         return cosigned if is_same_log and last < checkpoint.stated_size(cosigned) else note
 
     async def _kept(self, env: str) -> _Kept:
+        # In this order: what is forgotten meanwhile is missing from both, and then read as what stays of it.
+        acks = [delivery.ack for delivery in await self.store.deliveries(env) if delivery.ack]
         exchange = await self.store.exchange_of(env)
         if exchange is not None:
-            acks = [delivery.ack for delivery in await self.store.deliveries(env) if delivery.ack]
             return _kept(env, exchange.compact, exchange.receipt, acks, exchange.reply)
         evidence = await self.store.evidence(env)
         if evidence is None:
@@ -152,8 +161,8 @@ class Prover:
         numbers = sorted(number for number in named if first <= number < covered)
         rows = dict(zip(numbers, await self.store.entries_at(numbers), strict=True))
         start = max(catalogued, first)
-        if covered - start > LOOKED_THROUGH:
-            raise Refusal("not_found", "the log is not catalogued so far yet; a gateway that runs does it")
+        if covered - start > self.looked_through:
+            raise Refusal("unavailable", "the log is not catalogued so far yet; a gateway that runs does it")
         for low in range(start, covered, READ_AT_ONCE):
             entries = await self.store.entries(low, min(covered, low + READ_AT_ONCE))
             rows |= {low + at: data for at, data in enumerate(entries) if any(env.encode() in data for env in envs)}
@@ -183,7 +192,8 @@ class Prover:
             *(("subscription", target.subscription) for target in targets),
             *_of_systems(held, manifest, held.keys[kid].owner, targets, takers),
         }
-        return Part(compact=kept.compact, receipt=kept.receipt, acks=tuple(acks), body=await self._body(kept.env))
+        body = await self._body(kept.env, manifest.source)
+        return Part(compact=kept.compact, receipt=kept.receipt, acks=tuple(acks), body=body)
 
     async def _acked(self, ack: Statement, held: Directory) -> Acked:
         """Return an ack with the version in which its key holds: that of the acceptance, or the first one after it."""
@@ -198,17 +208,18 @@ class Prover:
         raise Refusal("not_found", "no version of the directory holds the key of an ack")
 
     def _signer(self, ack: Statement, version: int) -> str:
-        return self._versions[version].keys[statements.kid_of(ack.jws, typ=statements.ACK)].owner
+        return self.versions[version].keys[statements.kid_of(ack.jws, typ=statements.ACK)].owner
 
     async def _directory(self, version: int) -> Directory:
-        if version not in self._versions:
+        if version not in self.versions:
             kept = await self.store.at(version)
             if kept is None:
                 raise Refusal("not_found", f"version {version} of the directory is not kept")
-            self._versions[version] = directory.open_directory(
-                kept.statement, kept.records, self.registrar, bus=self.bus
+            # In another thread: a gateway goes on while thousands of records are read.
+            self.versions[version] = await asyncio.to_thread(
+                directory.open_directory, kept.statement, kept.records, self.registrar, bus=self.bus
             )
-        return self._versions[version]
+        return self.versions[version]
 
     async def _excerpt(self, version: int) -> Excerpt:
         held = await self._directory(version)
@@ -223,9 +234,9 @@ class Prover:
             for entry, path in zip(told, paths, strict=True)
         )
 
-    async def _body(self, env: str) -> bytes | None:
+    async def _body(self, env: str, sender: str) -> bytes | None:
         """Return a body that is still held; None when it is not, was erased with its day, or is not to be shown."""
-        if self.wrap is None:
+        if self.wrap is None or not (self.senders is None or sender in self.senders):
             return None
         held = await self.store.body_of(env)
         wrapped = None if held is None else (await self.store.body_keys()).get(held.day)

@@ -109,17 +109,24 @@ class Moves:
         )
 
     def put_back(self, held: Delivery, *, code: str, now: datetime, asked: timedelta | None = None) -> Step:
-        """Count an attempt: wait for the next one, or park after the last."""
+        """Count an attempt that the receiver put back: wait for the next one, or park after the last; refuse (`bad_request`) another code."""
         if not REASON_FORM.fullmatch(code):
             raise Refusal(
                 "bad_request", "a code is lower case letters, a few digits, dot, dash or underscore", pointer="/code"
             )
+        return self._count(held, "msg.nacked", code=code, now=now, asked=asked)
+
+    def give_time(self, held: Delivery, *, code: str, now: datetime) -> Step:
+        """Count an attempt that ended without a word of the receiver, in the same way; the entry does not say that the receiver put it back."""
+        return self._count(held, "msg.waiting", code=code, now=now)
+
+    def _count(self, held: Delivery, event: str, *, code: str, now: datetime, asked: timedelta | None = None) -> Step:
         counted = held.attempts + 1
         if self.retry.is_last(counted):
             return self.park(held, code=code, now=now, attempts=counted)
         due = self.retry.due(counted, now, asked)
         after = held.moved("waiting", attempts=counted, due_at=due, code=code)
-        entry = self._entry("msg.nacked", held, now, code=code, attempt=counted)
+        entry = self._entry(event, held, now, code=code, attempt=counted)
         return _step(held, after, expect=frozenset({"leased"}), held_lease=held.lease, entry=entry)
 
     def park(self, held: Delivery, *, code: str, now: datetime, attempts: int) -> Step:
@@ -151,7 +158,7 @@ class Moves:
         if held.final:
             step = self.settle_final(held, now=now)
         elif alone:
-            step = self.put_back(held, code="lease_ended", now=now)
+            step = self.give_time(held, code="lease_ended", now=now)
         else:
             step = self.requeue(held, now=now)
         return replace(step, move=replace(step.move, until=held.lease_until))

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 from lgsp.bus.breach import Breach
+from lgsp.bus.parts import Parts
 from lgsp.bus.registry import Registry
 from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.subjectring import whole_ring
@@ -63,30 +64,6 @@ class Answer:
     commitment: str
     """What stands for the person in the parameters that the log's entry hashes; with `salt` and a key of the ring it can be made again."""
     salt: str
-
-
-class Parts(Protocol):
-    """What this part of a gateway is made of."""
-
-    @property
-    def gateway(self) -> str:
-        """The gateway's URN."""
-
-    @property
-    def subject_keys(self) -> SubjectKeys:
-        """The ring of keys."""
-
-    @property
-    def store(self) -> Store:
-        """Index and log."""
-
-    @property
-    def clock(self) -> Clock:
-        """The time."""
-
-    @property
-    def entropy(self) -> Entropy:
-        """Chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

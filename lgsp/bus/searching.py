@@ -12,16 +12,19 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from lgsp.bus.auditor import Auditor
+from lgsp.bus.authentication import Caller
 from lgsp.bus.cataloguer import Cataloguer, about
+from lgsp.bus.parties import is_party
+from lgsp.bus.parts import Parts
 from lgsp.bus.registry import Registry
 from lgsp.bus.subjectring import whole_ring
 from lgsp.bus.timespan import bounds
 from lgsp.domain import subjects
 from lgsp.domain.mentions import Manifest, business, env_in
-from lgsp.domain.selection import PARTIES, Selection, manifest_by, member, tells_manifest
+from lgsp.domain.selection import Selection, manifest_by, member, tells_manifest
 from lgsp.errors import Refusal
 from lgsp.ports.persons import SubjectKeys
 from lgsp.ports.store import Store
@@ -62,18 +65,6 @@ class Page:
     """Where the end is: the size of the log at the first call."""
 
 
-class Parts(Protocol):
-    """What this part of a gateway is made of."""
-
-    @property
-    def store(self) -> Store:
-        """Catalogue, log and index of persons."""
-
-    @property
-    def subject_keys(self) -> SubjectKeys:
-        """The ring of keys."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searcher:
     """Answers searches, page by page."""
@@ -106,9 +97,16 @@ class Searcher:
             subject_keys=parts.subject_keys,
         )
 
-    def system(self, urn: str) -> Reader:
-        """Return a system as reader: it sees its own exchanges, and those of the principals for which it stands."""
-        return Reader(by=urn, allowed=True, own=frozenset({urn, *self.registry.current.principals_of(urn)}))
+    def reader(self, caller: Caller) -> Reader:
+        """Return what a caller may read: a system its own exchanges and those of the principals for which it stands, an auditor all."""
+        if caller.role == "system":
+            own = frozenset({caller.urn, *self.registry.current.principals_of(caller.urn)})
+            return Reader(by=caller.urn, allowed=True, own=own)
+        return Reader(by=caller.urn, allowed="auditor" in caller.roles)
+
+    def turn(self, reader: Reader) -> asyncio.Semaphore:
+        """Return what a reader waits for before the log is looked through: few are at it at a time, and no system keeps people waiting."""
+        return self._peoples if reader.own is None else self._systems
 
     async def page(self, reader: Reader, selection: Selection, *, start: int, stop: int | None, limit: int) -> Page:
         """Return the first entries from `start` on that are asked for, at most `limit`; refuse (`forbidden`) who may not read.
@@ -119,7 +117,7 @@ class Searcher:
         await self.auditor.note_reading(reader.by, query, allowed=reader.allowed)
         size = await self.store.size()
         end = size if stop is None else min(stop, size)
-        async with self._peoples if reader.own is None else self._systems:
+        async with self.turn(reader):
             covered = await self.cataloguer.follow(CATCH_UP_SECONDS)
             first, last = await bounds(self.store, selection, min(start, end), end)
             run = _Run(
@@ -227,16 +225,5 @@ class _Run:
         if member(b"src", entry) in own:
             return True
         if env not in self._party:
-            self._party[env] = await self._is_party(own, env)
+            self._party[env] = await is_party(self.store, own, env)
         return self._party[env]
-
-    async def _is_party(self, own: AbstractSet[str], env: str) -> bool:
-        exchange = await self.store.exchange_of(env)
-        if exchange is not None:
-            inboxes = [delivery.to for delivery in await self.store.deliveries(env)]
-            return not own.isdisjoint({exchange.source, *exchange.receivers, *inboxes})
-        # Forgotten, or refused: the log itself says who had it.
-        entries = await self.store.entries_at(await self.store.entries_of(env))
-        [(_, manifest, _)] = await about(self.store, entries[:1]) or [("", {}, {})]
-        named = {member(name, entry) for entry in entries if b'"ev":"msg.rejected"' not in entry for name in PARTIES}
-        return not own.isdisjoint({str(manifest.get("source")), str(manifest.get("audience")), *named})

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
+from lgsp.bus.bundles import Bundles
 from lgsp.bus.courier import Courier
 from lgsp.bus.custody import Custody
 from lgsp.bus.edge_refusals import EdgeRefusals
@@ -78,6 +79,7 @@ class Bus:
     progress: Progress
     auditor: Auditor
     searcher: Searcher
+    bundles: Bundles
     parking: Parking
     persons: Persons
     health: Health
@@ -138,7 +140,7 @@ class Bus:
             await self.sweep.publisher.place(found)
 
     async def drain(self) -> None:
-        """Take nothing more in, finish what waits, keep the last checkpoint, end the tasks. Streams are closed before."""
+        """Take nothing more in, finish what waits, keep the last checkpoint and have it co-signed, end the tasks. Streams are closed before."""
         self.wind_down()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
@@ -149,5 +151,7 @@ class Bus:
         except (Refusal, TimeoutError):
             # The ledger is away: what was not written is not in the log, and the end is no later for it.
             get_logger().warning("task.failed", task="drain")
+        else:
+            await self.witnessing.end()
         finally:
             self.tasks.cancel()

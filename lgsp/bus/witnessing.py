@@ -32,6 +32,8 @@ ROUND_SECONDS: Final = 20.0
 """How long one look may take, all questions of it included."""
 START_SECONDS: Final = 6.0
 """How long a start waits for the witness; without it the gateway starts, says so, and compares as soon as the witness is there."""
+END_SECONDS: Final = 5.0
+"""How long an orderly end waits for it: nobody should find a log that has stopped and whose last entries no witness has seen."""
 QUESTIONS: Final = 6
 """In one look: other gateways may have the witness sign meanwhile."""
 CLOSED: Final = "witness_away"
@@ -87,6 +89,11 @@ class Witnessing:
             return
         await self._take_up(at_start=True)
         await self._round(START_SECONDS)
+
+    async def end(self) -> None:
+        """Have the last kept checkpoint co-signed before this gateway stops; refuse and go on as `start` does."""
+        if self.anchor is not None:
+            await self._round(END_SECONDS)
 
     async def run(self) -> None:
         """Have what has grown co-signed until cancelled; raise (`log_broken`) when the witness has seen another log."""

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from lgsp import keyfiles
-from lgsp.bus.evidence import Prover
-from lgsp.bus.logtree import LogTree
 from lgsp.cli import impact_commands
+from lgsp.cli.audit_prove import prove
 from lgsp.cli.audit_search import search
 from lgsp.cli.audit_workers import MOST, audit_in_processes
-from lgsp.cli.files import read_bytes, read_text, write_bytes, write_secretly, write_text
-from lgsp.cli.gateway_door import ask, open_kept
+from lgsp.cli.files import read_bytes, read_text
+from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.log_audit import Verdict
 from lgsp.cli.options import DEFAULT_DATA, DEFAULT_TRUST, Data, TrustFile
-from lgsp.cli.reach import Reach
 from lgsp.cli.static_log import verify_static
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
-from lgsp.domain import base64url, checkpoint, evidence, evidence_checks
-from lgsp.domain.entries import check_reason
-from lgsp.domain.envelope import HASH_FORM
-from lgsp.domain.evidence_checks import Pins
+from lgsp.domain import base64url, checkpoint
 from lgsp.domain.notes import NoteInvalid, parse_vkey
-from lgsp.errors import Refusal, Unusable
+from lgsp.errors import Unusable
 from lgsp.ports.store import Store
 
 BROKEN: Final = 3
@@ -48,6 +42,7 @@ Witnesses = Annotated[
 
 commands = typer.Typer(no_args_is_help=True, help="Verify and search the log | kiểm chứng và tra cứu nhật ký")
 commands.command()(search)
+commands.command()(prove)
 
 
 @commands.command()
@@ -67,6 +62,15 @@ def verify(
         Path, typer.Option(envvar="LGSP_TRUST", metavar="FILE", help="With --dir: trust.json of then | cùng với --dir")
     ] = Path("trust.json"),
     witness: Witnesses = None,
+    moved_off: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--moved-off",
+            envvar="LGSP_MOVED_OFF",
+            metavar="YEAR",
+            help="A year of which the evidence of forgotten exchanges is kept elsewhere; may be repeated | năm có chứng cứ đã chuyển đi nơi khác",
+        ),
+    ] = None,
     processes: Annotated[
         int | None,
         typer.Option(
@@ -82,7 +86,8 @@ def verify(
     if folder is not None:
         _verify_files(voice, folder, trust, witness or [])
         return
-    verdict = _audited(Settings.load(data), read_trust(DataFolder(root=data).trust), processes)
+    trusted = read_trust(DataFolder(root=data).trust)
+    verdict = _audited(Settings.load(data), trusted, frozenset(moved_off or ()), processes)
     if verdict.finding is not None:
         where = "" if verdict.finding.index is None else f"index {verdict.finding.index}: "
         raise Unusable("log_broken", where + verdict.finding.words, exit_code=BROKEN)
@@ -104,14 +109,14 @@ def _verify_files(voice: Voice, folder: Path, trust: Path, witnesses: list[str])
     )
 
 
-def _audited(settings: Settings, trust: Trust, processes: int | None) -> Verdict:
+def _audited(settings: Settings, trust: Trust, moved_off: AbstractSet[int], processes: int | None) -> Verdict:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Store]:
         async with open_kept(settings) as kept:
             yield kept.store
 
     bus, registrar, log = settings.bus.urn, trust.registrar, trust.log
-    return audit_in_processes(opened, bus=bus, registrar=registrar, log=log, processes=processes)
+    return audit_in_processes(opened, bus=bus, registrar=registrar, log=log, moved_off=moved_off, processes=processes)
 
 
 def _tell_sound(voice: Voice, verdict: Verdict) -> None:
@@ -130,95 +135,13 @@ def _tell_sound(voice: Voice, verdict: Verdict) -> None:
             f"điểm chốt có chữ ký bao trùm {verdict.checkpoint} mục",
         )
     )
-
-
-@commands.command()
-def prove(
-    context: typer.Context,
-    entry: Annotated[
-        str,
-        typer.Argument(
-            metavar="ENV|INDEX", help="Env hash of an exchange, or index of an entry | mã băm phong bì, hoặc số mục"
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", envvar="LGSP_OUTPUT", metavar="FILE", help="Where the proof goes | tệp kết quả"),
-    ],
-    data: Data = DEFAULT_DATA,
-    *,
-    with_body: Annotated[
-        bool,
-        typer.Option(
-            "--with-body", envvar="LGSP_WITH_BODY", help="With bodies still held, and --reason | kèm nội dung còn giữ"
-        ),
-    ] = False,
-    reason: Annotated[
-        str | None,
-        typer.Option(envvar="LGSP_REASON", help="Why bodies are read, for the log | lý do, ghi vào nhật ký"),
-    ] = None,
-) -> None:
-    """Export the evidence of a whole exchange, or the proof of one entry | xuất chứng cứ của một trao đổi, hoặc của một mục."""
-    voice = voice_of(context)
-    settings = Settings.load(data)
-    if HASH_FORM.fullmatch(entry):
-        if with_body:
-            _note_reading(data, entry, reason)
-        bundle = asyncio.run(_bundle(settings, read_trust(DataFolder(root=data).trust), entry, with_body=with_body))
-        (write_secretly if with_body else write_bytes)(output, bundle)
-        check = f"lgsp evidence verify {output} --trust trust.json"
-    else:
-        write_text(output, asyncio.run(_proof(settings, entry)))
-        check = f"lgsp audit check {output} --trust trust.json"
-    voice.tell(
-        f"wrote {output}; anyone checks it with: {check}",
-        f"đã ghi {output}; bất kỳ ai cũng kiểm tra được bằng: {check}",
-    )
-
-
-def _note_reading(data: Path, env: str, reason: str | None) -> None:
-    """Have the log tell who reads bodies, before they are read."""
-    if reason is None:
-        raise Unusable("bad_request", "--with-body goes with --reason: the log notes who read the bodies, and why")
-    asked = {"env": env, "reason": check_reason(reason)}
-    asyncio.run(ask(Reach(data=data), "POST", "/admin/evidence/body", asked, command="lgsp audit prove"))
-
-
-async def _bundle(settings: Settings, trust: Trust, env: str, *, with_body: bool) -> bytes:
-    """Return a bundle that an outsider will find sound; refuse (`log_broken`) to give out another."""
-    wrap = keyfiles.read_secret(settings.keys.body) if with_body else None
-    async with open_kept(settings) as kept:
-        prover = Prover(store=kept.store, bus=trust.bus, registrar=trust.registrar, wrap=wrap)
-        found = evidence.encode(await prover.bundle(env))
-    failure = evidence_checks.verify(found, Pins(bus=trust.bus, registrar=trust.registrar, log=trust.log)).failure
-    if failure is not None:
-        raise Unusable("log_broken", f"{failure.part} {failure.name}: {failure.words}".strip(), exit_code=BROKEN)
-    return found
-
-
-async def _proof(settings: Settings, entry: str) -> str:
-    if not (entry.isascii() and entry.isdigit()):
-        raise Unusable("bad_request", "an entry is named by its index, an exchange by an env hash like sha-256:…")
-    index = int(entry)
-    async with open_kept(settings) as kept:
-        note, covered = await _covering(kept.store, index)
-        if not 0 <= index < covered:
-            raise Refusal(
-                "not_found", f"the kept checkpoint covers {covered} entries; a running gateway proves newer ones"
+    if verdict.bare:
+        voice.give(
+            voice.choose(
+                f"{verdict.bare} forgotten exchanges have no receipt here: an older program kept none",
+                f"{verdict.bare} trao đổi đã quên không có biên nhận ở đây: chương trình cũ không giữ",
             )
-        [leaf_bytes] = await kept.store.entries(index, index + 1)
-        tree = LogTree(ledger=kept.store, nodes=kept.store)
-        await tree.begin(covered)
-        return checkpoint.format_proof(index, await tree.inclusion(index, covered), note, leaf_bytes)
-
-
-async def _covering(store: Store, index: int) -> tuple[str, int]:
-    """Return the stored checkpoint to prove an entry under and its size: the co-signed one where it covers the entry, else the kept one."""
-    for note in (await store.cosigned(), await store.checkpoint()):
-        size = checkpoint.stated_size(note) if note else 0
-        if index < size:
-            return note, size
-    return note, size
+        )
 
 
 @commands.command()

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -35,7 +36,13 @@ Opened = Callable[[], AbstractAsyncContextManager[Audited]]
 
 
 def audit_in_processes(
-    opened: Opened, *, bus: str, registrar: PublicKey, log: NoteKey, processes: int | None = None
+    opened: Opened,
+    *,
+    bus: str,
+    registrar: PublicKey,
+    log: NoteKey,
+    moved_off: AbstractSet[int] | None = frozenset(),
+    processes: int | None = None,
 ) -> Verdict:
     """Return the verdict on the whole log, as `audit`; call it where no thread runs.
 
@@ -48,7 +55,7 @@ def audit_in_processes(
 
     async def verdict(hands: Hands | None = None) -> Verdict:
         async with opened() as store:
-            return await audit(store, bus=bus, registrar=registrar, log=log, hands=hands)
+            return await audit(store, bus=bus, registrar=registrar, log=log, moved_off=moved_off, hands=hands)
 
     count = processes or (min(len(os.sched_getaffinity(0)), MOST) if asyncio.run(size()) >= LONG else 1)
     if count == 1:

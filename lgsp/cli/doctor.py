@@ -28,7 +28,7 @@ from lgsp.cli.serving import tls_of
 from lgsp.cli.voice import FAILED, Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, read_trust
-from lgsp.domain import checkpoint, contracts
+from lgsp.domain import checkpoint, contracts, notes
 from lgsp.domain.directory import broken_links
 from lgsp.domain.limits import LIMITS
 from lgsp.domain.notes import NoteInvalid
@@ -250,6 +250,7 @@ async def _look_at_kept(settings: Settings) -> list[Finding]:
             *_schemas(kept),
             _clock(kept),
             await _checkpoint(settings, kept),
+            await _witness(settings, kept),
         ]
 
 
@@ -325,4 +326,38 @@ async def _checkpoint(settings: Settings, kept: Kept) -> Finding:
         state="ok",
         en=f"{size} entries; the signed checkpoint covers {covered} (lgsp audit verify checks each)",
         vi=f"{size} mục nhật ký; điểm chốt có chữ ký bao trùm {covered} mục (lgsp audit verify kiểm chứng từng mục)",
+    )
+
+
+async def _witness(settings: Settings, kept: Kept) -> Finding:
+    """Return whether somebody outside co-signs the log, and did so lately: a running gateway has it done every minute at least."""
+    if not settings.witness.url:
+        return Finding(
+            state="warning",
+            en="no witness co-signs the log: whoever holds this machine and the log's key could cut off its end unseen",
+            vi="không có nhân chứng đồng ký nhật ký: ai giữ máy này và khóa nhật ký có thể cắt phần cuối mà không ai biết",
+            mend_en="name one under [witness] in lgsp.toml (docs/operations.md, section 7)",
+            mend_vi="hãy khai báo tại [witness] trong lgsp.toml (docs/vi/operations.md, mục 7)",
+        )
+    log, witness = read_trust(DataFolder(root=settings.data).trust).log, settings.witness.key()
+    cosigned = await kept.store.cosigned()
+    try:
+        size = checkpoint.open_checkpoint(cosigned, log, [witness]).size
+        [signature] = notes.open_note(cosigned, [witness]).signatures
+    except NoteInvalid:
+        return Finding(
+            state="warning",
+            en=f"the witness {witness.name} has not co-signed this log yet",
+            vi=f"nhân chứng {witness.name} chưa đồng ký nhật ký này",
+            mend_en="start the gateway, and give the log of trust.json to those who run the witness",
+            mend_vi="hãy khởi động cổng và đưa log trong trust.json cho bên vận hành nhân chứng",
+        )
+    ago = timedelta(seconds=int(SystemClock().now().timestamp()) - (signature.time or 0))
+    is_old = ago >= LIMITS.witness_alarm
+    return Finding(
+        state="warning" if is_old else "ok",
+        en=f"the witness {witness.name} has co-signed {size} entries, {ago} ago",
+        vi=f"nhân chứng {witness.name} đã đồng ký {size} mục, cách đây {ago}",
+        mend_en="start the gateway, or look at the way to the witness: url, ca and vkey" if is_old else "",
+        mend_vi="hãy khởi động cổng, hoặc xem đường tới nhân chứng: url, ca và vkey" if is_old else "",
     )

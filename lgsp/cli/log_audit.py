@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice, zip_longest
@@ -19,7 +20,7 @@ from typing import Final, Protocol
 from lgsp.bus.retention import KEPT
 from lgsp.cli.findings import Finding, Found
 from lgsp.cli.page_audit import Checked, Page, PageAudit, Paged, first_of
-from lgsp.cli.state_audit import Place, text_in, told_by
+from lgsp.cli.state_audit import CLAIMS, Claim, text_in, told_by
 from lgsp.cli.version_audit import Versioned, Versions, read_versions
 from lgsp.domain import checkpoint, tiles
 from lgsp.domain.envelope import format_time, parse_time
@@ -44,6 +45,8 @@ class Verdict:
     receipts: int
     acks: int
     versions: int
+    bare: int = 0
+    """Forgotten exchanges of which an older program kept no receipt."""
     finding: Finding | None = None
 
 
@@ -77,9 +80,20 @@ class Hands(Protocol):
         """Return what is seen of a page."""
 
 
-async def audit(store: Audited, *, bus: str, registrar: PublicKey, log: NoteKey, hands: Hands | None = None) -> Verdict:
-    """Return the verdict on the whole log; a few microseconds an entry, and one signature a batch of receipts or acks."""
-    run = _Audit(store=store, bus=bus, registrar=registrar, log=log, hands=hands)
+async def audit(
+    store: Audited,
+    *,
+    bus: str,
+    registrar: PublicKey,
+    log: NoteKey,
+    moved_off: AbstractSet[int] | None = frozenset(),
+    hands: Hands | None = None,
+) -> Verdict:
+    """Return the verdict on the whole log; a few microseconds an entry, about a hundred a receipt or an ack, one signature a batch of them.
+
+    `moved_off` are the years of which what stays of forgotten exchanges is not here; None when nobody says of which: then nothing is missed.
+    """
+    run = _Audit(store=store, bus=bus, registrar=registrar, log=log, moved_off=moved_off, hands=hands)
     try:
         await run.check()
     except Found as found:
@@ -93,6 +107,7 @@ class _Audit:
     bus: str
     registrar: PublicKey
     log: NoteKey
+    moved_off: AbstractSet[int] | None
     hands: Hands | None
     size: int = 0
     covered: int = 0
@@ -104,8 +119,9 @@ class _Audit:
     """How many nodes of each level of the tree are stored, from level 1 on."""
     receipts: int = 0
     acks: int = 0
-    ended: dict[Place, int] = field(default_factory=dict)
-    """Deliveries that are held as settled and of whose end no entry has told yet, with the entry that accepted them."""
+    bare: int = 0
+    claims: dict[Claim, int] = field(default_factory=dict)
+    """What rows say and no entry has told of yet, with the entry that accepted it."""
 
     def verdict(self, finding: Finding | None) -> Verdict:
         return Verdict(
@@ -115,6 +131,7 @@ class _Audit:
             receipts=self.receipts,
             acks=self.acks,
             versions=len(self.versions.statements),
+            bare=self.bare,
             finding=finding,
         )
 
@@ -154,9 +171,10 @@ class _Audit:
         finding = first_of(checked.finding, await self._bad_node(checked))
         self.receipts += checked.receipts
         self.acks += checked.acks
-        self.ended |= checked.ended
-        for place in checked.told:
-            self.ended.pop(place, None)
+        self.bare += checked.bare
+        self.claims |= checked.claims
+        for claim in checked.told:
+            self.claims.pop(claim, None)
         if finding is None and self.signed_roots.get(checked.page.stop, root := self.edge.root()) != root:
             words = f"the root over the first {checked.page.stop} entries is not that of the signed checkpoint"
             return Finding(index=None, words=words)
@@ -191,7 +209,7 @@ class _Audit:
         held_since, fresh_since = await self._held_since()
         ends = sorted({*range(AT_ONCE, self.size, AT_ONCE), *self.signed_roots, self.size} - {0})
         return [
-            Page(start=start, stop=stop, held_since=held_since, fresh_since=fresh_since)
+            Page(start=start, stop=stop, held_since=held_since, fresh_since=fresh_since, moved_off=self.moved_off)
             for start, stop in zip([0, *ends], ends, strict=False)
         ]
 
@@ -206,13 +224,14 @@ class _Audit:
         return format_time(min(oldest or kept, kept) - CLOCK_BACK), format_time(kept)
 
     async def _check_ends(self) -> None:
-        """Find what is held as settled without an entry, once those are read too that a running gateway wrote meanwhile."""
-        if self.ended:
-            since = await self.store.entries(self.size, await self.store.size())
-            for place in filter(None, map(told_by, since)):
-                self.ended.pop(place, None)
-        if self.ended:
-            raise Found(min(self.ended.values()), "a delivery is held as settled, and no entry tells so")
+        """Find what rows say without an entry, once those are read too that a running gateway wrote meanwhile."""
+        if self.claims:
+            for entry in await self.store.entries(self.size, await self.store.size()):
+                for claim in told_by(entry):
+                    self.claims.pop(claim, None)
+        if self.claims:
+            index, (what, _, _) = min((index, claim) for claim, index in self.claims.items())
+            raise Found(index, f"{CLAIMS[what]}, and no entry tells so")
 
     def _open_checkpoint(self, note: str, key: NoteKey, word: str) -> int:
         """Remember what a stored checkpoint states, and return how many entries it covers; 0 where there is none yet."""

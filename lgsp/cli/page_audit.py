@@ -7,17 +7,19 @@ other, by several processes (`audit_workers`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
 from lgsp.cli.findings import Finding
-from lgsp.cli.state_audit import HEAD_BYTES, Held, Place, StateAudit, text_in
+from lgsp.cli.state_audit import HEAD_BYTES, Claim, StateAudit, text_in
 from lgsp.cli.version_audit import Versions
 from lgsp.domain import merkle, statements, strictjson, tiles
 from lgsp.domain.keys import ROLE_SIGNS
 from lgsp.domain.statements import Signed, Statement
 from lgsp.errors import Refusal
+from lgsp.ports.holdings import Holdings
 
 NUMBERED: Final = b'{"v":1,"seq":%d,'
 """How an entry begins."""
@@ -25,7 +27,7 @@ CHANGED: Final = b'"ev":"directory.changed"'
 BATCHES_REMEMBERED: Final = 512
 
 
-class Paged(Held, Protocol):
+class Paged(Holdings, Protocol):
     """What is asked of a ledger, or of a copy of one."""
 
     async def entries(self, start: int, stop: int) -> list[bytes]:
@@ -45,6 +47,8 @@ class Page:
     """Entries before this time are of exchanges that have been forgotten."""
     fresh_since: str
     """Of entries since this time nothing has been forgotten for long."""
+    moved_off: AbstractSet[int] | None = frozenset()
+    """The years of which what stays of forgotten exchanges is kept elsewhere; None when nobody says of which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +63,12 @@ class Checked:
     finding: Finding | None
     receipts: int
     acks: int
-    ended: Mapping[Place, int]
-    """Deliveries that are held as settled and of whose end the page does not tell, with the entry that accepted them."""
-    told: Sequence[Place]
-    """Deliveries of whose end the page tells and whose acceptance is in no entry of it."""
+    bare: int
+    """Forgotten exchanges of which an older program kept no receipt."""
+    claims: Mapping[Claim, int]
+    """What rows say and no entry of the page tells, with the entry that accepted it."""
+    told: Sequence[Claim]
+    """What entries of the page tell of that was accepted in none of them."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,10 +86,14 @@ class PageAudit:
         whole, bad_hash = _hashed(page, entries, leaves)
         sound = entries[:whole]
         states = StateAudit(
-            store=self.store, item=self._item, systems=self.versions.systems, fresh_since=page.fresh_since
+            store=self.store,
+            item=self._item,
+            moved_off=page.moved_off,
+            systems=self.versions.systems,
+            fresh_since=page.fresh_since,
         )
         may_be_held = bool(sound) and text_in(sound[-1], "ts") >= page.held_since
-        misfit = await states.check(page.start, sound) if may_be_held else None
+        misfit = await states.check(page.start, sound, held=may_be_held)
         roots, rest = _in_tiles(page.start, leaves[:whole])
         return Checked(
             page=page,
@@ -94,7 +104,8 @@ class PageAudit:
             ),
             receipts=states.receipts,
             acks=states.acks,
-            ended=states.ended,
+            bare=states.bare,
+            claims=states.claims,
             told=states.told,
         )
 

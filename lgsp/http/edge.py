@@ -12,7 +12,7 @@ from aiohttp import web
 
 from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
-from lgsp.http import admin, audit, catalogue, entry_search, envelopes, health, inbox, outcomes
+from lgsp.http import admin, audit, catalogue, entry_search, envelopes, evidence, health, inbox, outcomes
 from lgsp.http.bus_figures import BusFigures
 from lgsp.http.faults import as_refusal, route_of
 from lgsp.http.metrics import Metrics
@@ -27,6 +27,7 @@ from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS, SHOWN_METRICS, 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 ENTRIES: Final = "/v1/audit/entries"
+EVIDENCE: Final = "/v1/evidence/{env}"
 ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/v1/envelopes", envelopes.post_envelope),
     ("GET", "/v1/envelopes/{env}", envelopes.get_envelope),
@@ -43,6 +44,8 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/v1/audit/tile/{level}/{number:.+}", audit.get_tile),
     ("GET", ENTRIES, entry_search.get_entries),
     ("POST", ENTRIES, entry_search.post_entries),
+    ("GET", EVIDENCE, evidence.get_evidence),
+    ("POST", EVIDENCE, evidence.post_evidence),
     ("GET", "/healthz", health.get_live),
     ("GET", "/readyz", health.get_ready),
     ("GET", "/metrics", health.get_metrics),

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lgsp.bus.authentication import Caller
 from lgsp.bus.searching import Page, Reader, Searcher
 from lgsp.domain import names, strictjson
 from lgsp.domain.entries import EVENTS
@@ -94,14 +93,14 @@ async def get_entries(request: web.Request) -> web.Response:
     given: dict[str, Any] = dict(query_of(request, *sorted(names_)))
     for name in given.keys() & {"start", "stop", "limit"}:
         given[name] = integer(given[name], 0, INDEX_MAX, name)
-    return await _answer(request, _reader(request, await caller_of(request)), given)
+    return await _answer(request, request.app[BUS].searcher.reader(await caller_of(request)), given)
 
 
 async def post_entries(request: web.Request) -> web.Response:
     """Give the same for a query in the body, which may name a person."""
     query_of(request)
     body = await read_body(request, BODY_MAX)
-    return await _answer(request, _reader(request, await caller_of(request, body)), _members(body))
+    return await _answer(request, request.app[BUS].searcher.reader(await caller_of(request, body)), _members(body))
 
 
 async def post_entries_locally(request: web.Request) -> web.Response:
@@ -110,12 +109,6 @@ async def post_entries_locally(request: web.Request) -> web.Response:
     body = await read_body(request, BODY_MAX)
     most = request.app[SETTINGS].local_entry_items
     return await _answer(request, Reader(by=LOCAL, allowed=True), _members(body), most=most)
-
-
-def _reader(request: web.Request, caller: Caller) -> Reader:
-    if caller.role == "system":
-        return request.app[BUS].searcher.system(caller.urn)
-    return Reader(by=caller.urn, allowed="auditor" in caller.roles)
 
 
 def _members(body: bytes) -> dict[str, Any]:

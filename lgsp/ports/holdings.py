@@ -1,4 +1,4 @@
-"""What is held of exchanges, by the hundred: for whoever compares it with the log."""
+"""What is held of exchanges, and what stays of them, by the hundred: for whoever compares it with the log."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Protocol
 
 from lgsp.domain.exchange import Delivery, Exchange
 from lgsp.ports.ledger import SubjectLink
+from lgsp.ports.retention import Evidence
 
 
 class Holdings(Protocol):
@@ -18,6 +19,9 @@ class Holdings(Protocol):
 
     async def deliveries_of(self, envs: Sequence[str]) -> list[Delivery]:
         """Return all deliveries of these envelopes that are held, in no order."""
+
+    async def evidence_of(self, envs: Sequence[str]) -> list[Evidence]:
+        """Return what stays of those among these env hashes whose exchanges are forgotten, in no order."""
 
     async def persons_of(self, envs: Sequence[str]) -> Mapping[str, Sequence[SubjectLink]]:
         """Return the persons that these envelopes name, as pseudonyms, by env hash."""

@@ -226,6 +226,13 @@ class BlockingClient:
         """Return what became of an envelope at its receiver; raise `Refused` when the bus refused it, `OutcomeUnknown` after `timeout` seconds."""
         return self._background.call(self._client.outcome(id, timeout))
 
+    def evidence(self, env: str, *, with_bodies: bool = False) -> bytes:
+        """Return the bundle of an exchange of this system's, for `lgsp evidence verify`; with the bodies that it sent, while they are held.
+
+        Raises `Refused` when the bus says no, and `Unreachable`.
+        """
+        return self._background.call(self._client.evidence(env, with_bodies=with_bodies))
+
     # --- receiving ------------------------------------------------------------------------------------------------------------------
 
     def inbox(self, *, quiet: float | None = None) -> Iterator[BlockingMessage]:

@@ -33,7 +33,7 @@ from lgsp.sdk.composition import Composer, Composing, Stated, Told, published
 from lgsp.sdk.directories import Directories
 from lgsp.sdk.errors import ClientError, OutcomeUnknown, Refused, Unreachable
 from lgsp.sdk.frames import Welcome
-from lgsp.sdk.gateway import Gateway, envelope_path
+from lgsp.sdk.gateway import Gateway, envelope_path, evidence_path
 from lgsp.sdk.message import Failure, Message, Tables, Value, Work, carry_out
 from lgsp.sdk.outbox import Outcome, Sent
 from lgsp.sdk.receiver import Receiver
@@ -75,7 +75,7 @@ class Client:
         self._ready = asyncio.Event()
         self._reopened = asyncio.Event()
         self._quiet = asyncio.Event()
-        gateway = Gateway(url=lambda: self._stream.url, http=http)
+        self._gateway = gateway = Gateway(url=lambda: self._stream.url, http=http)
         self._directories = Directories(fetch=gateway.directory, box=box, registrar=settings.pinned, bus=settings.bus)
         self._compose = Composing(composer=composer, newest=lambda: self._directories.head)
         self._stream = Stream(
@@ -223,6 +223,16 @@ class Client:
         if found.state == "refused":
             raise Refused(found.code, pointer=found.pointer)
         return found
+
+    async def evidence(self, env: str, *, with_bodies: bool = False) -> bytes:
+        """Return the bundle of an exchange of this system's, for `lgsp evidence verify`; with the bodies that it sent, while they are held.
+
+        Raises `Refused` when the bus says no, and `Unreachable`.
+        """
+        body = b"{}" if with_bodies else b""
+        path, now = evidence_path(env), self._clock.now()
+        authorization = self._compose.composer.asking(self.settings.bus, path, at=now, body=body)
+        return await self._gateway.evidence(env, authorization, body)
 
     def _known_outcome(self, identifier: str) -> Outcome | None:
         found = outbox.outcome_of(self._box.reader, identifier)

@@ -149,13 +149,20 @@ class Composer:
         """Sign the hello by the gateway's clock: its nonce makes it count once, and a clock that is off need not keep a system out."""
         return self._call(bus, "/v1/stream", at, nonce)
 
-    def asking(self, bus: str, path: str, *, at: datetime) -> str:
-        """Sign a call that only asks, by the gateway's clock."""
-        return self._call(bus, path, at, self.entropy.uuid7())
+    def asking(self, bus: str, path: str, *, at: datetime, body: bytes = b"") -> str:
+        """Sign a call that only asks, by the gateway's clock: a GET, or a POST with what is asked."""
+        return self._call(bus, path, at, self.entropy.uuid7(), body)
 
-    def _call(self, bus: str, path: str, at: datetime, jti: str) -> str:
+    def _call(self, bus: str, path: str, at: datetime, jti: str, body: bytes = b"") -> str:
         return statements.sign_auth(
-            signer=self.signer, iss=self.system, aud=bus, method="GET", path=path, body=b"", at=at, jti=jti
+            signer=self.signer,
+            iss=self.system,
+            aud=bus,
+            method="POST" if body else "GET",
+            path=path,
+            body=body,
+            at=at,
+            jti=jti,
         )
 
     def _signed(

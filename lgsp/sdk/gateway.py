@@ -1,4 +1,4 @@
-"""Plain calls to the gateway: the signed directory, and whether it knows an envelope."""
+"""Plain calls to the gateway: the signed directory, whether it knows an envelope, and the evidence of an exchange."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from lgsp.sdk.errors import Refused, Unreachable
 
 SECONDS: Final = aiohttp.ClientTimeout(total=20.0, connect=5.0)
 LARGEST: Final = 64 * 1024 * 1024
-"""Bytes of a directory; a province of 2,000 systems has some 5 MB."""
+"""Bytes of an answer; a directory of 2,000 systems has some 5 MB, and no bundle of evidence has more."""
+OK: Final = 200
 
 
 class Gateway:
@@ -45,18 +46,46 @@ class Gateway:
         except (aiohttp.ClientError, TimeoutError, OSError):
             raise Unreachable from None
 
+    async def evidence(self, env: str, authorization: str, body: bytes) -> bytes:
+        """Return the bundle of an exchange as the gateway gives it, with bodies where the call has a body; raise `Unreachable` or `Refused`."""
+        headers = {"Authorization": f"LGSP {authorization}"}
+        try:
+            async with self._http.request(
+                "POST" if body else "GET",
+                self._url() + evidence_path(env),
+                data=body or None,
+                headers=headers,
+                timeout=SECONDS,
+                allow_redirects=False,
+            ) as response:
+                data = await _limited(response)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            raise Unreachable from None
+        if response.status != OK:
+            raise Refused.of_problem(_members(data))
+        return data
+
 
 def envelope_path(env: str) -> str:
     """Return where an envelope's story is told."""
     return f"/v1/envelopes/{env}"
 
 
-def _is_known(status: int, data: bytes) -> bool:
+def evidence_path(env: str) -> str:
+    """Return where an exchange's evidence is given."""
+    return f"/v1/evidence/{env}"
+
+
+def _members(data: bytes) -> dict[str, Any]:
     try:
-        value = strictjson.parse_object(data)
+        return strictjson.parse_object(data)
     except strictjson.NotStrict:
         raise Unreachable from None  # something in between answers in the gateway's place
-    if status == 200:  # noqa: PLR2004 - HTTP's own number
+
+
+def _is_known(status: int, data: bytes) -> bool:
+    value = _members(data)
+    if status == OK:
         return True
     refused = Refused.of_problem(value)
     if refused.code != "not_found":
@@ -69,16 +98,13 @@ async def _limited(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         found += chunk
         if len(found) > LARGEST:
-            raise Refused("too_large", "the gateway's directory")
+            raise Refused("too_large", "the gateway's answer")
     return bytes(found)
 
 
 def _signed(status: int, data: bytes) -> SignedRecords:
-    try:
-        value = strictjson.parse_object(data)
-    except strictjson.NotStrict:
-        raise Unreachable from None  # something in between answers in the gateway's place
-    if status != 200:  # noqa: PLR2004 - HTTP's own number
+    value = _members(data)
+    if status != OK:
         raise Refused.of_problem(value)
     return _records(value)
 

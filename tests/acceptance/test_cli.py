@@ -181,6 +181,7 @@ def test_doctor_finds_nothing_wrong_with_a_new_folder(data, lgsp):
     assert ended.code == 0
     assert "✗" not in ended.out
     assert "the registrar's private key lies on the gateway" in ended.out
+    assert "! no witness co-signs the log" in ended.out
 
 
 def _widen(data):

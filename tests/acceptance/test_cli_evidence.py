@@ -218,6 +218,70 @@ def test_the_vietnamese_guide_has_the_same_blocks():
     assert blocks_of("docs/vi/audit.md") == blocks_of("docs/audit.md")
 
 
+# --- over the network -----------------------------------------------------------------------------------------------------------------------
+
+OFFICER = "urn:lgsp:agency:H01.99:officer:a0d170"
+FAR = {
+    path: re.compile(r"^```sh auditor\n(.*?)^```$", re.MULTILINE | re.DOTALL).findall(
+        (ROOT / path).read_text(encoding="utf-8")
+    )
+    for path in SECTION
+}
+
+
+@pytest.fixture
+def officer(province, lgsp):
+    """The key of an officer with the role auditor, in a folder with the trust file."""
+    folder = province.parent / "office"
+    folder.mkdir()
+    shutil.copy(province / "trust.json", folder)
+    key = folder / "a0d170.pem"
+    lgsp("keys", "new", key, "--role", "officer")
+    proven = lgsp("keys", "prove", key, "--owner", OFFICER, "--trust", folder / "trust.json", "--jwk")
+    (folder / "a0d170.jwk").write_text(proven.out)
+    added = lgsp("officer", "add", OFFICER, folder / "a0d170.jwk", "--data", province, "--role", "auditor")
+    assert added.code == 0, added.err
+    return key
+
+
+def test_an_auditor_elsewhere_follows_the_guide_and_gets_evidence_proof_and_body(
+    exchanged, question, officer, lgsp, serve_for_a_moment
+):
+    data, wire = exchanged
+    held, folder = question(), officer.parent
+    with hold(DataFolder(root=data)):
+        asyncio.run(_exchange(data, held, acked=False))
+    [script] = FAR["docs/audit.md"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with serve_for_a_moment() as url:
+        around = {"PATH": path, "HOME": str(folder), "LC_ALL": "C.UTF-8", "BUS": url, "env": held.hash}
+        ended = subprocess.run(
+            ["bash", "-euc", script],
+            cwd=folder,
+            env=around,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.splitlines()[-1] == "every check holds"
+        assert json.loads((folder / "with-body.json").read_text())["message"]["body"] == "e30"
+        assert (folder / "with-body.json").stat().st_mode & 0o777 == 0o600
+        far = ("--url", url, "--as", OFFICER, "--key", officer, "--trust", folder / "trust.json")
+        assert lgsp("audit", "prove", wire.hash, "-o", folder / "of-before.json", *far).code == 0
+        assert lgsp("audit", "prove", "2", "-o", folder / "entry.proof", *far).code == 0
+        assert lgsp("officer", "roles", OFFICER, "--role", "viewer", "--data", data).code == 0
+        refused = lgsp("audit", "prove", wire.hash, "-o", folder / "no.json", *far)
+    assert (refused.code != 0, "[forbidden]" in refused.err, (folder / "no.json").exists()) == (True, True, False)
+    assert lgsp("evidence", "verify", folder / "of-before.json", "--trust", folder / "trust.json").code == 0
+    assert lgsp("audit", "check", folder / "entry.proof", "--trust", folder / "trust.json").code == 0
+
+
+def test_the_vietnamese_guide_has_the_same_way_over_the_network():
+    assert FAR["docs/vi/audit.md"] == FAR["docs/audit.md"]
+
+
 # --- what is not given out ------------------------------------------------------------------------------------------------------------------
 
 
@@ -266,8 +330,15 @@ def test_of_what_an_older_program_forgot_there_is_no_bundle_and_it_says_why(exch
     ledger = sqlite3.connect(data / "bus.sqlite")
     with closing(ledger), ledger:
         ledger.execute("PRAGMA foreign_keys = OFF")
-        ledger.execute("INSERT INTO evidence (env, term, compact, acks) SELECT env, 0, compact, '' FROM exchange")
+        ledger.execute(
+            "INSERT INTO evidence (env, term, compact, acks) SELECT env, 0, compact, ack FROM exchange JOIN delivery USING (env)"
+        )
         ledger.execute("DELETE FROM delivery")
         ledger.execute("DELETE FROM exchange")
     ended = lgsp("audit", "prove", wire.hash, "-o", tmp_path / "e", "--data", data)
     assert (ended.code, "[not_found]" in ended.err, "did not keep the receipt" in ended.err) == (1, True, True)
+    verified = lgsp("audit", "verify", "--data", data)
+    assert (verified.code, "1 forgotten exchanges have no receipt here" in verified.out) == (0, True), verified.err
+    changed(data, "DELETE FROM evidence")
+    verified = lgsp("audit", "verify", "--data", data, "--moved-off", "2001", "--moved-off", "2002")
+    assert (verified.code, "the envelope is not kept" in verified.err) == (3, True)

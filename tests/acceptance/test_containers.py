@@ -36,10 +36,10 @@ LOOKUPS = "12"
 SECONDS = 120
 OURS = "lgsp-bus"
 PLACES = re.compile(
-    r"(?<![\w/.])/(data|gateways|authority|systems|broker|database|pinned|prometheus|opt/lgsp/share|run/lgsp"
+    r"(?<![\w/.])/(data|gateways|authority|systems|broker|database|pinned|prometheus|witness|opt/lgsp/share|run/lgsp"
     r"|usr/local/etc/haproxy|etc/prometheus)\b"
 )
-PORTS = ("gateway", "gateway-a", "gateway-b", "ndxp-mock", "rabbitmq", "postgres", "prometheus")
+PORTS = ("gateway", "gateway-a", "gateway-b", "ndxp-mock", "witness", "rabbitmq", "postgres", "prometheus")
 PROGRAMS = {"proxy": "haproxy", "prometheus": "prometheus"}
 """Services that are other people's programs and run here from the machine's own packages."""
 
@@ -110,6 +110,7 @@ class Machine:
             "authority",
             "broker",
             "database",
+            "witness",
             "logs",
         ):
             (self.root / folder).mkdir(parents=True)
@@ -153,6 +154,8 @@ class Machine:
         text = text.replace("https://gateway:8791", f"https://localhost:{ports['gateway']}")
         text = text.replace("8791", ports["gateway"]).replace("bind :", "bind 127.0.0.1:")
         text = text.replace("http://ndxp-mock:8792", f"http://127.0.0.1:{ports['ndxp-mock']}")
+        text = text.replace("https://ndxp-mock:8793", f"https://localhost:{ports['witness']}")
+        text = text.replace("8793", ports["witness"])
         text = text.replace("8792", ports["ndxp-mock"]).replace("9090", ports["prometheus"])
         text = text.replace("@rabbitmq:5672", f"@127.0.0.1:{ports['rabbitmq']}").replace("5672", ports["rabbitmq"])
         text = text.replace("@postgres:5432", f"@127.0.0.1:{ports['postgres']}").replace(
@@ -285,6 +288,7 @@ def test_compose_founds_the_bus_runs_the_province_and_stops_in_order(machine):
         code, said = machine.run(name, "lgsp", "doctor")
         assert code == 0, said
         assert "registrar's private key" not in said
+        assert "✓ the witness witness.example.vn/ndxp has co-signed" in said
     only_the_pinned_authority_is_believed(machine)
     code, said = machine.run("gateway-a", "lgsp", "audit", "verify")
     assert (code, "the log verifies" in said) == (0, True), said
@@ -358,7 +362,13 @@ def secrets_lie_where_only_their_owner_reads_them(root):
     files = [path for path in root.rglob("*") if path.is_file() and path.suffix in {".pem", ".key"}]
     private = [path for path in files if b"PRIVATE KEY" in path.read_bytes() or path.suffix == ".key"]
     assert {path.stat().st_mode & 0o077 for path in private} == {0}
-    assert {path.relative_to(root).parts[0] for path in private} == {"authority", "data", "gateways", "systems"}
+    assert {path.relative_to(root).parts[0] for path in private} == {
+        "authority",
+        "data",
+        "gateways",
+        "systems",
+        "witness",
+    }
     seen = [path for folder in ("data", "gateways") for path in (root / folder).rglob("*")]
     assert not [path for path in seen if path.name in {"registrar.pem", "ca.key"}]
     broker = re.search(r"^default_pass = (\w{48})$", (root / "broker/rabbitmq.conf").read_text(), re.MULTILINE)[1]

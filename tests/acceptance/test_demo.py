@@ -5,6 +5,8 @@ import json
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import unicodedata
 import urllib.error
@@ -32,6 +34,7 @@ from lgsp.logs import ALWAYS, EVENTS
 pytestmark = pytest.mark.timeout(300)  # what several processes take on a machine that has other things to do
 
 SEED, OTHER_SEED, COUNT, LOOKUPS = 20_261_122, 7, 400, 24
+INDEPENDENT = Path(__file__).parents[2] / "docs" / "verify_evidence.py"
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 """Public, and published in the directory; the examples in them are names out of the same syllables."""
 SIZES = ("--vessels", str(COUNT), "--lookups", str(LOOKUPS))
@@ -149,7 +152,7 @@ def test_the_result_is_one_json_object_and_its_figures_agree(told):
     questions = result["verifications"] + result["lists"] + LOOKUPS + 1
     assert result["exchanges"] == 2 * questions + result["linked"]
     assert result["log_size"] > result["exchanges"]
-    assert result["verified"] is True
+    assert (result["verified"], result["witnessed"]) == (True, result["log_size"])
     assert 0 < result["sync_seconds"] < result["seconds"]
     assert 0 < result["gateway_peak_mb"] < 150
     assert result["lookup_ms"]["idle"]["count"] == LOOKUPS // 4
@@ -231,6 +234,9 @@ def test_the_kept_files_verify_and_another_demo_leaves_them_alone(told, run_apar
     code, out, err = run_apart("audit", "verify", "--data", str(told.data), cwd=tmp_path)
     assert (code, err) == (0, "")
     assert f"{told.result['log_size']} entries" in out
+    independent = [sys.executable, str(INDEPENDENT), str(told.data / "evidence.json"), str(told.data / "trust.json")]
+    assert json.loads((told.data / "trust.json").read_bytes())["witnesses"] != []
+    assert subprocess.run(independent, capture_output=True, timeout=30, check=False).returncode == 0
     code, _, err = run_apart("demo", "--data", str(told.data), "--vessels", "1", cwd=tmp_path)
     assert code == 2
     assert "[file_exists]" in err
@@ -426,7 +432,7 @@ def test_nobody_can_be_read_in_the_files_of_the_bus(told, person_search):
     Case files are in every manifest, and the catalogue finds entries by them: they are no secret of the bus, and no person's number.
     """
     files = [path for path in told.data.rglob("*") if path.is_file() and "systems" not in path.parts]
-    assert {"bus.sqlite", "proof.txt", "trust.json"} <= {path.name for path in files}
+    assert {"bus.sqlite", "evidence.json", "trust.json"} <= {path.name for path in files}
     examples = {name for path in SCHEMAS.glob("*/*/*.json") for name in person_search.find(path.read_text())}
     case_files = person_search.find("\n".join(row.dossier for row in applicants(SEED, 6 * LOOKUPS + 60)))
     known = examples | case_files

@@ -57,7 +57,7 @@ async def test_a_full_disk_holds_the_synchronisation_up_and_loses_nothing(
         assert story.report is None
         make_room()
         report = await story.wait_for_report()
-        await story.programs.stop_all(but="gateway")
+        await story.programs.stop_all(but={"gateway"})
     truth = true_outcomes(SEED, COUNT)
     assert report["vessels"] == COUNT
     assert report["linked"] == sum(outcome == "linked" for outcome in truth.values())

@@ -63,7 +63,7 @@ async def synchronise(tmp_path, stage, victim, *, count, kills, seed, engines=()
             await kill(story, victim)
         await story.wait_for_report()
         assert (await story.wait_for_figures()).agrees
-        await story.programs.stop_all(but="gateway")
+        await story.programs.stop_all(but={"gateway"})
     return story
 
 

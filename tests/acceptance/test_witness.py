@@ -10,14 +10,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from lgsp import app, datafolder
+from lgsp.cli import doctor
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, read_trust
 from lgsp.domain.checkpoint import open_checkpoint
+from lgsp.domain.limits import LIMITS
 from lgsp.domain.notes import NoteKey, format_vkey, parse_vkey
 from lgsp.privateserver import free_port
 from lgsp.sdk import Client, SystemSettings
@@ -69,6 +75,33 @@ def until(found):
     return seen
 
 
+BOTH = pytest.mark.parametrize(
+    "data", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True, ids=str
+)
+"""On either engine."""
+
+
+@pytest.fixture
+def data(request, founded, tmp_path, lgsp, emptied, monkeypatch):
+    """A data folder whose ledger is a file, or a database if the test says so."""
+    folder = tmp_path / "data"
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return shutil.copytree(founded, folder)
+    monkeypatch.setenv("LGSP_STORAGE__URL", asyncio.run(emptied()))
+    assert lgsp("init", "--data", folder, "--storage", "postgresql", "--origin", OLD).code == 0
+    return folder
+
+
+def asked(data, question):
+    """The answer of a ledger on which no gateway runs."""
+
+    async def ask():
+        async with app.open_ledger(Settings.load(data)) as store:
+            return await question(store)
+
+    return asyncio.run(ask())
+
+
 @pytest.fixture
 def witness(province, tmp_path):
     """A running witness that the settings of the province name."""
@@ -81,16 +114,20 @@ def witness(province, tmp_path):
 
 
 def grow(data):
-    """Run the bus for two moments: in the first the log grows, in the second what was kept is co-signed."""
+    """Run the bus for a moment: the log grows, and at the end what was kept is co-signed."""
 
     async def run():
-        for _ in range(2):
-            async with app.open_bus(Settings.load(data)) as bus:
-                await bus.ledger.size()
-                bus.refusals.count("signature", "192.0.2.1")
+        async with app.open_bus(Settings.load(data)) as bus:
+            await bus.ledger.size()
+            bus.refusals.count("signature", "192.0.2.1")
 
     with datafolder.hold(DataFolder(root=data)):
         asyncio.run(run())
+
+
+def sqlite_rows(data, query):
+    with closing(sqlite3.connect(data / "bus.sqlite")) as ledger:
+        return ledger.execute(query).fetchall()
 
 
 def fetch(url, path):
@@ -108,23 +145,44 @@ def serve_refused(data):
 
 
 @pytest.fixture
-def rolled_back(province, witness, tmp_path):
+def rolled_back(province, witness, tmp_path, monkeypatch):
     """A data folder with an older copy of its ledger, and the last co-signed checkpoint beside it."""
     grow(province)
-    shutil.copy(province / "bus.sqlite", tmp_path / "old.sqlite")
+    roll_back = rolling(province, tmp_path, monkeypatch)
     for _ in range(2):
         grow(province)
-    with closing(sqlite3.connect(province / "bus.sqlite")) as ledger:
-        [(note,)] = ledger.execute("SELECT note FROM cosigned ORDER BY size DESC LIMIT 1").fetchall()
-    (tmp_path / "last.checkpoint").write_text(note)
-    for path in province.glob("bus.sqlite*"):
-        path.unlink()
-    shutil.copy(tmp_path / "old.sqlite", province / "bus.sqlite")
+    (tmp_path / "last.checkpoint").write_text(asked(province, lambda store: store.cosigned()))
+    roll_back()
     return province
 
 
-def test_a_gateway_has_its_log_cosigned_by_the_national_platform(province, witness, lgsp, tmp_path):
+def rolling(data, folder, monkeypatch):
+    """Copy the ledger as it is; return what puts the copy in its place."""
+    if Settings.load(data).storage.kind == "postgresql":
+        url = Settings.load(data).storage.address
+        old = f"old_{uuid.uuid4().hex}"
+        before, _, name = url.rpartition("/")
+        asyncio.run(execute(f"{before}/template1", f"CREATE DATABASE {old} TEMPLATE {name}"))
+        return lambda: monkeypatch.setenv("LGSP_STORAGE__URL", f"{before}/{old}")
+    shutil.copy(data / "bus.sqlite", folder / "old.sqlite")
+
+    def put():
+        for path in data.glob("bus.sqlite*"):
+            path.unlink()
+        shutil.copy(folder / "old.sqlite", data / "bus.sqlite")
+
+    return put
+
+
+async def execute(url, statement):
+    connection = await asyncpg.connect(url, timeout=SECONDS)
+    await connection.execute(statement)
+    await connection.close()
+
+
+def test_a_gateway_has_its_log_cosigned_by_the_national_platform(province, witness, lgsp, tmp_path, monkeypatch):
     log = read_trust(province / "trust.json").log
+    assert f"! the witness {witness.key.name} has not co-signed this log yet" in lgsp("doctor", "--data", province).out
     with serving(province) as url:
         note = until(lambda: fetch(url, "/v1/audit/checkpoint?witnessed=true"))
         assert open_checkpoint(note, log, [witness.key]).size > 0
@@ -132,6 +190,14 @@ def test_a_gateway_has_its_log_cosigned_by_the_national_platform(province, witne
         metrics = fetch(url, "/metrics")
         assert "lgsp_witness_age_seconds" in metrics
         assert 'lgsp_part_ok{part="witness"} 1.0' in metrics
+    size = sqlite_rows(province, "SELECT max(size) FROM cosigned")[0][0]
+    assert size == sqlite_rows(province, "SELECT count(*) FROM entry")[0][0]
+    assert (
+        f"✓ the witness {witness.key.name} has co-signed {size} entries, 0:00:"
+        in lgsp("doctor", "--data", province).out
+    )
+    monkeypatch.setattr(doctor, "LIMITS", replace(LIMITS, witness_alarm=timedelta(0)))
+    assert f"! the witness {witness.key.name} has co-signed {size} entries" in lgsp("doctor", "--data", province).out
     proof = tmp_path / "entry.proof"
     assert lgsp("audit", "prove", "0", "-o", proof, "--data", province).code == 0
     trust = ("--trust", province / "trust.json")
@@ -141,6 +207,7 @@ def test_a_gateway_has_its_log_cosigned_by_the_national_platform(province, witne
     assert lgsp("audit", "verify", "--data", province).code == 0
 
 
+@BOTH
 def test_a_gateway_on_an_old_copy_of_its_ledger_is_refused_though_the_witness_was_killed(rolled_back, witness):
     ended = serve_refused(rolled_back)
     assert (ended.returncode, "[log_broken]" in ended.stderr, "rolled back" in ended.stderr) == (3, True, True)
@@ -171,11 +238,14 @@ def reopen(lgsp, data, after, *more):
 
 
 def last_entry(data, event):
-    with closing(sqlite3.connect(data / "bus.sqlite")) as ledger:
-        entries = [json.loads(entry) for (entry,) in ledger.execute("SELECT data FROM entry ORDER BY seq DESC")]
+    async def all_of(store):
+        return await store.entries(0, await store.size())
+
+    entries = map(json.loads, reversed(asked(data, all_of)))
     return next(entry for entry in entries if entry["ev"] == event)
 
 
+@BOTH
 def test_a_log_that_lost_entries_goes_on_under_another_name(rolled_back, witness, lgsp, tmp_path):
     last = tmp_path / "last.checkpoint"
     old_log = read_trust(rolled_back / "trust.json").log
@@ -232,6 +302,7 @@ async def ask_and_answer(data, url):
         return reply.body
 
 
+@BOTH
 def test_files_that_were_not_renamed_follow_the_ledger(rolled_back, witness, lgsp, tmp_path):
     files = {name: (rolled_back / name).read_text() for name in ("lgsp.toml", "trust.json")}
     assert reopen(lgsp, rolled_back, tmp_path / "last.checkpoint").code == 0
@@ -284,6 +355,7 @@ def closed(province, witness, lgsp, tmp_path):
     return tmp_path / "2026", trust
 
 
+@BOTH
 def test_a_closed_log_stands_in_files_that_anybody_with_its_key_checks(closed, province, witness, lgsp):
     folder, trust = closed
     verified = lgsp("audit", "verify", "--dir", folder, "--trust", trust, "--witness", witness.vkey)

@@ -21,10 +21,11 @@ import typer
 import yaml
 
 from adapters.ndxp.mock import __main__ as mock
+from adapters.ndxp.mock.server import WITNESS_PATH
 from lgsp.cli import founding
 from lgsp.cli.adapter_commands import find_manifest, shipped_names
 from lgsp.cli.root import build
-from lgsp.config import DEFAULT_PORT, NESTED, PREFIX, SECTIONS
+from lgsp.config import DEFAULT_PORT, FILE, NESTED, PREFIX, SECTIONS
 from lgsp.domain import names
 from lgsp.http.server import SHUTDOWN
 from lgsp.http.settings import HTTP_LIMITS
@@ -105,6 +106,8 @@ class Installation:
                 yield name, self.probe(name)
         for line in LINE.findall(self.texts["docker/found"].replace("\\\n", " ")):
             yield "found", shlex.split(re.sub(r"\$\w+", "H01.99/x", line))
+        for line in re.findall(r"\$\((python [^)]+)\)", self.texts["docker/found"]):
+            yield "found", shlex.split(line)
 
     def mounts(self, name: str) -> dict[str, str]:
         return dict(volume.split(":")[1::-1] for volume in self.services[name].get("volumes", []))
@@ -282,6 +285,34 @@ def wrong_crowd(text: str) -> Iterator[str]:
         yield f"the gateways take {len(GATEWAYS) * HTTP_LIMITS.connections} connections, and the proxy {whole}"
 
 
+def wrong_witness(found: Installation) -> Iterator[str]:
+    """Yield where the gateways would not reach their witness, or not believe it."""
+    found_script, certify, mock_service = (
+        found.texts["docker/found"], found.texts["docker/certify"], found.services["ndxp-mock"],
+    )  # fmt: skip
+    [written] = re.findall(r"printf '\\n\[witness\]\\n([^']+)'", found_script)
+    told = tomllib.loads(written.replace("\\n", "\n"))
+    if told.keys() != {"url", "vkey", "ca"} or not told.keys() <= SECTIONS["witness"].model_fields.keys():
+        yield f"found writes {sorted(told)}"
+    called, listens = urlsplit(told["url"]), mock._parser().parse_args(found.argv("ndxp-mock")[3:])
+    port, certificate, key = listens.tls
+    if (called.scheme, called.hostname, called.port, called.path) != ("https", "ndxp-mock", int(port), WITNESS_PATH):
+        yield f"the gateways call {told['url']}"
+    [signed] = re.findall(r"^sign (\S+) ndxp-mock .*$", certify, re.MULTILINE)
+    if (certificate, key) != (f"{signed}.pem", f"{signed}.key"):
+        yield f"nobody makes {certificate} and {key}"
+    if f"--make-key {listens.witness})" not in found_script or f"> {listens.witness}/logs" not in found_script:
+        yield "found tells another witness"
+    for name in sorted(GATEWAYS):
+        folder = "/data" if name == "gateway-a" else found.services[name]["environment"][DATA]
+        if f"{folder}/{FILE}" not in found_script or f"/ca.pem {folder}/tls" not in certify:
+            yield f"{name} is not told of its witness, or of its authority"
+        if "witness" not in set(found.services[name]["networks"]) & set(mock_service["networks"]):
+            yield f"{name} shares no network with its witness"
+        if found.services[name]["depends_on"]["ndxp-mock"]["condition"] != "service_started":
+            yield f"{name} does not start without its witness"
+
+
 def wrong_watch(found: Installation) -> Iterator[str]:
     """Yield what Prometheus would not see."""
     config = yaml.safe_load(found.texts["docker/prometheus/prometheus.yaml"])
@@ -356,7 +387,7 @@ def wrong_engines(found: Installation) -> Iterator[str]:
     if broker.get("hostname") != "rabbitmq":
         yield "RabbitMQ has no name that lasts"
     for name in {*GATEWAYS, "founding"}:
-        needed = {"database"} if name == "founding" else {"broker", "database", "gateways"}
+        needed = {"database"} if name == "founding" else {"broker", "database", "gateways", "witness"}
         if set(found.services[name]["networks"]) != needed:
             yield f"{name} is on other networks than {sorted(needed)}"
 
@@ -391,7 +422,7 @@ def wrong_sharing(found: Installation) -> Iterator[str]:
         "rabbitmq": {"/broker": "broker", "/var/lib/rabbitmq": "rabbitmq"},
         "proxy": {"/pinned": "pinned"},
         "prometheus": {"/pinned": "pinned", "/prometheus": "prometheus"},
-        "ndxp-mock": {},
+        "ndxp-mock": {"/witness": "witness"},
     }
     for name in KNOWN - {"founding"}:
         if found.mounts(name) != special.get(name, {f"/systems/{name}": name}):
@@ -528,7 +559,7 @@ def is_sent(path: str, ignored: str) -> bool:
 
 
 CHECKS = (
-    wrong_engines, wrong_commands, wrong_variables, wrong_settings, wrong_ports, wrong_proxy, wrong_watch, wrong_configs, wrong_volumes, wrong_sharing,
+    wrong_engines, wrong_commands, wrong_variables, wrong_settings, wrong_ports, wrong_proxy, wrong_witness, wrong_watch, wrong_configs, wrong_volumes, wrong_sharing,
     wrong_systems, wrong_guards, wrong_order, wrong_image, wrong_sources,
 )  # fmt: skip
 
@@ -635,7 +666,17 @@ def test_a_compose_file_that_does_not_is_found(here, tmp_path):
         ("docker/compose.yaml", "file: proxy/haproxy.cfg", "file: proxy/proxy.cfg", "there is no file"),
         ("docker/compose.yaml", "target: /usr/local/etc/haproxy/haproxy.cfg", "target: /etc/haproxy.cfg", "is not handed over"),
         ("docker/compose.yaml", "LGSP_DATA: /gateways/b", "LGSP_DATA: /gateway/b", "/gateway/b lies on no volume"),
-        ("docker/compose.yaml", "networks: [gateways, database, broker]", "networks: [gateways, database]", "other networks"),
+        ("docker/compose.yaml", "networks: [gateways, database, broker, witness]", "networks: [gateways, database, witness]", "other networks"),
+        ("docker/compose.yaml", "networks: [national, witness]", "networks: [national]", "shares no network with its witness"),
+        ("docker/compose.yaml", '--tls, "8793"', '--tls, "8794"', "the gateways call https://ndxp-mock:8793/witness"),
+        ("docker/compose.yaml", "/witness/tls/witness.pem, ", "/witness/tls/other.pem, ", "nobody makes /witness/tls/other.pem"),
+        ("docker/compose.yaml", "ndxp-mock: {condition: service_started}", "ndxp-mock: {condition: service_healthy}", "does not start without"),
+        ("docker/compose.yaml", 'volumes: ["witness:/witness"]', 'volumes: ["gateway-a:/witness"]', "ndxp-mock mounts"),
+        ("docker/found", 'url = "https://ndxp-mock', 'url = "http://ndxp-mock', "the gateways call http://ndxp-mock"),
+        ("docker/found", "\\nca = ", "\\nauthority = ", "found writes ['authority'"),
+        ("docker/found", "--make-key", "--new-key", "the mock takes no --new-key"),
+        ("docker/found", "> /witness/logs", "> /witness/log", "found tells another witness"),
+        ("docker/found", " /gateways/b/lgsp.toml; do", "; do", "gateway-b is not told of its witness"),
         ("docker/compose.yaml", "POSTGRES_PASSWORD_FILE: /database/", "POSTGRES_PASSWORD_FILE: /data/", "call another database"),
         ("docker/compose.yaml", "RABBITMQ_CONFIG_FILE: /broker/", "RABBITMQ_CONFIG_FILE: /data/", "reads another file"),
         ("docker/compose.yaml", 'user: "999:999"', 'user: "0:0"', "it runs as root"),

@@ -24,6 +24,8 @@ from lgsp.backends.witness import HttpWitness
 from lgsp.domain.checkpoint import open_checkpoint
 from lgsp.domain.notes import format_vkey, parse_vkey
 from lgsp.ports.anchor import AnchorAway, Cosigned, HoldsSize, OtherRoot
+from lgsp.privateserver import free_port
+from lgsp.sdk.tls import trusting
 from lgsp.testing import contracts
 from lgsp.testing.contracts.anchor import MadeLog
 
@@ -216,6 +218,67 @@ def test_a_key_that_is_none_is_refused_before_it_listens(tmp_path, vkey, capsys)
     arguments = ["--count", "1", "--witness", str(tmp_path), "--witness-log", vkey]
     assert main(arguments, account) == 2
     assert capsys.readouterr().err.startswith("--witness: ")
+
+
+async def test_its_key_may_be_made_beforehand_and_gateways_on_other_machines_ask_it_by_tls(tmp_path, capsys):
+    folder, port = tmp_path / "witness", free_port()
+    certificate, key = certificate_in(tmp_path)
+    assert main(["--make-key", str(folder)], {}) == 0
+    vkey = capsys.readouterr().out.strip()
+    (folder / "logs").write_text(f"{format_vkey(LOG.key)}\n")
+    command = [
+        sys.executable,
+        "-m",
+        "adapters.ndxp.mock",
+        "--count",
+        "1",
+        "--witness",
+        folder,
+        "--tls",
+        str(port),
+        certificate,
+        key,
+    ]
+    account = {"NDXP_CONSUMER_KEY": "k", "NDXP_CONSUMER_SECRET": "s"}
+    process = await asyncio.create_subprocess_exec(*command, env=account, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert await asyncio.wait_for(process.stdout.readline(), 60)
+        url = f"https://127.0.0.1:{port}/witness"
+        async with HttpWitness.open(url, parse_vkey(vkey)) as stranger:
+            with pytest.raises(AnchorAway, match="Certificate"):
+                await add(stranger, 0, 7)
+        async with HttpWitness.open(url, parse_vkey(vkey), trusting=trusting(certificate)) as anchor:
+            answer = await add(anchor, 0, 7)
+        assert open_checkpoint(LOG.note(7) + answer.lines, LOG.key, [parse_vkey(vkey)]).size == 7
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+def certificate_in(folder):
+    """Write a certificate for 127.0.0.1, signed by itself, and its key."""
+    certificate, key = folder / "tls.pem", folder / "tls.key"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-noenc",
+        "-subj",
+        "/CN=a witness",
+    ]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return certificate, key
+
+
+def test_a_certificate_that_is_none_is_refused_before_it_listens(tmp_path, capsys):
+    account = {"NDXP_CONSUMER_KEY": "k", "NDXP_CONSUMER_SECRET": "s"}
+    assert main(["--count", "1", "--tls", "0", str(tmp_path / "tls.pem"), str(tmp_path / "tls.key")], account) == 2
+    assert capsys.readouterr().err.startswith("--tls: ")
 
 
 async def test_nobody_there_is_no_word(tmp_path):

@@ -16,10 +16,14 @@ from pathlib import Path
 import pytest
 
 from lgsp.backends.memory import MemoryLedger
+from lgsp.domain import evidence_checks
+from lgsp.domain.evidence_checks import Pins
+from lgsp.domain.notes import LOG_KEY, NoteKey
 from lgsp.sdk import BlockingClient, ClientError, OutcomeUnknown, Refused, Reject, Unreachable
 from lgsp.sdk.background import Background
+from lgsp.sdk.composition import encoded
 from lgsp.testing.systems import running_town, write_settings
-from lgsp.testing.world import BODY, POPULATION, VERIFICATION, VERIFY
+from lgsp.testing.world import BODY, BUS, LOG, POPULATION, VERIFICATION, VERIFY
 
 
 @pytest.fixture
@@ -69,6 +73,22 @@ def test_a_request_is_answered_and_a_rerun_under_its_key_gives_the_same_reply(to
         sent = fisheries.send(VERIFY, **VERIFICATION)
         assert sent.receipt is not None
         assert fisheries.outcome(sent.id).state == "acked"
+
+
+def test_a_party_fetches_the_evidence_of_its_exchange_and_nobody_else_does(town, fisheries):
+    with answering(town, match):
+        reply = fisheries.request(VERIFY, key="one", **VERIFICATION)
+    sent = fisheries.send(VERIFY, **VERIFICATION)
+    log = NoteKey(name=LOG, kind=LOG_KEY, public=town.world.signers["log"].public.x)
+    pins = Pins(bus=BUS, registrar=town.world.signers["registrar"].public, log=log)
+    answered = evidence_checks.verify(fisheries.evidence(reply.env), pins)
+    assert answered.failure is None
+    assert answered.proven.reply.env == reply.env
+    whole = evidence_checks.verify(fisheries.evidence(sent.env, with_bodies=True), pins)
+    assert whole.proven.message.body == encoded(VERIFICATION["body"])
+    with BlockingClient.open(town.settings("police")) as police, pytest.raises(Refused) as refused:
+        police.evidence(sent.env)
+    assert refused.value.code == "forbidden"
 
 
 def test_the_inbox_is_a_loop_that_ends_when_nothing_comes(town, fisheries):
@@ -229,6 +249,9 @@ def test_an_interruption_inside_a_block_puts_the_message_back(town, fisheries):
 SCRIPT = """
 import sys
 from pathlib import Path
+from lgsp.domain import evidence_checks
+from lgsp.domain.evidence_checks import Pins
+from lgsp.domain.notes import LOG_KEY, NoteKey
 from lgsp.sdk import BlockingClient, SystemSettings
 
 settings = SystemSettings.load(Path(sys.argv[1]))

@@ -451,13 +451,22 @@ async def test_what_is_too_late_expires_and_its_sender_learns_it(bus, world, clo
     assert await bus.progress.outcomes(FISHERIES, limit=10) == []
 
 
-async def test_a_lease_that_ends_gives_the_delivery_back(bus, world, clock):
+async def test_a_lease_that_ends_gives_the_delivery_back_and_the_log_does_not_say_that_its_receiver_did(
+    bus, world, clock
+):
     request = world.envelope()
     await bus.ingress.submit(request, peer="test")
     await bus.courier.pull(NDXP, limit=1, wait=1)
     clock.advance(61)
     await bus.sweep.once()
     assert await states(bus, request.hash) == [("waiting", 1)]
+    clock.advance(10)
+    await bus.sweep.once()
+    [again] = await bus.courier.pull(NDXP, limit=1, wait=1)
+    await bus.settlement.put_back(NDXP, env=again.env, lease=again.lease, code="busy", retry_after=None)
+    entries = map(json.loads, await bus.ledger.entries(0, await bus.ledger.size()))
+    told = [(each["ev"], each["code"], each["attempt"]) for each in entries if "attempt" in each and "code" in each]
+    assert told == [("msg.waiting", "lease_ended", 1), ("msg.nacked", "busy", 2)]
 
 
 async def test_a_waiting_call_gets_its_reply_and_keeps_it_when_the_lease_ends(bus, world, clock):

@@ -93,10 +93,11 @@ class Town:
         [ack] = ack_of(self.world, signer, system, wire.hash, **said)
         await self.bus.settlement.acknowledge(system, ack)
 
-    async def prove(self, wire, *, wrap=None, keep=True):
+    async def prove(self, wire, *, wrap=None, keep=True, **bounds):
         if keep:
             await self.bus.auditor.keep()
-        prover = Prover(store=self.store, bus=BUS, registrar=self.world.signers["registrar"].public, wrap=wrap)
+        registrar = self.world.signers["registrar"].public
+        prover = Prover(store=self.store, bus=BUS, registrar=registrar, wrap=wrap, **bounds)
         return await prover.bundle(wire.hash)
 
     async def answered(self):
@@ -735,17 +736,16 @@ async def test_every_engine_gives_a_bundle_that_holds_of_what_it_has_forgotten(e
     assert [len(part.acks) for part in (shown.message, shown.reply)] == [1, 1]
 
 
-async def test_a_log_that_is_hardly_catalogued_is_not_read_without_end(monkeypatch):
+async def test_a_log_that_is_hardly_catalogued_is_not_read_without_end():
     async def story(town):
         asked, _ = await town.answered()
         await town.bus.auditor.keep()
-        monkeypatch.setattr("lgsp.bus.evidence.LOOKED_THROUGH", 2)
         with pytest.raises(Refusal) as refused:
-            await town.prove(asked, keep=False)
+            await town.prove(asked, keep=False, looked_through=2)
         return refused.value
 
     refused = await town(story)
-    assert (refused.code, "not catalogued so far yet" in refused.detail) == ("not_found", True)
+    assert (refused.code, "not catalogued so far yet" in refused.detail) == ("unavailable", True)
 
 
 async def test_a_body_whose_key_is_another_is_lost_and_said_so():

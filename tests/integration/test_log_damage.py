@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lgsp.backends.sql import PostgresLedger
 from lgsp.cli.log_audit import audit
-from tests.property.test_log_damage import CHANGES, COLUMNS, TRUST, changed, fill
+from tests.property.test_log_damage import CHANGES, COLUMNS, KEPT_CHANGES, TRUST, WORLD, changed, fill, forget
 
 BYTES = [
     "UPDATE entry SET data = set_byte(data, 40, get_byte(data, 40) # 1) WHERE seq = 5",
@@ -54,6 +54,38 @@ async def test_a_larger_change_is_found(database, ledger, statement, words):
 @pytest.mark.parametrize("statement", BYTES)
 async def test_one_changed_byte_is_found(database, ledger, statement):
     assert await finding_after(database, ledger, statement) is not None
+
+
+@pytest.fixture
+async def forgotten(ledger):
+    await forget(ledger)
+    return ledger
+
+
+async def test_each_change_to_what_stays_of_forgotten_exchanges_is_found(database, forgotten):
+    connection = await asyncpg.connect(database)
+    await connection.execute("CREATE TABLE saved AS SELECT * FROM evidence")
+    found = {}
+    for statement, _, words in KEPT_CHANGES:
+        assert not (await connection.execute(statement)).endswith(" 0")
+        found[words, statement] = (await audit(forgotten, **TRUST)).finding
+        await connection.execute("DELETE FROM evidence")
+        await connection.execute("INSERT INTO evidence SELECT * FROM saved")
+    await connection.close()
+    assert [told for told, finding in found.items() if finding is None or told[0] not in finding.words] == []
+
+
+async def test_an_unharmed_database_whose_exchanges_are_forgotten_verifies_and_a_year_may_be_moved_off(
+    database, forgotten
+):
+    verdict = await audit(forgotten, **TRUST)
+    assert (verdict.finding, verdict.receipts > 3) == (None, True)
+    years = f"ALTER TABLE evidence DETACH PARTITION evidence_{WORLD.now.year}"
+    connection = await asyncpg.connect(database)
+    await connection.execute(years)
+    await connection.close()
+    assert (await audit(forgotten, **TRUST)).finding.words == "the envelope is not kept"
+    assert (await audit(forgotten, **TRUST, moved_off={WORLD.now.year})).finding is None
 
 
 @dataclass

@@ -58,7 +58,8 @@ CASES = {
     "EVIDENCE": (["env-1"], {"evidence_2026_env_term_key"}),
     "KEEP_EVIDENCE": ([ENVS], {"exchange_env", "delivery_key"}),
     "OUTCOMES": (["urn:source:1", 100], {"delivery_news"}),
-    "SUBJECTS": (["env-1"], {"subject_env"}),
+    "PERSONS_OF": ([ENVS[:4]], {"subject_env"}),
+    "EVIDENCE_OF": ([ENVS[:4]], {"evidence_2026_env_term_key"}),
     "USES": (
         [PERSON, 10, "env-1", 100],
         {"subject_person", "entry_pkey", "exchange_env", "evidence_2026_env_term_key"},

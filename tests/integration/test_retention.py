@@ -83,7 +83,8 @@ async def test_persons_are_found_after_their_exchange_is_forgotten(engine, tmp_p
     await opened.commit([operation], sign_receipts)
     await opened.commit([Forget(envs=(operation.exchange.env,))], sign_receipts)
     assert await opened.exchange_of(operation.exchange.env) is None
-    assert sorted(await opened.subjects_of(operation.exchange.env), key=repr) == sorted(operation.subjects, key=repr)
+    env = operation.exchange.env
+    assert sorted((await opened.persons_of([env]))[env], key=repr) == sorted(operation.subjects, key=repr)
     await opened.close()
 
 

@@ -67,7 +67,7 @@ async def grow(bus, count=3, first=0):
 
 
 async def cosigned_size(bus, witness):
-    return open_checkpoint(await bus.auditor.cosigned(), bus.auditor._log_key, [witness.key]).size
+    return open_checkpoint(await bus.auditor.cosigned(), bus.auditor.log_key, [witness.key]).size
 
 
 async def until(found, limit=10):
@@ -108,16 +108,16 @@ async def test_outsiders_get_the_newest_checkpoint_and_the_newest_that_is_cosign
         await edge.bus.witnessing.once()
         both = await edge.call("GET", "/v1/audit/checkpoint")
         assert both.body == (await edge.call("GET", "/v1/audit/checkpoint?witnessed=true")).body
-        size = open_checkpoint(both.body.decode(), edge.bus.auditor._log_key, [witness.key]).size
+        size = open_checkpoint(both.body.decode(), edge.bus.auditor.log_key, [witness.key]).size
         await grow(edge.bus)
         newest = (await edge.call("GET", "/v1/audit/checkpoint")).body.decode()
-        assert open_checkpoint(newest, edge.bus.auditor._log_key).size == size + 3
+        assert open_checkpoint(newest, edge.bus.auditor.log_key).size == size + 3
         assert witness.name not in newest
         assert (await edge.call("GET", "/v1/audit/checkpoint?witnessed=true")).body == both.body
         assert (await edge.call("GET", "/v1/audit/checkpoint?witnessed=1")).code == "bad_request"
         [entry] = await edge.bus.ledger.entries(0, 1)
         proof = (await edge.call("GET", "/v1/audit/proof?index=0&witnessed=true")).body.decode()
-        assert verify_proof(proof, entry, edge.bus.auditor._log_key, [witness.key]).size == size
+        assert verify_proof(proof, entry, edge.bus.auditor.log_key, [witness.key]).size == size
         assert (await edge.call("GET", f"/v1/audit/proof?index={size}&witnessed=true")).code == "not_found"
         assert (await edge.call("GET", f"/v1/audit/proof?index={size}")).status == 200
 
@@ -161,6 +161,17 @@ async def test_a_witness_that_is_another_one_learns_the_log_from_the_start(world
     second.signer = signer_named("a second witness")
     async with run(world, store, clock, second) as bus:
         assert await cosigned_size(bus, second) == second.seen[LOG].size
+
+
+async def test_a_gateway_that_stops_in_order_leaves_nothing_that_its_witness_has_not_seen(world, store, clock, witness):
+    async with run(world, store, clock, witness) as bus:
+        await bus.ingress.submit(world.envelope(), peer="test")
+    assert open_checkpoint(await store.cosigned(), bus.auditor._log_key, [witness.key]).size == await store.size()
+    assert witness.seen[LOG].size == await store.size() > 1
+    witness.away = True
+    async with run(world, store, clock, witness) as bus:
+        await grow(bus)
+    assert witness.seen[LOG].size == await store.size() - 3
 
 
 # Rolled back, changed
@@ -245,6 +256,17 @@ async def test_a_witness_that_comes_back_ends_a_gateway_on_a_log_rolled_back_and
     store = SqliteLedger.open(old)
     assert await store.checkpoint() == kept
     await store.close()
+
+
+async def test_a_contradiction_that_is_learnt_while_it_stops_is_told(world, tmp_path, clock, witness):
+    old = await old_copy_of(world, tmp_path / "bus.sqlite", clock, witness)
+    witness.away = True
+    with pytest.raises(BaseExceptionGroup) as ended:
+        async with running_file(world, old, clock, witness):
+            witness.away = False
+    assert ended.group_contains(Unusable, match="log_broken.*rolled back")
+    [error] = ended.value.exceptions
+    assert error.exit_code == 3
 
 
 async def until_it_ends(running):

@@ -221,8 +221,11 @@ class Deliveries(RuleBasedStateMachine):
         self.ask(lambda store: store.in_state("leased", 100))
         self.ask(lambda store: store.outcomes(FISHERIES, 3))
         self.ask(lambda store: store.used_since(NOW))
-        for env, _ in self.model:
-            self.ask(lambda store, env=env: store.subjects_of(env))
+        self.ask(self.persons)
+
+    async def persons(self, store):
+        found = await store.persons_of(sorted({env for env, _ in self.model}))
+        return {env: sorted(links, key=repr) for env, links in found.items()}
 
     def the_log_settles_nothing_twice(self):
         size = self.ask(lambda store: store.size())

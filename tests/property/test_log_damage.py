@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lgsp.backends.sql import SqliteCopy, SqliteLedger
 from lgsp.cli.log_audit import audit
+from lgsp.cli.state_audit import StateAudit
 from lgsp.domain.envelope import format_time
 from lgsp.domain.notes import LOG_KEY, NoteKey
 from lgsp.testing.bus import ack_of, running_bus
@@ -30,7 +31,7 @@ COLUMNS = {
     ),
     "delivery": ("env", "inbox", "source", "id", "state", "ack", "expires", "position"),
     "subject": ("pseudonym", "salt", "commitment"),
-    "evidence": (),
+    "evidence": ("env", "compact", "acks", "receipt", "reply"),
     "directory_version": ("statement",),
     "directory_record": ("record",),
     "schema_document": ("document",),
@@ -72,6 +73,16 @@ async def fill(store):
         await bus.auditor.keep()
 
 
+async def forget(store):
+    """Run a bus on what `fill` has filled until all of it is forgotten."""
+    clock = ManualClock(WORLD.now + timedelta(days=60))
+    async with running_bus(WORLD, store, clock=clock, entropy=SeededEntropy(2)) as bus:
+        while await store.oldest() is not None:
+            await bus.sweep.once()
+            clock.advance(61)
+        await bus.auditor.keep()
+
+
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory):
     """The file of a bus that has stopped."""
@@ -82,12 +93,27 @@ def ledger(tmp_path_factory):
     return path
 
 
-def finding_in(path):
+@pytest.fixture(scope="module")
+def forgotten(ledger):
+    """The same, when everything in it is forgotten."""
+    path = ledger.with_name("forgotten.sqlite")
+    shutil.copy(ledger, path)
+    store = SqliteLedger.open(path)
+    asyncio.run(forget(store))
+    asyncio.run(store.close())
+    return path
+
+
+def verdict_on(path, **years):
     copy = SqliteCopy.open(path)
     try:
-        return asyncio.run(audit(copy, **TRUST)).finding
+        return asyncio.run(audit(copy, **TRUST, **years))
     finally:
         copy.close()
+
+
+def finding_in(path, **years):
+    return verdict_on(path, **years).finding
 
 
 def cells_of(path):
@@ -131,13 +157,32 @@ def test_an_unharmed_ledger_verifies(ledger):
     assert finding_in(ledger) is None
 
 
+def test_it_verifies_with_as_many_receipts_and_acks_when_all_of_it_is_forgotten(ledger, forgotten):
+    held, kept = verdict_on(ledger), verdict_on(forgotten)
+    assert kept.finding is None
+    assert (kept.receipts, kept.acks, kept.bare) == (held.receipts, held.acks, 0)
+    assert held.receipts > 3
+
+
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), place=st.integers(0, 2_000), to=st.integers(0, 254))
 def test_one_changed_byte_is_found(ledger, data, place, to):
-    table = data.draw(st.sampled_from([name for name, columns in COLUMNS.items() if columns]))
+    table = data.draw(st.sampled_from(sorted(COLUMNS.keys() - {"evidence"})))
     cell = data.draw(st.sampled_from([each for each in cells_of(ledger) if each[0] == table]))
     harmed = ledger.with_name("harmed.sqlite")
     shutil.copy(ledger, harmed)
+    damage(harmed, cell, place, to)
+    assert finding_in(harmed) is not None
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), place=st.integers(0, 2_000), to=st.integers(0, 254))
+def test_one_changed_byte_is_found_in_what_stays_of_forgotten_exchanges(forgotten, data, place, to):
+    tables = ("evidence", "evidence", "subject", "entry")
+    table = data.draw(st.sampled_from(tables))
+    cell = data.draw(st.sampled_from([each for each in cells_of(forgotten) if each[0] == table]))
+    harmed = forgotten.with_name("harmed.sqlite")
+    shutil.copy(forgotten, harmed)
     damage(harmed, cell, place, to)
     assert finding_in(harmed) is not None
 
@@ -161,6 +206,82 @@ CHANGES = [
     (SWAP, '"seq":6,', "the entry has another number"),
 ]
 """What somebody did to the tables, what stands in the first entry that it concerns, and how the finding begins."""
+
+
+ANSWERED = "(SELECT env FROM evidence WHERE reply <> '')"
+REPLY = "(SELECT reply FROM evidence WHERE reply <> '')"
+OTHER_RECEIPT = f"(SELECT other.receipt FROM evidence AS other WHERE other.env = {ANSWERED})"
+OTHER_ACK = f"(SELECT other.acks FROM evidence AS other WHERE other.env = {REPLY})"
+OTHER_ENVELOPE = f"(SELECT other.compact FROM evidence AS other WHERE other.env = {REPLY})"
+KEPT_CHANGES = [
+    ("DELETE FROM evidence", '"ev":"msg.accepted"', "the envelope is not kept"),
+    (f"DELETE FROM evidence WHERE env = {REPLY}", '"cause":', "the envelope is not kept"),
+    (f"UPDATE evidence SET env = env || '-' WHERE env = {REPLY}", '"cause":', "the envelope is not kept"),
+    (f"UPDATE evidence SET compact = {OTHER_ENVELOPE}", '"ev":"msg.accepted"', "another envelope is kept"),
+    (f"UPDATE evidence SET receipt = {OTHER_RECEIPT} WHERE env = {REPLY}", '"cause":', "states another entry"),
+    (f"UPDATE evidence SET receipt = '' WHERE env = {ANSWERED}", '"ev":"msg.accepted"', "receipt does not verify"),
+    ("UPDATE evidence SET acks = ''", '"ev":"msg.acked"', "the ack that was given is not kept"),
+    (
+        f"UPDATE evidence SET acks = acks || chr(10) || {OTHER_ACK} WHERE env = {ANSWERED}",
+        '"ev":"msg.accepted"',
+        "an ack is kept, and no entry tells so",
+    ),
+    (f"UPDATE evidence SET reply = '' WHERE env = {ANSWERED}", '"cause":', "held with another reply"),
+    (f"UPDATE evidence SET reply = env WHERE env = {REPLY}", '"cause":', "with a reply, and no entry tells so"),
+]
+"""The same for what stays when everything is forgotten."""
+
+
+@pytest.mark.parametrize(("statement", "event", "words"), KEPT_CHANGES)
+def test_a_larger_change_to_what_stays_is_named_by_the_first_index_that_it_concerns(forgotten, statement, event, words):
+    harmed = forgotten.with_name("harmed.sqlite")
+    shutil.copy(forgotten, harmed)
+    with closing(sqlite3.connect(harmed)) as connection:
+        connection.create_function("chr", 1, chr)
+        assert connection.execute(statement).rowcount > 0
+        connection.commit()
+    finding = finding_in(harmed)
+    assert words in finding.words
+    assert finding.index == index_of(forgotten, event)
+
+
+def test_what_was_moved_off_with_its_year_is_not_missed_by_whoever_says_so(forgotten):
+    harmed = forgotten.with_name("harmed.sqlite")
+    shutil.copy(forgotten, harmed)
+    year = WORLD.now.year
+    with closing(sqlite3.connect(harmed)) as connection:
+        connection.execute(f"DELETE FROM evidence WHERE env = {REPLY}")
+        connection.commit()
+    assert finding_in(harmed, moved_off={year - 1}).words == "the envelope is not kept"
+    assert finding_in(harmed, moved_off={year}) is None
+    assert finding_in(harmed, moved_off=None) is None
+    damage(harmed, ("evidence", "env = ?", (_an_env(harmed),), "receipt"), 40, 1)
+    assert finding_in(harmed, moved_off={year}) is not None
+
+
+async def test_exchanges_of_which_nothing_is_there_any_more_are_not_looked_for():
+    entry = b'{"v":1,"seq":7,"ts":"2026-11-22T00:16:31.207Z","ev":"msg.accepted","env":"sha-256:%b"}' % (b"A" * 43)
+    elsewhere = StateAudit(store=None, item=None, moved_off={2026, 2027})
+    assert await elsewhere.check(7, [entry], held=False) is None
+    with pytest.raises(AttributeError):
+        await StateAudit(store=None, item=None, moved_off={2026}).check(7, [entry], held=False)
+
+
+def _an_env(path):
+    with closing(sqlite3.connect(path)) as connection:
+        [[env]] = connection.execute("SELECT env FROM evidence LIMIT 1")
+    return env
+
+
+def test_what_an_older_program_forgot_has_no_receipt_and_is_counted(forgotten):
+    harmed = forgotten.with_name("harmed.sqlite")
+    shutil.copy(forgotten, harmed)
+    with closing(sqlite3.connect(harmed)) as connection:
+        changed = connection.execute(f"UPDATE evidence SET receipt = '', reply = '' WHERE env = {ANSWERED}")
+        assert changed.rowcount == 1
+        connection.commit()
+    verdict = verdict_on(harmed)
+    assert (verdict.finding, verdict.bare) == (None, 1)
 
 
 @pytest.mark.parametrize(("statement", "event", "words"), CHANGES)

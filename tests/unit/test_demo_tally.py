@@ -1,6 +1,7 @@
-"""The demo's comparison of the fisheries' figures with the operations centre's: what differs is seen, shown, and ends the demo as unsound."""
+"""The demo's comparison of the fisheries' figures with the operations centre's, and its verdict: what is not as it should be is seen, shown, and ends the demo as unsound."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,12 @@ from lgsp.cli.demo.province import CENTRE, FISHERIES
 from lgsp.cli.demo.screen import Stage, as_json
 from lgsp.cli.demo.story import Outcome, Plan, Story
 from lgsp.cli.demo.tally import Tally, compare
-from lgsp.cli.demo.verdict import Verdict
+from lgsp.cli.demo.verdict import Verdict, witnessed_size
+from lgsp.datafolder import Trust
+from lgsp.domain import notes
+from lgsp.domain.checkpoint import Checkpoint, checkpoint_body
+from lgsp.domain.notes import NoteKey
+from lgsp.testing.world import LOG, signer_named
 
 FIGURES = {
     "linked": 5,
@@ -22,7 +28,15 @@ FIGURES = {
 NOTHING = {"linked": 0, "linked_by_commune": {}, "linked_by_class": {}}
 REPORT = FIGURES | {"vessels": 6, "quarantined": 1, "by_reason": {"number_unknown": 1}, "verifications": 6, "lists": 0}
 VERDICT = Verdict(
-    size=1, root="", exchanges=1, refused=0, finding="", proof_verified=True, proof_file=Path("proof.txt"), seconds=0
+    size=1,
+    root="",
+    exchanges=1,
+    refused=0,
+    finding="",
+    witnessed=1,
+    bundle_verified=True,
+    bundle_file=Path("evidence.json"),
+    seconds=0,
 )
 
 
@@ -71,6 +85,30 @@ def test_the_screen_says_whether_the_figures_agree(language, equal, unequal):
 
     assert equal in shown(FIGURES)
     assert unequal in shown(FIGURES | {"linked_by_commune": {"30742": 2, "30781": 2}})
+
+
+@pytest.mark.parametrize("change", [{"finding": "entry 3"}, {"witnessed": 0}, {"bundle_verified": False}])
+def test_a_log_that_is_unsound_or_that_nobody_co_signed_or_proves_nothing_is_told_as_unverified(change):
+    told = replace(outcome(compare(FIGURES, FIGURES)), verdict=replace(VERDICT, **change))
+    console = Console(file=io.StringIO(), width=160)
+    Stage(language="en").present(told, console)
+    assert (told.sound, as_json(told)["verified"], as_json(told)["witnessed"]) == (False, False, told.verdict.witnessed)
+    assert "NOT VERIFIED" in console.file.getvalue()
+
+
+def test_only_the_named_witness_counts_as_one():
+    def cosigned(name):
+        witness = signer_named(name)
+        return note + notes.cosign_note(body, f"w/{name}", witness.sign, witness.public.x, 1)
+
+    log, body = signer_named("log"), checkpoint_body(Checkpoint(origin=LOG, size=7, root=bytes(32)))
+    note = notes.sign_note(body, LOG, log.sign, log.public.x)
+    key = NoteKey(name="w/witness", kind=notes.WITNESS_KEY, public=signer_named("witness").public.x)
+    pinned = NoteKey(name=LOG, kind=notes.LOG_KEY, public=log.public.x)
+    trust = Trust(bus="", registrar=log.public, log=pinned, witnesses=(key,))
+    assert witnessed_size(cosigned("witness"), trust) == 7
+    assert [witnessed_size(text, trust) for text in ("", note, cosigned("other"))] == [0, 0, 0]
+    assert witnessed_size(cosigned("witness"), replace(trust, witnesses=())) == 0
 
 
 @pytest.fixture

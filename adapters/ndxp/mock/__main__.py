@@ -8,10 +8,13 @@ import argparse
 import asyncio
 import os
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from aiohttp import web
 
 from adapters.ndxp.client import Credentials
 from adapters.ndxp.mock import notes, witness
@@ -25,25 +28,36 @@ KEY, SECRET = "NDXP_CONSUMER_KEY", "NDXP_CONSUMER_SECRET"
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run until a signal; return 2 when key or secret is missing, or a log's key is none."""
+    """Run until a signal; return 2 when key or secret is missing, a log's key is none, or a certificate does not fit."""
     options = _parser().parse_args(arguments)
+    if options.make_key is not None:
+        sys.stdout.write(f"{witness.opened(options.make_key, options.witness_name, (), time.time).key}\n")
+        return 0
     lacking = [name for name in (KEY, SECRET) if not environment.get(name)]
     if lacking:
-        sys.stderr.write(f"set {' and '.join(lacking)}: the mock lets nobody in without them\n")
-        return 2
+        return _refuse(f"set {' and '.join(lacking)}: the mock lets nobody in without them")
     try:
         platform = _platform(options, environment)
     except notes.Unreadable as error:
-        sys.stderr.write(f"--witness: {error}\n")
-        return 2
-    asyncio.run(_serve(platform, (options.host, options.port), options.port_file))
+        return _refuse(f"--witness: {error}")
+    try:
+        tls = _tls(options)
+    except OSError as error:  # ssl.SSLError is one
+        return _refuse(f"--tls: {error}")
+    asyncio.run(_serve(platform, options, tls))
     return 0
+
+
+def _refuse(why: str) -> int:
+    sys.stderr.write(f"{why}\n")
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m adapters.ndxp.mock", description=__doc__)
-    parser.add_argument("--host", default=LOOPBACK, help="where to listen; it speaks plain HTTP")
+    parser.add_argument("--host", default=LOOPBACK, help="where to listen; it speaks plain HTTP on --port")
     parser.add_argument("--port", type=int, default=0, help="0 takes any free port")
+    parser.add_argument("--tls", nargs=3, metavar=("PORT", "CERT", "KEY"), help="listen there too, with TLS")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=10_026, help="vessels of the made-up province")
     parser.add_argument("--port-file", type=Path)
@@ -56,7 +70,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--witness", type=Path, metavar="FOLDER", help="be a witness too; its key and memory are here")
     parser.add_argument("--witness-name", default="witness.example.vn/ndxp")
     parser.add_argument(
-        "--witness-log", action="append", default=[], metavar="VKEY", help="a log's key; may be repeated; none: no log"
+        "--witness-log",
+        action="append",
+        default=[],
+        metavar="VKEY",
+        help="a log's key; may be repeated, or written into FOLDER/logs, one a line; none: no log",
+    )
+    parser.add_argument(
+        "--make-key",
+        type=Path,
+        metavar="FOLDER",
+        help="make a witness's key where there is none, print its text form, end",
     )
     return parser
 
@@ -74,13 +98,23 @@ def _platform(options: argparse.Namespace, environment: Mapping[str, str]) -> Pl
     )
 
 
-async def _serve(platform: Platform, address: tuple[str, int], port_file: Path | None) -> None:
+def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
+    if options.tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*options.tls[1:])
+    return context
+
+
+async def _serve(platform: Platform, options: argparse.Namespace, tls: ssl.SSLContext | None) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    runner, port = await started(platform, address[1], host=address[0])
+    runner, port = await started(platform, options.port, host=options.host)
     try:
-        _announce(port, port_file)
+        if tls is not None:
+            await web.TCPSite(runner, options.host, int(options.tls[0]), ssl_context=tls).start()
+        _announce(port, options.port_file)
         await ended.wait()
     finally:
         await runner.cleanup()

@@ -131,7 +131,8 @@ def _sync_folder(folder: Path) -> None:
 def opened(folder: Path, name: str, logs: Sequence[str], now: Callable[[], float]) -> Witness:
     """Return the witness of a folder, which holds its key and what it has seen; a new key is made where there is none.
 
-    `logs` are the text forms of the logs' keys. Its own one is written to the file `vkey` there, for whoever verifies. Raises notes.Unreadable.
+    `logs` are the text forms of the logs' keys, beside those in the file `logs` there, one a line. Its own one is written to the file `vkey`, for
+    whoever verifies. Raises notes.Unreadable.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = folder / "key.pem"
@@ -140,9 +141,14 @@ def opened(folder: Path, name: str, logs: Sequence[str], now: Callable[[], float
     signer = load_pem_private_key(key.read_bytes(), password=None)
     if not isinstance(signer, Ed25519PrivateKey):
         raise notes.Unreadable("key.pem is no Ed25519 key")
-    found = Witness(name=name, signer=signer, logs=dict(map(notes.log_key, logs)), file=folder / "seen.json", now=now)
+    known = dict(map(notes.log_key, [*logs, *_written(folder / "logs")]))
+    found = Witness(name=name, signer=signer, logs=known, file=folder / "seen.json", now=now)
     (folder / "vkey").write_text(found.key + "\n", encoding="ascii")
     return found
+
+
+def _written(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").split() if file.exists() else []
 
 
 def _make_key(path: Path) -> None:

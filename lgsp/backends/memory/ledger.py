@@ -78,6 +78,10 @@ class MemoryLedger:
         """Return all deliveries of these envelopes that are held, in no order."""
         return [delivery for env in envs for delivery in await self.deliveries(env)]
 
+    async def evidence_of(self, envs: Sequence[str]) -> list[Evidence]:
+        """Return what stays of those among these env hashes whose exchanges are forgotten, in no order."""
+        return [self._tables.evidence[env] for env in envs if env in self._tables.evidence]
+
     async def persons_of(self, envs: Sequence[str]) -> dict[str, Sequence[SubjectLink]]:
         """Return the persons that these envelopes name, as pseudonyms, by env hash."""
         held = self._tables.rows.subjects
@@ -241,10 +245,6 @@ class MemoryLedger:
             return "archived"
         is_parked = all(self._tables.rows.deliveries[place].state == "parked" for place in held)
         return "parked" if is_parked else "in_flight"
-
-    async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
-        """Return the persons an exchange names, as pseudonyms."""
-        return self._tables.rows.subjects.get(env, ())
 
     async def uses(self, pseudonym: bytes, after: UsePlace, limit: int) -> list[Use]:
         """Return the first `limit` uses of one person behind a place, in the order of their places."""

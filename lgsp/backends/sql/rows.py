@@ -142,8 +142,8 @@ def mention_row(mention: Mention) -> Row:
     }
 
 
-def evidence_of(row: tuple[Any, ...]) -> Evidence:
-    """Return the evidence of `selects.EVIDENCE`."""
+def evidence_in(row: tuple[Any, ...]) -> Evidence:
+    """Return the evidence of `selects.EVIDENCES`."""
     env, compact, acks, receipt, reply = row
     return Evidence(
         env=env, compact=compact, acks=tuple(acks.split("\n")) if acks else (), receipt=receipt, reply=reply

@@ -117,9 +117,8 @@ SETTLED_EVIDENCE: Final = sa.select(
 """What stays of exchanges of which nothing is open; which ones is added by the engine."""
 EVIDENCE_COLUMNS: Final = ["env", "term", "compact", "acks", "receipt", "reply"]
 """The columns that it goes into."""
-EVIDENCE: Final = sa.select(
-    evidence.c.env, evidence.c.compact, evidence.c.acks, evidence.c.receipt, evidence.c.reply
-).where(evidence.c.env == _text("env"))
+EVIDENCES: Final = sa.select(evidence.c.env, evidence.c.compact, evidence.c.acks, evidence.c.receipt, evidence.c.reply)
+EVIDENCE: Final = EVIDENCES.where(evidence.c.env == _text("env"))
 
 DELIVERIES: Final = DELIVERY.where(delivery.c.env == _text("env")).order_by(delivery.c.inbox)
 PARCEL: Final = (
@@ -172,9 +171,6 @@ UNDELIVERED: Final = _first(
 ARCHIVED: Final = _first(sa.select(body.c.env).where(IS_KEPT, body.c.day == _text("day"), ~OPEN_OF_BODY))
 ARCHIVE_OVER: Final = _first(
     sa.select(body.c.env).where(body.c.kept_until <= _number("now"), ~OPEN_OF_BODY).order_by(body.c.kept_until)
-)
-SUBJECTS: Final = sa.select(subject.c.pseudonym, subject.c.salt, subject.c.commitment).where(
-    subject.c.env == _text("env")
 )
 _OF_PERSON: Final = _first(
     sa.select(subject.c.env, subject.c.seq, sa.func.min(subject.c.commitment).label("commitment"))

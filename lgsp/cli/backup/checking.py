@@ -51,7 +51,8 @@ async def check(backup: Path, pinned: Trust | None) -> Checked:
     if (trust.bus, trust.log.name) != (manifest.bus, manifest.log):
         raise Unusable("backup_invalid", "the backup is of another bus or log than the trust file")
     with ledgercopies.open_copy(backup / folder.LEDGER) as copy:
-        verdict = await audit(copy, bus=trust.bus, registrar=trust.registrar, log=trust.log)
+        # Which years were moved off before the copy was taken is known to those who did it.
+        verdict = await audit(copy, bus=trust.bus, registrar=trust.registrar, log=trust.log, moved_off=None)
         kept, form = await copy.checkpoint(), copy.form.version
     if verdict.finding is not None:
         where = "" if verdict.finding.index is None else f"index {verdict.finding.index}: "

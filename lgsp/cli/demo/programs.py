@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -150,9 +150,9 @@ class Programs:
         del self.running[name]  # not before: who is called off while it waits still has it to stop
         return code
 
-    async def stop_all(self, *, but: str = "") -> None:
-        """Stop all programs but the one named, the last started first."""
-        for name in [name for name in reversed(self.running) if name != but]:
+    async def stop_all(self, *, but: Collection[str] = ()) -> None:
+        """Stop all programs but those named, the last started first."""
+        for name in [name for name in reversed(self.running) if name not in but]:
             await self.stop(name)
 
     async def kill(self, name: str) -> int:

@@ -21,7 +21,7 @@ from lgsp.cli.registrar import draw_plan, sign_plan
 from lgsp.cli.systems import make_system
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, read_trust
-from lgsp.domain import names
+from lgsp.domain import names, notes
 from lgsp.errors import Unusable
 from lgsp.machine import SystemClock
 from lgsp.privateserver import free_port
@@ -41,6 +41,12 @@ SYSTEMS: Final[Mapping[str, str]] = {
 """Adapter -> system. The stranger is registered and holds a key, but no grant: it is there to be refused."""
 ADAPTERS: Final = ("police", "ndxp", "ioc", "one_stop")
 """The systems that run before the fisheries begin."""
+WITNESSED: Final = """
+# The log's witness: it co-signs each checkpoint that continues what it has seen before.
+[witness]
+url = {url}
+vkey = {vkey}
+"""
 FISHERIES: Final = "vnfishbase"
 CENTRE: Final = "ioc"
 
@@ -94,6 +100,18 @@ class Province:
             one_stop=_sender(folder, "one_stop", procedure="1.001612", officer="5c20d4"),
             stranger=_sender(folder, "stranger", procedure="1.001612", officer="5c20d4"),
         )
+
+    @property
+    def log_key(self) -> str:
+        """The log's public key in its text form, for whoever co-signs."""
+        return notes.format_vkey(read_trust(self.folder.trust).log)
+
+    def name_witness(self, url: str, vkey: str) -> None:
+        """Have the gateway's settings name who co-signs the log, and `trust.json` demand that signature of evidence."""
+        with self.folder.settings.open("a", encoding="utf-8") as file:
+            file.write(WITNESSED.format(url=json.dumps(url), vkey=json.dumps(vkey)))
+        trust = replace(read_trust(self.folder.trust), witnesses=(notes.parse_vkey(vkey),))
+        self.folder.trust.write_bytes(trust.encoded())
 
     def settings_file(self, adapter: str) -> Path:
         """Return the settings file of an adapter's system."""

@@ -64,7 +64,8 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     "refused": ("refused", "bị từ chối"),
     "entries": ("log entries", "mục nhật ký"),
     "root": ("root", "gốc cây băm"),
-    "verified": ("whole log and one exported proof", "toàn bộ nhật ký và một bằng chứng xuất ra"),
+    "witnessed": ("of these co-signed by a witness", "trong đó nhân chứng đã đồng ký"),
+    "verified": ("log, witness, one evidence bundle", "nhật ký, nhân chứng, một bộ chứng cứ"),
     "yes": ("verified", "đúng"),
     "no": ("NOT VERIFIED", "KHÔNG ĐÚNG"),
     "seconds": ("time", "thời gian"),
@@ -189,6 +190,7 @@ class Stage:
         table.add_row(self.word("exchanges"), f"{verdict.exchanges:,}")
         table.add_row(self.word("refused"), f"{verdict.refused:,}")
         table.add_row(self.word("entries"), f"{verdict.size:,}")
+        table.add_row(self.word("witnessed"), f"{verdict.witnessed:,}")
         table.add_row(self.word("root"), verdict.root)
         answer = self.word("yes" if verdict.verified else "no")
         table.add_row(self.word("verified"), f"{answer} ({verdict.seconds:.1f} s)")
@@ -213,6 +215,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "exchanges": verdict.exchanges,
         "refused": verdict.refused,
         "log_size": verdict.size,
+        "witnessed": verdict.witnessed,
         "root": verdict.root,
         "verified": verdict.verified,
         "seconds": round(outcome.seconds, 3),

@@ -39,6 +39,9 @@ VESSELS_PER_LOOKUP: Final = 12
 COUNT_SECONDS: Final = 60.0
 """How long after the synchronisation the centre may still be counting before its figures are taken as they are."""
 POLL_SECONDS: Final = 0.05
+PLATFORM: Final = "ndxp_mock"
+WITNESS: Final = "witness"
+"""The folder beside the others in which the platform keeps its key as a witness and what it has seen."""
 BACKUP: Final = "backup"
 """The folder beside the others in which a ledger is kept whose database is gone."""
 
@@ -154,10 +157,12 @@ class Story:
     # --- programs ---------------------------------------------------------------------------------------------------------------
 
     async def start_all(self) -> None:
-        """Start everything but the fisheries, which begin to synchronise as soon as they run."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.start("gateway"))
-            tasks.create_task(self._start_platform())
+        """Start everything but the fisheries, which begin to synchronise as soon as they run.
+
+        First the national platform: it is the log's witness, whom the gateway asks before it listens.
+        """
+        await self._start_platform()
+        await self.start("gateway")
         async with asyncio.TaskGroup() as tasks:
             for name in ADAPTERS:
                 tasks.create_task(self.start(name))
@@ -188,19 +193,21 @@ class Story:
         return {}
 
     async def _start_platform(self) -> None:
-        """Start the mock national platform; the bridge is told its address and the account."""
-        port_file = self.plan.data / "ndxp.port"
+        """Start the mock national platform; the bridge is told its address and the account, the gateway that it is the log's witness."""
+        port_file, witness = self.plan.data / "ndxp.port", self.plan.data / WITNESS
         account = {"NDXP_CONSUMER_KEY": "an-giang", "NDXP_CONSUMER_SECRET": secrets.token_urlsafe(24)}
         options = ["--seed", str(self.plan.seed), "--count", str(self.plan.vessels), "--port-file", str(port_file)]
+        options += ["--witness", str(witness), "--witness-log", self.province.log_key]
         for procedure in ONE_STOP_PROCEDURES:
             options += ["--allow-procedure", procedure]
         for sender in (self.province.fisheries, self.province.one_stop):
             options += ["--allow-procedure", sender.procedure, "--allow-officer", sender.officer]
         command = (sys.executable, "-m", "adapters.ndxp.mock", *options)
-        await self.programs.start("ndxp_mock", *command, environment=account)
+        await self.programs.start(PLATFORM, *command, environment=account)
         await self._until(port_file.exists, "the mock platform listens", seconds=READY_SECONDS)
         address = f"http://127.0.0.1:{port_file.read_text(encoding='ascii').strip()}"
         self._national = {**account, "LGSP_SETTING_ADDRESS": address}
+        self.province.name_witness(f"{address}/witness", (witness / "vkey").read_text(encoding="ascii").strip())
 
     # --- acts -------------------------------------------------------------------------------------------------------------------
 
@@ -276,7 +283,9 @@ async def tell(plan: Plan, screen: Screen, *, stay: Callable[[], Awaitable[None]
             await stay()
         stopping_from = time.monotonic()
         screen.act("verify")
-        await story.programs.stop_all(but="gateway")
+        await story.programs.stop_all(
+            but={"gateway", PLATFORM}
+        )  # a gateway that stops shows its witness the last checkpoint
         peak = story.programs.running["gateway"].peak_mb
         await story.programs.stop_all()
         verdict = await verify(plan.data)

@@ -94,6 +94,7 @@ EVENTS: Final[dict[str, Words]] = {
     "msg.delivered": ("handed to the receiver", "đã giao cho bên nhận"),
     "msg.acked": ("acknowledged by the receiver", "bên nhận đã xác nhận"),
     "msg.nacked": ("put back by the receiver", "bên nhận trả lại"),
+    "msg.waiting": ("not taken over, to be tried again", "chưa được tiếp nhận, sẽ giao lại"),
     "msg.expired": ("its time ran out, or it was ended", "hết hạn hoặc bị kết thúc"),
     "msg.parked": ("parked: a person must look", "tạm giữ, chờ người xem xét"),
     "msg.replayed": ("let out again by a person", "có người phát lại"),

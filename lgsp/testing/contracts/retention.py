@@ -74,6 +74,8 @@ class RetentionContract:
         assert kept.compact == operation.exchange.compact
         assert (kept.receipt, kept.reply) == (receipt, reply.exchange.env)
         assert sorted(kept.acks) == sorted(f'{{"by":"{to}"}}' for to in (NDXP, POLICE))
+        assert await ledger.evidence_of([env, reply.exchange.env, "sha-256:nobody"]) == [kept]
+        assert await ledger.evidence_of([]) == []
 
     async def test_an_event_without_receivers_is_forgotten_too(self, ledger: Store) -> None:
         operation = accept(1, to=())

@@ -14,7 +14,7 @@ from lgsp.backends.sql.rows import (
     Row,
     days_held,
     delivery_of,
-    evidence_of,
+    evidence_in,
     exchange_of,
     kept_of,
     links_of,
@@ -51,6 +51,11 @@ async def exchange_by_env(connection: Connection, env: str) -> Exchange | None:
 async def exchanges_of(connection: Connection, envs: Sequence[str]) -> list[Exchange]:
     """Return the exchanges among these env hashes that are held."""
     return [exchange_of(found) for found in await connection.fetch(sql.EXCHANGES_OF.text, envs)]
+
+
+async def evidence_of(connection: Connection, envs: Sequence[str]) -> list[Evidence]:
+    """Return what stays of those among these env hashes whose exchanges are forgotten."""
+    return [evidence_in(found) for found in await connection.fetch(sql.EVIDENCE_OF.text, envs)] if envs else []
 
 
 async def persons_of(connection: Connection, envs: Sequence[str]) -> dict[str, list[SubjectLink]]:
@@ -95,7 +100,7 @@ async def used_since(connection: Connection, moment: datetime, until: datetime |
 async def evidence(connection: Connection, env: str) -> Evidence | None:
     """Return what is kept of a forgotten exchange."""
     found = await connection.fetchrow(sql.EVIDENCE.text, env)
-    return None if found is None else evidence_of(found)
+    return None if found is None else evidence_in(found)
 
 
 async def deliveries(connection: Connection, statement: Statement, values: Row) -> list[Delivery]:
@@ -167,12 +172,6 @@ async def head(connection: Connection) -> SignedRecords | None:
 async def pairs(connection: Connection, statement: Statement) -> dict[str, bytes]:
     """Return the two columns of a statement as a table."""
     return dict(await connection.fetch(statement.text))
-
-
-async def subjects(connection: Connection, env: str) -> tuple[SubjectLink, ...]:
-    """Return the persons an exchange names, as pseudonyms."""
-    found = await connection.fetch(sql.SUBJECTS.text, env)
-    return tuple(SubjectLink(pseudonym=ps, salt=salt, commitment=sc) for ps, salt, sc in found)
 
 
 async def uses(connection: Connection, pseudonym: bytes, after: Place, limit: int) -> list[Use]:

@@ -276,6 +276,7 @@ QUEUED: Final = _sql(
 )
 OVER: Final = _sql(selects.OVER)
 EVIDENCE: Final = _sql(selects.EVIDENCE)
+EVIDENCE_OF: Final = _sql(selects.EVIDENCES.where(evidence.c.env == sa.any_(_ENVS)))
 DUE: Final = _sql(selects.DUE)
 IN_STATE: Final = _sql(
     selects.IN_STATE.where(
@@ -292,7 +293,6 @@ OPEN_BY_DAY: Final = _sql(selects.OPEN_BY_DAY)
 UNDELIVERED: Final = _sql(selects.UNDELIVERED)
 ARCHIVED: Final = _sql(selects.ARCHIVED)
 ARCHIVE_OVER: Final = _sql(selects.ARCHIVE_OVER)
-SUBJECTS: Final = _sql(selects.SUBJECTS)
 USES: Final = _sql(selects.USES)
 WITHHOLDINGS: Final = _sql(selects.WITHHOLDINGS)
 SUBJECT_KEYS: Final = _sql(selects.SUBJECT_KEYS)

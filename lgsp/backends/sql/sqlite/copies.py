@@ -14,7 +14,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
-from lgsp.backends.sql.rows import kept_of
 from lgsp.backends.sql.schema import VERSION, Form
 from lgsp.backends.sql.sqlite import files, queries
 from lgsp.backends.sql.sqlite import statements as sql
@@ -23,10 +22,12 @@ from lgsp.errors import Unusable
 from lgsp.machine import sync
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.ledger import SubjectLink
-from lgsp.ports.search import Kept
+from lgsp.ports.retention import Evidence
 
+FIRST_THAT_FORGETS: Final = 3
+"""The first form in which exchanges are forgotten."""
 FIRST_WITH_NODES: Final = 4
-"""The first form that stores nodes of the tree, and what a witness has co-signed."""
+"""The first form that stores nodes of the tree, what a witness has co-signed, and receipts of forgotten exchanges."""
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -121,14 +122,16 @@ class SqliteCopy:
             queries.deliveries, self._connection, sql.DELIVERIES_OF, {"envs": json.dumps(list(envs))}
         )
 
+    async def evidence_of(self, envs: Sequence[str]) -> list[Evidence]:
+        """Return what stays of those among these env hashes whose exchanges are forgotten, in no order; receipts since form 4."""
+        if self.form.version < FIRST_THAT_FORGETS:
+            return []
+        text = sql.EVIDENCE_OF if self.form.version >= FIRST_WITH_NODES else sql.EVIDENCE_WITHOUT_RECEIPTS
+        return await asyncio.to_thread(queries.evidence_of, self._connection, envs, text)
+
     async def persons_of(self, envs: Sequence[str]) -> dict[str, list[SubjectLink]]:
         """Return the persons that these envelopes name, as pseudonyms, by env hash."""
         return await asyncio.to_thread(queries.persons_of, self._connection, envs)
-
-    async def kept(self, envs: Sequence[str]) -> dict[str, Kept]:
-        """Return what is kept of accepted envelopes by env hash, those of forgotten exchanges too."""
-        values = {"envs": json.dumps(list(envs))}
-        return kept_of(await asyncio.to_thread(queries.rows, self._connection, sql.KEPT, values))
 
     async def oldest(self) -> datetime | None:
         """Return when the oldest exchange that is held was accepted."""

@@ -122,6 +122,10 @@ class SqliteLedger:
         """Return all deliveries of these envelopes that are held, in no order."""
         return await self._read_aside(queries.deliveries, sql.DELIVERIES_OF, {"envs": json.dumps(list(envs))})
 
+    async def evidence_of(self, envs: Sequence[str]) -> list[Evidence]:
+        """Return what stays of those among these env hashes whose exchanges are forgotten, in no order."""
+        return await self._read_aside(queries.evidence_of, envs)
+
     async def persons_of(self, envs: Sequence[str]) -> dict[str, list[SubjectLink]]:
         """Return the persons that these envelopes name, as pseudonyms, by env hash."""
         return await self._read_aside(queries.persons_of, envs)
@@ -247,10 +251,6 @@ class SqliteLedger:
         """Return the env hashes of up to `limit` bodies whose time in the archive is over, the oldest first."""
         values = {"now": milliseconds(now), "limit": max(limit, 0)}
         return await self._read_aside(queries.column, sql.ARCHIVE_OVER, values)
-
-    async def subjects_of(self, env: str) -> Sequence[SubjectLink]:
-        """Return the persons an exchange names, as pseudonyms."""
-        return await self._read_aside(queries.subjects, env)
 
     async def uses(self, pseudonym: bytes, after: Place, limit: int) -> list[Use]:
         """Return the first `limit` uses of one person behind a place, in the order of their places."""

@@ -14,7 +14,7 @@ from lgsp.backends.sql.rows import (
     Row,
     days_held,
     delivery_of,
-    evidence_of,
+    evidence_in,
     exchange_of,
     links_of,
     milliseconds,
@@ -64,6 +64,11 @@ def exchanges_of(connection: Connection, envs: Sequence[str]) -> list[Exchange]:
     return [exchange_of(found) for found in rows(connection, sql.EXCHANGES_OF, {"envs": json.dumps(list(envs))})]
 
 
+def evidence_of(connection: Connection, envs: Sequence[str], text: str = sql.EVIDENCE_OF) -> list[Evidence]:
+    """Return what stays of those among these env hashes whose exchanges are forgotten."""
+    return [evidence_in(found) for found in rows(connection, text, {"envs": json.dumps(list(envs))})]
+
+
 def persons_of(connection: Connection, envs: Sequence[str]) -> dict[str, list[SubjectLink]]:
     """Return the persons that these envelopes name, by env hash."""
     return links_of(rows(connection, sql.PERSONS_OF, {"envs": json.dumps(list(envs))}))
@@ -100,7 +105,7 @@ def used_since(connection: Connection, moment: datetime, until: datetime | None)
 def evidence(connection: Connection, env: str) -> Evidence | None:
     """Return what is kept of a forgotten exchange."""
     found = row(connection, sql.EVIDENCE, {"env": env})
-    return None if found is None else evidence_of(found)
+    return None if found is None else evidence_in(found)
 
 
 def deliveries(connection: Connection, text: str, values: Row) -> list[Delivery]:
@@ -175,12 +180,6 @@ def head(connection: Connection) -> SignedRecords | None:
 def pairs(connection: Connection, text: str) -> dict[str, bytes]:
     """Return the two columns of a statement as a table."""
     return dict(rows(connection, text))
-
-
-def subjects(connection: Connection, env: str) -> tuple[SubjectLink, ...]:
-    """Return the persons an exchange names, as pseudonyms."""
-    found = rows(connection, sql.SUBJECTS, {"env": env})
-    return tuple(SubjectLink(pseudonym=ps, salt=salt, commitment=sc) for ps, salt, sc in found)
 
 
 def uses(connection: Connection, pseudonym: bytes, after: Place, limit: int) -> list[Use]:

@@ -144,6 +144,12 @@ INSERT_BODY_KEY: Final = _unless_there(body_key)
 
 OVER: Final = _sql(selects.OVER)
 EVIDENCE: Final = _sql(selects.EVIDENCE)
+EVIDENCE_OF: Final = _sql(selects.EVIDENCES.where(evidence.c.env.in_(_ENVS)))
+_EMPTY: Final[sa.ColumnElement[str]] = sa.literal_column("''")
+EVIDENCE_WITHOUT_RECEIPTS: Final = _sql(
+    sa.select(evidence.c.env, evidence.c.compact, evidence.c.acks, _EMPTY, _EMPTY).where(evidence.c.env.in_(_ENVS))
+)
+"""The same in a copy of form 3."""
 KEEP_EVIDENCE: Final = _group(
     sqlite.insert(evidence).from_select(
         selects.EVIDENCE_COLUMNS, selects.SETTLED_EVIDENCE.where(exchange.c.env == _p("env"))
@@ -155,7 +161,6 @@ FORGET: Final = [
     *(_group(sa.delete(each).where(each.c.env == _p("env"), _IS_EVIDENCE)) for each in (delivery, exchange)),
 ]
 
-SUBJECTS: Final = _sql(selects.SUBJECTS)
 INSERT_SUBJECT: Final = _group(sa.insert(subject))
 ERASE: Final = _group(sa.delete(subject).where(subject.c.pseudonym == _p("pseudonym")))
 USES: Final = _sql(selects.USES)
