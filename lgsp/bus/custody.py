@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.moves import ERASED, Moves
+from lgsp.bus.parts import Parts
 from lgsp.bus.progress import Progress
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain.directory import day_of
@@ -22,7 +23,6 @@ from lgsp.logs import get_logger
 from lgsp.ports.bodies import Bodies, DayHeld
 from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import DestroyBodyKey, Done, DropArchived
-from lgsp.ports.store import Store
 
 AT_ONCE: Final = 50
 """Bodies or deliveries in one step: some milliseconds of the ledger, for which a look-up may have to wait."""
@@ -34,22 +34,6 @@ SETTLING: Final = timedelta(hours=1)
 """How long after its end a day is let be: an envelope that was sealed in its last moment is in the ledger by then, whatever went wrong."""
 IDLE: Final = timedelta(days=1)
 """The same before a key goes that nobody asked to destroy."""
-
-
-class Parts(Protocol):
-    """What a gateway is made of, as far as it is needed here."""
-
-    @property
-    def gateway(self) -> str:
-        """The gateway's URN."""
-
-    @property
-    def store(self) -> Store:
-        """All that is kept."""
-
-    @property
-    def clock(self) -> Clock:
-        """The clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
