@@ -23,6 +23,7 @@ from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.bundles import Bundles
 from lgsp.bus.cataloguer import Cataloguer
 from lgsp.bus.courier import Courier
+from lgsp.bus.custody import Custody
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.engines import Engines, Probe
 from lgsp.bus.fairness import Rates, Turns
@@ -492,6 +493,7 @@ def _sweep(parts: Parts, base: _Base, courier: Courier, auditor: Auditor, hearin
         refusals=base.refusals,
         moves=base.moves,
         forgetting=Forgetting(store=parts.store, sequencer=base.sequencer),
+        custody=Custody.of(parts, keys=base.body_keys, progress=base.progress, moves=base.moves),
         cataloguer=Cataloguer(ledger=parts.store, search=parts.store, sequencer=base.sequencer),
         clock=parts.clock,
     )

@@ -32,6 +32,8 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "worker.died": frozenset({"worker", "code"}),
     "sweep.moved": frozenset({"expired", "requeued", "published"}),
     "sweep.forgot": frozenset({"count"}),
+    "sweep.unarchived": frozenset({"count"}),
+    "body_key.destroyed": frozenset({"day"}),
     "commit.failed": frozenset({"operations", "exc_info"}),
     "wal.busy": frozenset({"reason"}),
     "read.failed": frozenset({"exc_info"}),

@@ -24,6 +24,25 @@ LONG: Final = 8_192
 REST: Final = 1 / 8
 """How much of a long log may be left to copy when it is begun anew."""
 
+EMPTYING: Final = 5_000
+"""Milliseconds for which emptying the log waits for whoever reads it."""
+
+
+def empty_log(writer: sqlite3.Connection, patience: int) -> bool:
+    """Copy all of the log into the file and cut the log to nothing; return False when somebody still read it after `patience` milliseconds."""
+    return _checkpoint(writer, "TRUNCATE", patience)
+
+
+def _checkpoint(writer: sqlite3.Connection, mode: str, patience: int) -> bool:
+    """Copy in a mode that waits at most so many milliseconds for others, and tell whether it came to its end."""
+    (usual,) = writer.execute("PRAGMA busy_timeout").fetchone()
+    writer.execute(f"PRAGMA busy_timeout = {patience}")
+    try:
+        (busy, *_) = writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    finally:
+        writer.execute(f"PRAGMA busy_timeout = {int(usual)}")
+    return not busy
+
 
 class WalKeeper:
     """One file's keeper; from `start` to `stop`."""
@@ -33,6 +52,7 @@ class WalKeeper:
         self._every = every
         self._long = long
         self._is_long = False
+        self._is_to_be_emptied = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"wal {path.name}", daemon=True)
 
@@ -45,19 +65,20 @@ class WalKeeper:
         self._ended.set()
         self._thread.join()
 
-    def begin_anew(self, writer: sqlite3.Connection) -> None:
-        """Let a log that has grown long begin anew; to be called between two transactions of the writer, on its thread. Never raises."""
-        if not self._is_long:
+    def begin_anew(self, writer: sqlite3.Connection, *, empty: bool = False) -> None:
+        """Let a log that has grown long begin anew; to be called between two transactions of the writer, on its thread. Never raises.
+
+        With `empty` the log is emptied now, long or not, because of what it holds; where somebody reads at length, after a later transaction.
+        """
+        self._is_to_be_emptied = self._is_to_be_emptied or empty
+        if not (self._is_long or self._is_to_be_emptied):
             return
         self._is_long = False
         try:
-            (patience,) = writer.execute("PRAGMA busy_timeout").fetchone()
-            # No waiting for somebody who reads at length: the next turn tries again.
-            writer.execute("PRAGMA busy_timeout = 0")
-            try:
-                writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-            finally:
-                writer.execute(f"PRAGMA busy_timeout = {int(patience)}")
+            if self._is_to_be_emptied:
+                self._is_to_be_emptied = not empty_log(writer, EMPTYING if empty else 0)
+            else:
+                _checkpoint(writer, "RESTART", 0)  # the next turn tries again
         except sqlite3.Error as error:  # a full disk, say: what was committed stays so
             get_logger().warning("wal.busy", reason=error.sqlite_errorname)
 

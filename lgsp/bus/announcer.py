@@ -42,3 +42,8 @@ class Announcer:
         """Tell which version of the directory is in force."""
         if not self.neighbours.alone:
             self.neighbours.tell(News(directory=version))
+
+    def erased(self, day: str) -> None:
+        """Tell that a day's body key was destroyed, so that nobody keeps it in memory."""
+        if not self.neighbours.alone:
+            self.neighbours.tell(News(erased=frozenset({day})))

@@ -17,6 +17,10 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 
 
+class DayErased(SealBroken):
+    """The key of the body's day was destroyed."""
+
+
 @dataclass(slots=True, kw_only=True)
 class BodyKeys:
     """Seals and opens bodies with the key of the day of acceptance."""
@@ -41,10 +45,16 @@ class BodyKeys:
         return day
 
     async def load(self) -> None:
-        """Unwrap every key that is kept; refuse (`key_file_broken`) a key file that did not wrap them: under it every body would seem lost."""
-        for day, wrapped in (await self.store.body_keys()).items():
-            if day not in self._keys:
-                self._keys[day] = self._unwrap(day, wrapped)
+        """Unwrap every key that is kept and forget those that are not any more.
+
+        Refuses (`key_file_broken`) a key file that did not wrap them: under it every body would seem lost.
+        """
+        kept = await self.store.body_keys()
+        self._keys = {day: self._keys.get(day) or self._unwrap(day, wrapped) for day, wrapped in kept.items()}
+
+    def forget(self, day: str) -> None:
+        """Forget a day's key, which was destroyed."""
+        self._keys.pop(day, None)
 
     def _unwrap(self, day: str, wrapped: bytes) -> bytes:
         try:
@@ -59,9 +69,9 @@ class BodyKeys:
         return sealing.seal(self._keys[day], env, body, self.entropy.token(NONCE_BYTES))
 
     async def open(self, day: str, env: str, sealed: bytes) -> bytes:
-        """Return the body; raise `SealBroken` when it does not open, or its day's key was destroyed."""
+        """Return the body; raise `SealBroken` when it does not open, `DayErased` when its day's key was destroyed."""
         if day not in self._keys:
             await self.load()
         if day not in self._keys:
-            raise SealBroken("the body was erased with its day")
+            raise DayErased("the body was erased with its day")
         return sealing.open_sealed(self._keys[day], env, sealed)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from lgsp.bus.body_keys import BodyKeys
+from lgsp.bus.body_keys import BodyKeys, DayErased
 from lgsp.bus.figures import Figures
 from lgsp.bus.inbox import Attached, Handover, Inbox, Receiver
-from lgsp.bus.moves import Moves, Step, took
+from lgsp.bus.moves import ERASED, Moves, Step, took
 from lgsp.bus.progress import Progress
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.registry import Registry
@@ -205,7 +205,7 @@ class Courier:
         return self.moves.lease(held, uuid7=uuid7, until=until, now=now)
 
     async def _open(self, taken: Sequence[Leased]) -> list[tuple[Delivery, Handover]]:
-        """Return what is handed over; a body that does not open is parked, for no receiver can do anything about it."""
+        """Return what is handed over; what was erased has ended, a body that does not open is parked: no receiver can do anything about it."""
         try:
             return await self._opened(taken)
         except Refusal:
@@ -213,15 +213,15 @@ class Courier:
             raise
 
     async def _opened(self, taken: Sequence[Leased]) -> list[tuple[Delivery, Handover]]:
-        found, lost = [], []
+        found, lost, now = [], [], self.clock.now()
         for parcel, leased in taken:
             try:
                 found.append((leased, await self._handover(parcel, leased)))
+            except DayErased:
+                lost.append(self.moves.expire(leased, code=ERASED, now=now))
             except SealBroken:
-                lost.append(leased)
-        now = self.clock.now()
-        parked = [self.moves.park(each, code="body_lost", now=now, attempts=each.attempts) for each in lost]
-        await self.progress.commit(parked)
+                lost.append(self.moves.park(leased, code="body_lost", now=now, attempts=leased.attempts))
+        await self.progress.commit(lost)
         return found
 
     async def _handover(self, parcel: Parcel, leased: Delivery) -> Handover:

@@ -238,18 +238,14 @@ class Prover:
         """Return a body that is still held; None when it is not, was erased with its day, or is not to be shown."""
         if self.wrap is None or not (self.senders is None or sender in self.senders):
             return None
-        for delivery in await self.store.deliveries(env):
-            parcel = await self.store.parcel(env, delivery.to)
-            if parcel is None:
-                continue
-            wrapped = (await self.store.body_keys()).get(parcel.day)
-            if wrapped is None:
-                return None
-            try:
-                return sealing.open_sealed(sealing.open_sealed(self.wrap, parcel.day, wrapped), env, parcel.sealed)
-            except SealBroken:
-                raise Refusal("body_lost") from None
-        return None
+        held = await self.store.body_of(env)
+        wrapped = None if held is None else (await self.store.body_keys()).get(held.day)
+        if held is None or wrapped is None:
+            return None
+        try:
+            return sealing.open_sealed(sealing.open_sealed(self.wrap, held.day, wrapped), env, held.sealed)
+        except SealBroken:
+            raise Refusal("body_lost") from None
 
 
 def _broken(words: str) -> Unusable:

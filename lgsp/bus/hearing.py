@@ -78,6 +78,8 @@ class Hearing:
         """Look at what the news is about, at everything where some was missed."""
         if news.missed or news.directory > self.registry.current.version:
             await self.registry.reload()
+        if news.missed or news.erased:
+            await self.courier.body_keys.load()
         # A call that waits leases its row before anybody else is woken.
         await self.replies.look(None if news.missed else news.answered)
         self.courier.stir(None if news.missed else news.queued)

@@ -25,6 +25,9 @@ POINTER_FORM: Final = re.compile(r"(?!.*[0-9]{9})(?:/[A-Za-z0-9_*-]{1,64}){0,16}
 DROPPED: Final = "dropped"
 """The code of a delivery that a person ended."""
 
+ERASED: Final = "body_erased"
+"""The code of a delivery whose body was erased with its day before it came out."""
+
 
 @fixed
 class Step:

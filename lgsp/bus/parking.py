@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lgsp.bus.body_keys import BodyKeys
+from lgsp.bus.body_keys import BodyKeys, DayErased
 from lgsp.bus.moves import Moves, Step
 from lgsp.bus.progress import Progress
 from lgsp.bus.publisher import Publisher
@@ -142,7 +142,10 @@ class Parking:
         return [{name: members[name] for name in TOLD if name in members} for members in found], stop
 
     async def read(self, place: Place, *, by: str, reason: str) -> Wire:
-        """Return the original bytes of a parked delivery, after an entry says who read them; refuse as `not_found`, `not_parked` or `body_lost`."""
+        """Return the original bytes of a parked delivery, after an entry says who read them.
+
+        Refuses as `not_found`, `not_parked`, `body_lost` or `body_erased`.
+        """
         check_reason(reason)
         held = await self._parked(place)
         wire = await self._wire(held)
@@ -162,7 +165,7 @@ class Parking:
     async def replay(self, places: Sequence[Place], *, by: str, reason: str) -> list[Refusal | None]:
         """Let parked deliveries go out again with their original bytes, no attempt counted, in one transaction.
 
-        Gives for each None, or why it stays as it is: `not_found`, `not_parked`, `expired`, `body_lost`.
+        Gives for each None, or why it stays as it is: `not_found`, `not_parked`, `expired`, `body_lost`, `body_erased`.
         """
         check_reason(reason)
         return await self._change(places, lambda held: self._replaying(held, by, reason))
@@ -220,6 +223,8 @@ class Parking:
             raise Refusal("body_lost")
         try:
             body = await self.body_keys.open(parcel.day, held.env, parcel.sealed)
+        except DayErased:
+            raise Refusal("body_erased") from None
         except SealBroken:
             raise Refusal("body_lost") from None
         return Wire(compact=parcel.compact, body=body)

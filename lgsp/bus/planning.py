@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.moves import Moves
@@ -38,7 +38,7 @@ class Planner:
         `crowded` are the inboxes without room for it.
         """
         read, leave = judged.read, judged.leave
-        manifest = read.manifest
+        manifest, days = read.manifest, leave.service.archive_days
         sealed = self.body_keys.seal(day, read.env, read.wire.body)
         links = tuple(self._link(scheme, number) for scheme, number in judged.subjects)
         exchange = Exchange(
@@ -73,6 +73,7 @@ class Planner:
             subjects=links,
             answers=judged.cause.key if judged.cause else None,
             head=version,
+            kept_until=None if days is None else now + timedelta(days=days),
             handed=tuple(each.entry for each in promises if each.entry is not None),
         )
         return operation, promises

@@ -11,6 +11,7 @@ from lgsp.bus.auditor import Auditor
 from lgsp.bus.authentication import Authenticator
 from lgsp.bus.bundles import Bundles
 from lgsp.bus.courier import Courier
+from lgsp.bus.custody import Custody
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.figures import Figures
 from lgsp.bus.health import Health
@@ -115,6 +116,11 @@ class Bus:
     def witnessing(self) -> Witnessing:
         """What has the log's checkpoints co-signed."""
         return self.health.witnessing
+
+    @property
+    def custody(self) -> Custody:
+        """What looks after the sealed bodies."""
+        return self.sweep.custody
 
     @property
     def is_draining(self) -> bool:

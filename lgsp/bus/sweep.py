@@ -1,7 +1,7 @@
 """The sweep: what time alone brings about.
 
 Expiry, ended leases, retries that are due, carriers that were lost, refusals to be summed, checkpoints to be kept, exchanges to be forgotten,
-entries to be catalogued.
+entries to be catalogued, archived bodies to be dropped, keys that nothing needs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Final
 from lgsp.bus.auditor import Auditor
 from lgsp.bus.cataloguer import Cataloguer
 from lgsp.bus.courier import Courier
+from lgsp.bus.custody import Custody
 from lgsp.bus.edge_refusals import EdgeRefusals
 from lgsp.bus.moves import Moves, Step, took
 from lgsp.bus.progress import Progress
@@ -73,6 +74,7 @@ class Sweep:
     moves: Moves
     forgetting: Forgetting
     cataloguer: Cataloguer
+    custody: Custody
     clock: Clock
     _unwritten: list[Note] = field(default_factory=list)
     """Summed entries that the ledger has not taken yet, or nobody heard so."""
@@ -128,6 +130,7 @@ class Sweep:
         await self.auditor.keep()
         await self.cataloguer.follow()  # first, while the envelopes are at hand
         await self.forgetting.step(now)
+        await self.custody.step(now)
 
     async def _look_at_answers_that_were_lost(self) -> None:
         """See by the rows what became of commits of which nobody heard: leases that nobody uses, flights that have ended, inboxes to be woken."""

@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "officer": "officer_commands:commands",
     "status": "status_command:status",
     "parked": "parked_commands:commands",
+    "bodies": "bodies_commands:commands",
     "subject": "subject_commands:commands",
     "adapter": "adapter_commands:commands",
 }

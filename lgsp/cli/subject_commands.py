@@ -139,8 +139,8 @@ def erase(
     members = {"scheme": person.scheme, "number": person.number, "reason": reason}
     done = _post(reach, "/admin/subject/erase", members, "lgsp subject erase")
     voice_of(context).tell(
-        f"erased, entry {done['index']}; bodies that are in flight or parked, backups and departments' own files still name the person",
-        f"đã xóa, mục {done['index']}; nội dung đang chuyển hoặc tạm giữ, bản sao lưu và hồ sơ của các đơn vị vẫn còn nêu tên người đó",
+        f"erased, entry {done['index']}; bodies that are in flight, parked or archived, backups and departments' own files still name the person",
+        f"đã xóa, mục {done['index']}; nội dung đang chuyển, tạm giữ hoặc lưu trữ, bản sao lưu và hồ sơ của các đơn vị vẫn còn nêu tên người đó",
     )
 
 

@@ -23,7 +23,7 @@ EVENTS: Final = frozenset(
         "msg.accepted", "msg.rejected", "msg.delivered", "msg.acked", "msg.nacked", "msg.waiting", "msg.expired", "msg.parked", "msg.replayed",
         "edge.refused", "key.added", "key.rotated", "key.revoked", "directory.changed", "schema.published", "admin.parked.read",
         "admin.log.restored", "admin.withholding.made", "admin.withholding.ended", "admin.persons.asked", "admin.persons.named",
-        "admin.subject.key.retired", "audit.read", "subject.erased", "log.opened", "log.closed",
+        "admin.subject.key.retired", "admin.body.key.destroyed", "audit.read", "subject.erased", "log.opened", "log.closed",
     }
 )  # fmt: skip
 

@@ -40,6 +40,9 @@ def _calendar_day(value: object) -> object:
 BODY_MOST: Final = 16 * 1024 * 1024
 """Bytes of the largest body that a service may allow."""
 
+ARCHIVE_MOST: Final = 36_525
+"""Days for which a service may have bodies archived: a hundred years."""
+
 Day = Annotated[date, BeforeValidator(_calendar_day)]
 AgencyUrn = Annotated[str, _full(names.AGENCY_FORM.pattern)]
 SystemUrn = Annotated[str, _full(names.SYSTEM_FORM.pattern)]
@@ -167,6 +170,8 @@ class ServiceRecord(Record):
     max_body: Annotated[int, Field(ge=1, le=BODY_MOST)] = 64 * 1024
     subjects: tuple[Subject, ...] = ()
     reply_subjects: tuple[Subject, ...] = ()
+    archive_days: Annotated[int, Field(ge=1, le=ARCHIVE_MOST)] | None = None
+    """For how many days from its acceptance on a body stays, sealed, though nobody is to receive it any more; None for not at all."""
 
 
 class SchemaRecord(Record):

@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from lgsp.domain.entries import REASON_MAX
-from lgsp.http import breach, evidence, parked, persons
+from lgsp.http import bodies, breach, evidence, parked, persons
 from lgsp.http.commands import Asked, Command, told
 from lgsp.http.requests import query_of
 from lgsp.http.wiring import BUS, SHOWN_STREAMS
@@ -66,6 +66,7 @@ COMMANDS: Final = (
     Command(method="POST", path="/admin/parked/replay", run=parked.post_replay, roles=frozenset({"operator"})),
     Command(method="POST", path="/admin/parked/drop", run=parked.post_drop, roles=frozenset({"operator"})),
     Command(method="POST", path="/admin/evidence/body", run=evidence.post_body, roles=frozenset({"operator"})),
+    *bodies.COMMANDS,
     *persons.COMMANDS,
     *breach.COMMANDS,
 )

@@ -59,7 +59,7 @@ class Accept:
 
     Lost as `duplicate` when (`source`, `id`) is there already, as `stale` when the directory's head is not `head` or the request `answers` is
     not there, as `answered` when that request has a reply already. `exchange.receipt` is empty and `delivery.order` is 0: the ledger fills
-    them in. A body that nobody is to receive is not kept.
+    them in. A body that nobody is to receive is not kept, unless it is archived.
     """
 
     exchange: Exchange
@@ -72,6 +72,8 @@ class Accept:
     subjects: tuple[SubjectLink, ...]
     answers: ExchangeKey | None
     head: int
+    kept_until: datetime | None = None
+    """Until when the body is archived, and so held whoever receives it; None for a body that goes when the exchange is settled."""
     handed: tuple[Draft, ...] = ()
     """Of deliveries that are accepted as leased: that they are handed over."""
 
@@ -92,7 +94,7 @@ class Move:
     until another: it was extended.
 
     All members from `state` on are written as given, and the sender is told anew if it is an outcome. A settled state drops the sealed body
-    once no delivery of the envelope is open.
+    once no delivery of the envelope is open, unless it is archived.
     """
 
     env: str
@@ -184,8 +186,29 @@ class KeepBodyKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DestroyBodyKey:
+    """Destroy a day's wrapped body key, in the ledger's own files too as far as the engine can; lost as `moved` when none is kept of that day.
+
+    The bodies of the day stay where they are; nothing opens them any more.
+    """
+
+    day: str
+    entry: Draft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropArchived:
+    """Drop archived bodies; one of which a delivery is open stays."""
+
+    envs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forget:
-    """Drop the rows of exchanges, but for their envelopes, receipts and acks (`Retention.evidence`); one of which something is open stays."""
+    """Drop the rows of exchanges, but for their envelopes, receipts and acks (`Retention.evidence`); one of which something is open stays.
+
+    So does a body that is archived.
+    """
 
     envs: tuple[str, ...]
 
@@ -256,6 +279,8 @@ Operation = (
     | KeepCheckpoint
     | KeepCosigned
     | KeepBodyKey
+    | DestroyBodyKey
+    | DropArchived
     | Forget
     | ErasePerson
     | Withhold

@@ -30,6 +30,8 @@ class News:
     """Deliveries that have come to an end, or were put back by their receivers."""
     directory: int = 0
     """The version of the directory that is in force."""
+    erased: frozenset[str] = frozenset()
+    """Days whose body key was destroyed."""
     missed: bool = False
     """Whether anything else may have happened too."""
 
@@ -42,6 +44,7 @@ def gathered(news: Sequence[News]) -> News:
         answered=frozenset().union(*(each.answered for each in news)),
         moved=frozenset().union(*(each.moved for each in news)),
         directory=max((each.directory for each in news), default=0),
+        erased=frozenset().union(*(each.erased for each in news)),
         missed=any(each.missed for each in news),
     )
 

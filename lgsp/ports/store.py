@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from lgsp.ports.bodies import Bodies
 from lgsp.ports.directory import DirectoryStore
 from lgsp.ports.holdings import Holdings
 from lgsp.ports.inboxes import Inboxes
@@ -14,5 +15,5 @@ from lgsp.ports.search import Search
 from lgsp.ports.tree import Tree
 
 
-class Store(Ledger, Tree, Holdings, Inboxes, DirectoryStore, Retention, Search, Persons, Protocol):
+class Store(Ledger, Tree, Holdings, Inboxes, DirectoryStore, Bodies, Retention, Search, Persons, Protocol):
     """Log, deliveries, directory and persons."""

@@ -156,6 +156,8 @@ def accept(  # noqa: PLR0913 - each has a default; a test names what it is about
     asker: str = FISHERIES,
     persons: int = 0,
     size: int = 0,
+    day: str = DAY,
+    kept_until: datetime | None = None,
 ) -> Accept:
     """Return the operation that accepts envelope `number` for these inboxes; with `asked` it answers that question of `asker`."""
     sent = wire(number, source=source, audience=asker if asked else POPULATION, asked=asked, size=size)
@@ -165,12 +167,13 @@ def accept(  # noqa: PLR0913 - each has a default; a test names what it is about
         exchange=held,
         deliveries=tuple(delivery(held, to=each, lane=lane, state=state, expires=expires) for each in to),
         sealed=sealing.seal(_BODY_KEY, held.env, sent.body, number.to_bytes(sealing.NONCE_BYTES, "big")),
-        day=DAY,
+        day=day,
         entry=entries.draft("msg.accepted", at=at, bus=GATEWAY, env=held.env, id=held.id, src=source, rule=rule),
         item=ReceiptItem(env=held.env, id=held.id, src=source, aud=held.audience, outcome="accepted"),
         subjects=tuple(link(number + place) for place in range(persons)),
         answers=answers,
         head=head,
+        kept_until=kept_until,
     )
 
 

@@ -25,6 +25,7 @@ DIARY = {
     "stream",
     "delivery",
     "sweep",
+    "body_key",
     "commit",
     "read",
     "directory",

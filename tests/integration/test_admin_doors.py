@@ -11,11 +11,12 @@ import aiohttp
 import pytest
 
 from lgsp.backends.memory import MemoryLedger
-from lgsp.domain import envelope, strictjson
+from lgsp.domain import envelope, sealing, strictjson
 from lgsp.domain.retry import RetryPolicy
 from lgsp.http import server
 from lgsp.http.admin import COMMANDS
 from lgsp.http.settings import HTTP_LIMITS
+from lgsp.ports.ledger import KeepBodyKey
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.edge import Answer, running_edge
 from lgsp.testing.entropy import SeededEntropy
@@ -116,6 +117,26 @@ async def test_a_dropped_delivery_names_who_dropped_it(edge, door):
     assert (await call("POST", "/admin/parked/drop", decision)).members == {"results": [{}]}
     last = (await entries(edge))[-1]
     assert (last["ev"], last["code"], last["by"]) == ("msg.expired", "dropped", by)
+
+
+async def test_bodies_are_listed_by_day_and_a_day_erased_through_either_door(edge, door):
+    call, by = door
+    await edge.bus.sweep.once()  # the next look at idle keys is an hour away
+    old, keys = "2026-01-02", edge.bus.custody.keys
+    wrapped = sealing.seal(keys.wrap, old, bytes(sealing.KEY_BYTES), bytes(sealing.NONCE_BYTES))
+    await edge.bus.sequencer.submit(KeepBodyKey(day=old, wrapped=wrapped))
+    wire = edge.world.envelope()
+    await edge.bus.ingress.submit(wire, peer="test")
+    today = {"day": "2026-11-22", "in_flight": 1, "parked": 0, "archived": 0}
+    nothing = {"day": old, "in_flight": 0, "parked": 0, "archived": 0}
+    listed = (await call("GET", "/admin/bodies")).members
+    assert listed == {"days": [nothing | {"key": True}, today | {"key": True}]}
+    refused = await call("POST", "/admin/bodies/destroy", {"day": today["day"], "reason": "asked for"})
+    assert (refused.status, refused.code) == (409, "day_not_over")
+    destroyed = (await call("POST", "/admin/bodies/destroy", {"day": old, "reason": "asked for"})).members
+    told = await entries(edge)
+    assert destroyed == nothing | {"entry": len(told) - 1}
+    assert (told[-1]["ev"], told[-1]["obj"], told[-1]["by"]) == ("admin.body.key.destroyed", old, by)
 
 
 async def test_only_reading_gives_the_bytes_and_is_an_entry(edge, door):

@@ -23,6 +23,7 @@ INSERT INTO delivery SELECT 'env-' || n, 'urn:inbox:' || CASE WHEN n % 10 = 0 TH
   CASE WHEN n % 10 = 0 THEN 'queued' ELSE 'acked' END, 0, '', NULL, NULL, n, '', '', 0, n, 100, '',
   CASE WHEN n % 10 = 0 THEN n END, CASE WHEN n % 100 = 1 THEN 1 ELSE 0 END FROM generate_series(1, {ROWS}) n;
 INSERT INTO body SELECT 'env-' || n, convert_to(repeat(md5(n::text), 40), 'UTF8'), '2026-11-22' FROM generate_series(1, {ROWS}) n WHERE n % 10 = 0;
+INSERT INTO body SELECT 'kept-' || n, '\\x00', 'day-' || n % 100, n FROM generate_series(1, {ROWS} / 100) n;
 INSERT INTO evidence SELECT 'gone-' || n, {FIRST} + n * {YEARS} / {ROWS}, '\\x00', '' FROM generate_series(1, {ROWS}) n;
 INSERT INTO nonce SELECT 'jti-' || n, n FROM generate_series(1, {ROWS}) n;
 INSERT INTO subject SELECT 'env-' || n, decode(md5((n / 10)::text), 'hex'), '\\x00', 'c', n FROM generate_series(1, {ROWS}) n;
@@ -40,6 +41,9 @@ CASES = {
     "NONCES": ([["jti-1", "jti-2"]], {"nonce_pkey"}),
     "FORGET_NONCES": ([10], {"nonce_until"}),
     "DROP_BODIES": ([ENVS], {"body_env"}),
+    "BODY_OF": (["env-10"], {"body_env"}),
+    "ARCHIVED": (["day-7", 50], {"body_day", "delivery_key"}),
+    "ARCHIVE_OVER": ([10, 50], {"body_kept", "delivery_key"}),
     "LEAVES": ([100, 200], {"entry_pkey"}),
     "ENTRIES": ([100, 200], {"entry_pkey"}),
     "EXCHANGES": ([["urn:source:1"] * 8, ENVS[:8]], {"exchange_key"}),

@@ -31,6 +31,7 @@ SAMPLES = {
     "service": {
         "kind": "service", "id": VERIFY, "schemas": [VERIFY_SCHEMA], "reply_schemas": [VERIFY_SCHEMA], "reply_within": 30, "max_life": 60,
         "requires": ["purpose", "casefile"], "lane": "bulk", "max_body": 1024, "subjects": [{"pointer": "/rows/*/a_b", "scheme": "BHXH"}],
+        "archive_days": 36_525,
     },
     "schema": {"kind": "schema", "id": VERIFY_SCHEMA, "hash": "sha-256:" + "A" * 43},
     "grant": {
@@ -99,6 +100,9 @@ BROKEN = [
     ("service", {"reply_within": 0}),
     ("service", {"max_life": 366 * 86_400 + 1}),
     ("service", {"max_body": 16 * 1024 * 1024 + 1}),
+    ("service", {"archive_days": 0}),
+    ("service", {"archive_days": 36_526}),
+    ("service", {"archive_days": "30"}),
     ("service", {"requires": ["mood"]}),
     ("service", {"lane": "fast"}),
     ("service", {"subjects": [{"pointer": "personalNumber", "scheme": "CCCD"}]}),

@@ -378,6 +378,8 @@ ALL_ROWS = {
     "SIZE",
     "WITHHOLDINGS",
     "SUBJECT_KEYS",
+    "KEPT_BY_DAY",
+    "OPEN_BY_DAY",
 }
 """Statements that read whole tables or indexes on purpose, or one end of them."""
 OF_A_PAGE = "SCAN used"

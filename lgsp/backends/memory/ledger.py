@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from operator import itemgetter
 
-from lgsp.backends.memory.tables import Place, Tables
+from lgsp.backends.memory.tables import Body, Place, Tables
 from lgsp.backends.memory.transaction import Transaction, cut
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State, next_due
 from lgsp.domain.leases import holder_of
 from lgsp.domain.mentions import By
 from lgsp.domain.records import Lane
 from lgsp.domain.withholding import Withholding
+from lgsp.ports.bodies import DayHeld, SealedBody
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
@@ -197,7 +198,53 @@ class MemoryLedger:
 
     async def body_keys(self) -> dict[str, bytes]:
         """Return the wrapped body key of each day."""
-        return dict(self._tables.rows.body_keys)
+        return {day: wrapped for day, wrapped in self._tables.rows.body_keys.items() if wrapped is not None}
+
+    async def body_of(self, env: str) -> SealedBody | None:
+        """Return the body of an envelope while it is held, after its exchange is forgotten too."""
+        body = self._tables.rows.bodies.get(env)
+        return None if body is None else SealedBody(day=body.day, sealed=body.sealed)
+
+    async def bodies_by_day(self) -> list[DayHeld]:
+        """Return how many bodies are held of each day of which there are any, the oldest day first."""
+        found = Counter((body.day, self._standing(env)) for env, body in self._bodies())
+        return [
+            DayHeld(
+                day=day,
+                in_flight=found[day, "in_flight"],
+                parked=found[day, "parked"],
+                archived=found[day, "archived"],
+            )
+            for day in sorted({day for day, _ in found})
+        ]
+
+    async def undelivered(self, day: str, limit: int) -> list[Delivery]:
+        """Return the first `limit` open deliveries of bodies of a day that nobody has leased, in the order of acceptance."""
+        envs = {env for env, body in self._bodies() if body.day == day}
+        found = self._in_order(place for place in self._tables.open if place[0] in envs)
+        return [delivery for delivery in found if delivery.state != "leased"][: max(limit, 0)]
+
+    async def archived(self, day: str, limit: int) -> list[str]:
+        """Return the env hashes of up to `limit` bodies of a day that are archived and of which nothing is open, in no order."""
+        found = (env for env, body in self._bodies() if body.day == day)
+        return [env for env in found if self._standing(env) == "archived"][: max(limit, 0)]
+
+    async def archive_over(self, now: datetime, limit: int) -> list[str]:
+        """Return the env hashes of up to `limit` bodies whose time in the archive is over, the oldest first."""
+        times = ((body.kept_until, env) for env, body in self._bodies() if self._standing(env) == "archived")
+        found = sorted((until, env) for until, env in times if until is not None and until <= cut(now))
+        return [env for _, env in found][: max(limit, 0)]
+
+    def _bodies(self) -> list[tuple[str, Body]]:
+        return [(env, body) for env, body in self._tables.rows.bodies.items() if body is not None]
+
+    def _standing(self, env: str) -> str:
+        """Return why a body is held: some receiver is still to have it, or a person to decide, or it is archived."""
+        held = [place for place in self._tables.rows.places.get(env, ()) if place in self._tables.open]
+        if not held:
+            return "archived"
+        is_parked = all(self._tables.rows.deliveries[place].state == "parked" for place in held)
+        return "parked" if is_parked else "in_flight"
 
     async def uses(self, pseudonym: bytes, after: UsePlace, limit: int) -> list[Use]:
         """Return the first `limit` uses of one person behind a place, in the order of their places."""

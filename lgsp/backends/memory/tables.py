@@ -25,6 +25,7 @@ class Body:
 
     sealed: bytes
     day: str
+    kept_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class Rows:
     nonces: MutableMapping[str, datetime | None] = field(default_factory=dict)
     versions: MutableMapping[int, SignedRecords] = field(default_factory=dict)
     documents: MutableMapping[str, bytes] = field(default_factory=dict)
-    body_keys: MutableMapping[str, bytes] = field(default_factory=dict)
+    body_keys: MutableMapping[str, bytes | None] = field(default_factory=dict)
     checkpoints: MutableMapping[int, str] = field(default_factory=dict)
     cosigned: MutableMapping[int, str] = field(default_factory=dict)
     subtrees: MutableMapping[tuple[int, int], bytes] = field(default_factory=dict)

@@ -16,7 +16,9 @@ from lgsp.ports.directory import SignedRecords
 from lgsp.ports.ledger import (
     Accept,
     Catalogue,
+    DestroyBodyKey,
     Done,
+    DropArchived,
     EndWithholding,
     ErasePerson,
     Forget,
@@ -114,8 +116,13 @@ class Transaction:
                 self.rows.cosigned[operation.size] = operation.note
                 return Done()
             case KeepBodyKey():
-                self.rows.body_keys.setdefault(operation.day, operation.wrapped)
+                if self.rows.body_keys.get(operation.day) is None:
+                    self.rows.body_keys[operation.day] = operation.wrapped
                 return Done()
+            case DestroyBodyKey():
+                return self._destroy_body_key(operation)
+            case DropArchived():
+                return self._drop_archived(operation)
             case Forget():
                 self.forgotten += operation.envs
                 return Done()
@@ -166,8 +173,10 @@ class Transaction:
         for delivery in operation.deliveries:
             self._put(_timed(replace(delivery, order=done.index)))
         self.rows.places[exchange.env] = [(delivery.env, delivery.to) for delivery in operation.deliveries]
-        if any(delivery.state not in SETTLED for delivery in operation.deliveries):
-            self.rows.bodies[exchange.env] = Body(sealed=operation.sealed, day=operation.day)
+        kept_until = _cut(operation.kept_until)
+        if kept_until or any(delivery.state not in SETTLED for delivery in operation.deliveries):
+            body = Body(sealed=operation.sealed, day=operation.day, kept_until=kept_until)
+            self.rows.bodies[exchange.env] = body
         if operation.subjects:
             self.rows.subjects[exchange.env] = operation.subjects
             self.rows.indexes[exchange.env] = done.index
@@ -214,9 +223,26 @@ class Transaction:
             final=operation.final,
         )
         self._put(_timed(moved))
-        if all(self.rows.deliveries[place].state in SETTLED for place in self.rows.places[moved.env]):
+        body = self.rows.bodies.get(moved.env)
+        if body is not None and body.kept_until is None and self._is_settled(moved.env):
             self.rows.bodies[moved.env] = None
         return Done() if operation.entry is None else Done(index=self._append(operation.entry))
+
+    def _is_settled(self, env: str) -> bool:
+        return all(self.rows.deliveries[place].state in SETTLED for place in self.rows.places.get(env, ()))
+
+    def _drop_archived(self, operation: DropArchived) -> Result:
+        for env in operation.envs:
+            body = self.rows.bodies.get(env)
+            if body is not None and body.kept_until is not None and self._is_settled(env):
+                self.rows.bodies[env] = None
+        return Done()
+
+    def _destroy_body_key(self, operation: DestroyBodyKey) -> Result:
+        if self.rows.body_keys.get(operation.day) is None:
+            return "moved"
+        self.rows.body_keys[operation.day] = None
+        return Done(index=self._append(operation.entry))
 
     def _put(self, delivery: Delivery) -> None:
         """Write a delivery; what became of it is news to its sender."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol, assert_never
 
 from lgsp.backends.sql.rows import (
     Row,
+    body_row,
     delivery_row,
     exchange_row,
     mention_row,
@@ -27,7 +28,9 @@ from lgsp.domain.statements import BATCH_MAX
 from lgsp.ports.ledger import (
     Accept,
     Catalogue,
+    DestroyBodyKey,
     Done,
+    DropArchived,
     EndWithholding,
     ErasePerson,
     Forget,
@@ -107,6 +110,9 @@ class Known(Protocol):
     def catalogued(self) -> int:
         """Return how many entries the catalogue covers."""
 
+    def seals(self, day: str) -> bool:
+        """Tell whether the body key of a day is kept."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
@@ -146,6 +152,10 @@ class Writes:
     mentions: dict[int, Row] = field(default_factory=dict)
     """Those that are there already stay."""
     body_keys: dict[str, bytes] = field(default_factory=dict)
+    destroyed: dict[str, None] = field(default_factory=dict)
+    """Days whose old body keys go, before new ones are written."""
+    unarchived: dict[str, None] = field(default_factory=dict)
+    """Env hashes of archived bodies that go unless a delivery is open."""
     forgotten: dict[str, None] = field(default_factory=dict)
     """Env hashes of exchanges whose rows go, after everything else, unless something of them is open."""
     erased: dict[bytes, None] = field(default_factory=dict)
@@ -216,6 +226,11 @@ class Decisions:
                 return Done()
             case KeepBodyKey():
                 self.writes.body_keys.setdefault(operation.day, operation.wrapped)
+                return Done()
+            case DestroyBodyKey():
+                return self._destroy_body_key(operation)
+            case DropArchived():
+                self.writes.unarchived.update(dict.fromkeys(operation.envs))
                 return Done()
             case Forget():
                 self.writes.forgotten.update(dict.fromkeys(operation.envs))
@@ -318,8 +333,8 @@ class Decisions:
                 due_at=row["due_at"],
                 expires=row["expires"],
             )
-        if any(delivery.state not in SETTLED for delivery in operation.deliveries):
-            self.writes.bodies.append({"env": env, "sealed": operation.sealed, "day": operation.day})
+        if operation.kept_until or any(delivery.state not in SETTLED for delivery in operation.deliveries):
+            self.writes.bodies.append(body_row(operation))
         for link in operation.subjects:
             self.writes.subjects.append(
                 {
@@ -420,6 +435,14 @@ class Decisions:
         self.writes.erased.update(dict.fromkeys(operation.pseudonyms))
         # What this commit has accepted before goes as well, what it accepts after stays.
         self.writes.subjects = [row for row in self.writes.subjects if row["pseudonym"] not in operation.pseudonyms]
+        return Done(index=self._append(operation.entry))
+
+    def _destroy_body_key(self, operation: DestroyBodyKey) -> Result:
+        is_new = self.writes.body_keys.pop(operation.day, None) is not None
+        is_old = operation.day not in self.writes.destroyed and self._known.seals(operation.day)
+        if not (is_new or is_old):
+            return "moved"
+        self.writes.destroyed[operation.day] = None
         return Done(index=self._append(operation.entry))
 
     def _retire(self, operation: RetireSubjectKey) -> Result:

@@ -10,7 +10,8 @@ from typing import Any, Final
 from lgsp.domain.exchange import OUTCOMES, Delivery, Exchange, State, next_due
 from lgsp.domain.mentions import Mention
 from lgsp.domain.withholding import Withholding
-from lgsp.ports.ledger import Move, SubjectLink
+from lgsp.ports.bodies import DayHeld
+from lgsp.ports.ledger import Accept, Move, SubjectLink
 from lgsp.ports.persons import Use
 from lgsp.ports.retention import Evidence
 from lgsp.ports.search import Kept
@@ -106,6 +107,23 @@ def exchange_of(row: tuple[Any, ...]) -> Exchange:
         compact=compact,
         receipt=receipt,
     )
+
+
+def body_row(accepted: Accept) -> Row:
+    """Return the row of the body of a new exchange."""
+    env, kept_until = accepted.exchange.env, _maybe(accepted.kept_until)
+    return {"env": env, "sealed": accepted.sealed, "day": accepted.day, "kept_until": kept_until}
+
+
+def days_held(kept: Iterable[Sequence[Any]], open_: Iterable[Sequence[Any]]) -> list[DayHeld]:
+    """Return what is held of each day, from `selects.KEPT_BY_DAY` and `selects.OPEN_BY_DAY`."""
+    waiting = {day: (in_flight, parked, to_be_archived) for day, in_flight, parked, to_be_archived in open_}
+    archived = dict.fromkeys(waiting, 0) | {row[0]: row[1] for row in kept}
+    return [
+        DayHeld(day=day, in_flight=int(in_flight), parked=int(parked), archived=int(archived[day] - to_be_archived))
+        for day in sorted(archived)
+        for in_flight, parked, to_be_archived in [waiting.get(day, (0, 0, 0))]
+    ]
 
 
 def kept_of(rows: Iterable[tuple[Any, ...]]) -> dict[str, Kept]:

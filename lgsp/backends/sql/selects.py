@@ -139,6 +139,39 @@ _FIRST: Final = sa.func.min(delivery.c.position)
 DEPTHS: Final = sa.select(*_DEPTH, sa.func.count(), _BYTES, _FIRST).where(OPEN).group_by(*_DEPTH).order_by(*_DEPTH)
 
 BODY_KEYS: Final = sa.select(body_key.c.day, body_key.c.wrapped)
+BODY_OF: Final = sa.select(body.c.day, body.c.sealed).where(body.c.env == _text("env"))
+IS_KEPT: Final = body.c.kept_until.is_not(None)
+OPEN_OF_BODY: Final = sa.exists().where(delivery.c.env == body.c.env, OPEN)
+_AS_NUMBER: Final = {"else_": ZERO}
+_WITH_BODY: Final = sa.join(delivery, body, body.c.env == delivery.c.env)
+_OPEN_BODY: Final = (
+    sa.select(
+        body.c.day,
+        sa.func.min(sa.case((delivery.c.state == sa.literal_column("'parked'"), ONE), **_AS_NUMBER)).label("parked"),
+        sa.func.max(sa.case((IS_KEPT, ONE), **_AS_NUMBER)).label("kept"),
+    )
+    .select_from(_WITH_BODY)
+    .where(OPEN)
+    .group_by(body.c.env, body.c.day)
+).subquery("open_body")
+OPEN_BY_DAY: Final = sa.select(
+    _OPEN_BODY.c.day,
+    sa.func.sum(ONE - _OPEN_BODY.c.parked),
+    sa.func.sum(_OPEN_BODY.c.parked),
+    sa.func.sum(_OPEN_BODY.c.kept),
+).group_by(_OPEN_BODY.c.day)
+"""Of each day: bodies in flight, those parked alone, and how many of both are to be archived."""
+KEPT_BY_DAY: Final = sa.select(body.c.day, sa.func.count()).where(IS_KEPT).group_by(body.c.day)
+UNDELIVERED: Final = _first(
+    sa.select(*DELIVERY_COLUMNS)
+    .select_from(_WITH_BODY)
+    .where(OPEN, delivery.c.state != sa.literal_column("'leased'"), body.c.day == _text("day"))
+    .order_by(*_IN_ORDER)
+)
+ARCHIVED: Final = _first(sa.select(body.c.env).where(IS_KEPT, body.c.day == _text("day"), ~OPEN_OF_BODY))
+ARCHIVE_OVER: Final = _first(
+    sa.select(body.c.env).where(body.c.kept_until <= _number("now"), ~OPEN_OF_BODY).order_by(body.c.kept_until)
+)
 _OF_PERSON: Final = _first(
     sa.select(subject.c.env, subject.c.seq, sa.func.min(subject.c.commitment).label("commitment"))
     .where(

@@ -13,6 +13,7 @@ METADATA: Final = sa.MetaData()
 QUEUED: Final = "state = 'queued'"
 OPEN: Final = "wakes_at IS NOT NULL"
 NEWS: Final = "unseen = 1"
+KEPT: Final = "kept_until IS NOT NULL"
 TERM: Final = "(expires + coalesce(reply_until - accepted_at, 0))"
 """Until when an exchange lives, its reply included; what an index is over is written the same way in the query."""
 
@@ -120,12 +121,14 @@ body = sa.Table(
     "body",
     METADATA,
     _text("env"),
-    _of_exchange(),
     _bytes("sealed"),
     _text("day"),
+    _integer("kept_until", nullable=True),
     sa.UniqueConstraint("env", name="body_env"),
+    sa.Index("body_kept", "kept_until", **_part(KEPT)),
+    sa.Index("body_day", "day", "env", "kept_until", **_part(KEPT)),
 )
-"""Sealed bodies, dropped once no delivery of the envelope is open."""
+"""Sealed bodies, dropped once no delivery of the envelope is open; an archived one outlives its exchange, until `kept_until`."""
 
 body_key = _small("body_key", _text("day", key=True), _bytes("wrapped"))
 

@@ -10,6 +10,7 @@ assertions explained with `pytest.register_assert_rewrite("lgsp.testing.contract
 """
 
 from lgsp.testing.contracts.anchor import AnchorContract
+from lgsp.testing.contracts.bodies import BodiesContract
 from lgsp.testing.contracts.directory import DirectoryStoreContract
 from lgsp.testing.contracts.durability import DurabilityContract
 from lgsp.testing.contracts.inboxes import InboxesContract
@@ -23,6 +24,7 @@ from lgsp.testing.contracts.transport import TransportContract
 
 __all__ = [
     "AnchorContract",
+    "BodiesContract",
     "DirectoryStoreContract",
     "DurabilityContract",
     "InboxesContract",

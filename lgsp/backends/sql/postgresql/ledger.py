@@ -31,6 +31,7 @@ from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey, State
 from lgsp.domain.mentions import By
 from lgsp.domain.records import Lane
 from lgsp.domain.withholding import Withholding
+from lgsp.ports.bodies import DayHeld, SealedBody
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
@@ -235,6 +236,27 @@ class PostgresLedger:
     async def body_keys(self) -> dict[str, bytes]:
         """Return the wrapped body key of each day."""
         return await self._read(queries.pairs, sql.BODY_KEYS)
+
+    async def body_of(self, env: str) -> SealedBody | None:
+        """Return the body of an envelope while it is held, after its exchange is forgotten too."""
+        return await self._read(queries.body_of, env)
+
+    async def bodies_by_day(self) -> list[DayHeld]:
+        """Return how many bodies are held of each day of which there are any, the oldest day first."""
+        return await self._read(queries.bodies_by_day)
+
+    async def undelivered(self, day: str, limit: int) -> list[Delivery]:
+        """Return the first `limit` open deliveries of bodies of a day that nobody has leased, in the order of acceptance."""
+        return await self._read(queries.deliveries, sql.UNDELIVERED, {"day": day, "limit": max(limit, 0)})
+
+    async def archived(self, day: str, limit: int) -> list[str]:
+        """Return the env hashes of up to `limit` bodies of a day that are archived and of which nothing is open, in no order."""
+        return await self._read(queries.column, sql.ARCHIVED, {"day": day, "limit": max(limit, 0)})
+
+    async def archive_over(self, now: datetime, limit: int) -> list[str]:
+        """Return the env hashes of up to `limit` bodies whose time in the archive is over, the oldest first."""
+        values = {"now": milliseconds(now), "limit": max(limit, 0)}
+        return await self._read(queries.column, sql.ARCHIVE_OVER, values)
 
     async def uses(self, pseudonym: bytes, after: Place, limit: int) -> list[Use]:
         """Return the first `limit` uses of one person behind a place, in the order of their places."""

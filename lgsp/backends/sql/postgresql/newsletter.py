@@ -29,6 +29,7 @@ def _lines(news: News) -> Iterator[str]:
         yield MISSED
     if news.directory:
         yield f"d {news.directory}"
+    yield from (f"e {day}" for day in sorted(news.erased))
     yield from (f"w {asker} {identifier}" for asker, identifier in sorted(news.awaited))
     yield from (f"a {asker} {identifier}" for asker, identifier in sorted(news.answered))
     yield from (f"q {inbox}" for inbox in sorted(news.queued))
@@ -51,7 +52,7 @@ def read(text: str) -> tuple[str, News]:
     return teller, gathered([_read_line(line) for line in lines])
 
 
-def _read_line(line: str) -> News:
+def _read_line(line: str) -> News:  # noqa: PLR0911 - one for each letter
     match line.split(" "):
         case ["q", inbox]:
             return News(queued=frozenset({inbox}))
@@ -61,6 +62,8 @@ def _read_line(line: str) -> News:
             return News(answered=frozenset({(asker, identifier)}))
         case ["m", source, to, env]:
             return News(moved=frozenset({(source, to, env)}))
+        case ["e", day]:
+            return News(erased=frozenset({day}))
         case ["d", version] if version.isdecimal():
             return News(directory=int(version))
         case _:

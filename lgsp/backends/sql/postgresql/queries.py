@@ -12,6 +12,7 @@ from lgsp.backends.sql.postgresql.statements import Statement
 from lgsp.backends.sql.rows import (
     EVER,
     Row,
+    days_held,
     delivery_of,
     evidence_in,
     exchange_of,
@@ -25,6 +26,7 @@ from lgsp.backends.sql.rows import (
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
 from lgsp.domain.withholding import Withholding
+from lgsp.ports.bodies import DayHeld, SealedBody
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import SubjectLink
@@ -135,6 +137,17 @@ async def depths(connection: Connection) -> list[Depth]:
         Depth(inbox=inbox, source=source, lane=lane, state=state, count=count, size=size, first=first)
         for inbox, source, lane, state, count, size, first in await connection.fetch(sql.DEPTHS.text)
     ]
+
+
+async def body_of(connection: Connection, env: str) -> SealedBody | None:
+    """Return the body of an envelope while it is held."""
+    found = await connection.fetchrow(sql.BODY_OF.text, env)
+    return None if found is None else SealedBody(day=found[0], sealed=found[1])
+
+
+async def bodies_by_day(connection: Connection) -> list[DayHeld]:
+    """Return how many bodies are held of each day."""
+    return days_held(await connection.fetch(sql.KEPT_BY_DAY.text), await connection.fetch(sql.OPEN_BY_DAY.text))
 
 
 async def version(connection: Connection, number: int) -> SignedRecords | None:

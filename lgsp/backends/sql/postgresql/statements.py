@@ -184,7 +184,9 @@ WRITE: Final = _all_of(*map(_insert, (entry, exchange, delivery, body, subject))
 """All that messages write, and one round trip: no row is in two of its groups."""
 _ENVS: Final = _array("envs", body.c.env.type)
 _STILL_OPEN: Final = sa.select(delivery.c.env).where(delivery.c.env == sa.any_(_ENVS), selects.OPEN)
-DROP_BODIES: Final = _sql(sa.delete(body).where(body.c.env == sa.any_(_ENVS), body.c.env.not_in(_STILL_OPEN)))
+_SETTLED_BODIES: Final = sa.delete(body).where(body.c.env == sa.any_(_ENVS), body.c.env.not_in(_STILL_OPEN))
+DROP_BODIES: Final = _sql(_SETTLED_BODIES.where(~selects.IS_KEPT))
+DROP_ARCHIVED: Final = _sql(_SETTLED_BODIES.where(selects.IS_KEPT))
 KEEP_EVIDENCE: Final = _sql(
     postgresql.insert(evidence)
     .from_select(
@@ -196,8 +198,11 @@ KEEP_EVIDENCE: Final = _sql(
 )
 _ARE_EVIDENCE: Final = sa.select(evidence.c.env).where(evidence.c.env == sa.any_(_ENVS))
 FORGET: Final = [
-    _sql(sa.delete(each).where(each.c.env == sa.any_(_ENVS), each.c.env.in_(_ARE_EVIDENCE)))
-    for each in (body, delivery, exchange)
+    DROP_BODIES,
+    *(
+        _sql(sa.delete(each).where(each.c.env == sa.any_(_ENVS), each.c.env.in_(_ARE_EVIDENCE)))
+        for each in (delivery, exchange)
+    ),
 ]
 """After `KEEP_EVIDENCE`, each a statement of its own: it looks at what that has kept."""
 FORGET_NONCES: Final = _sql(selects.FORGET_NONCES)
@@ -211,6 +216,9 @@ REMOVE_RECORDS: Final = _all_of(
     .values(removed=_GONE.c.version)
 )
 INSERT_DOCUMENTS: Final = _all_of(_insert(schema_document).on_conflict_do_nothing())
+_DAYS: Final = _array("days", body_key.c.day.type)
+SEALING: Final = _sql(sa.select(body_key.c.day).where(body_key.c.day == sa.any_(_DAYS)))
+DESTROY_BODY_KEYS: Final = _sql(sa.delete(body_key).where(body_key.c.day == sa.any_(_DAYS)))
 INSERT_BODY_KEYS: Final = _all_of(_insert(body_key).on_conflict_do_nothing())
 DROP_CHECKPOINTS: Final = _sql(sa.delete(checkpoint))
 INSERT_CHECKPOINT: Final = _sql(sa.insert(checkpoint))
@@ -279,6 +287,12 @@ IN_STATE: Final = _sql(
 OUTCOMES: Final = _sql(selects.OUTCOMES)
 DEPTHS: Final = _sql(selects.DEPTHS)
 BODY_KEYS: Final = _sql(selects.BODY_KEYS)
+BODY_OF: Final = _sql(selects.BODY_OF)
+KEPT_BY_DAY: Final = _sql(selects.KEPT_BY_DAY)
+OPEN_BY_DAY: Final = _sql(selects.OPEN_BY_DAY)
+UNDELIVERED: Final = _sql(selects.UNDELIVERED)
+ARCHIVED: Final = _sql(selects.ARCHIVED)
+ARCHIVE_OVER: Final = _sql(selects.ARCHIVE_OVER)
 USES: Final = _sql(selects.USES)
 WITHHOLDINGS: Final = _sql(selects.WITHHOLDINGS)
 SUBJECT_KEYS: Final = _sql(selects.SUBJECT_KEYS)

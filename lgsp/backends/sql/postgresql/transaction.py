@@ -19,6 +19,8 @@ from lgsp.domain.exchange import SETTLED, ExchangeKey
 from lgsp.ports.ledger import (
     Accept,
     Catalogue,
+    DestroyBodyKey,
+    DropArchived,
     EndWithholding,
     Forget,
     KeepCheckpoint,
@@ -37,10 +39,11 @@ from lgsp.ports.ledger import (
 def appends(operations: Sequence[Operation]) -> bool:
     """Tell whether the lock of the log is needed.
 
-    It is for all but outcomes seen, exchanges forgotten, entries catalogued, and moves that settle nothing and make no entry.
+    It is for all but outcomes seen, exchanges forgotten, archived bodies dropped, entries catalogued, and moves that settle nothing and make
+    no entry.
     """
     return not all(
-        isinstance(each, Seen | Forget | Catalogue)
+        isinstance(each, Seen | Forget | DropArchived | Catalogue)
         or (isinstance(each, Move) and each.entry is None and each.state not in SETTLED)
         for each in operations
     )
@@ -60,6 +63,7 @@ class Found:
     withholding: set[str] = field(default_factory=set)
     making: set[str] = field(default_factory=set)
     reached: int = 0
+    sealing: set[str] = field(default_factory=set)
 
     def reply(self, key: ExchangeKey) -> str | None:
         """Return the env hash of an exchange's reply, "" when there is none, None when there is no such exchange."""
@@ -92,6 +96,10 @@ class Found:
     def catalogued(self) -> int:
         """Return how many entries the catalogue covers."""
         return self.reached
+
+    def seals(self, day: str) -> bool:
+        """Tell whether the body key of a day is kept."""
+        return day in self.sealing
 
 
 async def run(connection: Connection, operations: Sequence[Operation], sign: SignReceipts) -> list[Result]:
@@ -128,6 +136,9 @@ async def _look(connection: Connection, operations: Sequence[Operation]) -> Foun
     retired = [each.name for each in operations if isinstance(each, RetireSubjectKey)]
     if retired:
         found.making |= {row[0] for row in await connection.fetch(sql.MAKING.text, retired)}
+    days = [each.day for each in operations if isinstance(each, DestroyBodyKey)]
+    if days:
+        found.sealing |= {row[0] for row in await connection.fetch(sql.SEALING.text, days)}
     if any(isinstance(each, Catalogue) for each in operations):
         found.reached = await connection.fetchval(sql.CATALOGUED.text)
     return found
@@ -157,6 +168,8 @@ async def _write(connection: Connection, writes: Writes) -> None:
     if writes.settled:
         # After the moves: it looks at what is still open.
         await connection.execute(sql.DROP_BODIES.text, list(writes.settled))
+    if writes.unarchived:
+        await connection.execute(sql.DROP_ARCHIVED.text, list(writes.unarchived))
     await _write_rest(connection, writes)
     if writes.forgotten:
         for statement in (sql.KEEP_EVIDENCE, *sql.FORGET):
@@ -178,6 +191,8 @@ async def _write_rest(connection: Connection, writes: Writes) -> None:
         await _publish(connection, each)
     documents = [{"urn": urn, "document": document} for urn, document in writes.documents.items()]
     await write(sql.INSERT_DOCUMENTS, "new_schema_document", documents)
+    if writes.destroyed:
+        await connection.execute(sql.DESTROY_BODY_KEYS.text, list(writes.destroyed))
     keys = [{"day": day, "wrapped": wrapped} for day, wrapped in writes.body_keys.items()]
     await write(sql.INSERT_BODY_KEYS, "new_body_key", keys)
     subject_keys = [{"name": name, "since": at, "retired": None} for name, at in writes.subject_keys.items()]

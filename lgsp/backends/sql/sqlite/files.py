@@ -53,6 +53,9 @@ def open_writer(path: Path, *, create: bool) -> sqlite3.Connection:
         if create:
             _create_tables(connection)
         form_of(connection, path).check(path.name)
+        with suppress(sqlite3.OperationalError):  # a full disk, say: that is for those to tell who want to write
+            # Whoever was killed may have left in the log beside the file what was destroyed before.
+            walkeeper.empty_log(connection, 0)
         return connection
 
 

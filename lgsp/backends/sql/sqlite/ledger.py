@@ -25,6 +25,7 @@ from lgsp.domain.mentions import By
 from lgsp.domain.records import Lane
 from lgsp.domain.withholding import Withholding
 from lgsp.errors import Refusal
+from lgsp.ports.bodies import DayHeld, SealedBody
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import Operation, Result, SignReceipts, SubjectLink
@@ -91,7 +92,7 @@ class SqliteLedger:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
-                results = transaction.run(self._writer, operations, sign)
+                ran = transaction.run(self._writer, operations, sign)
                 self._writer.execute("COMMIT")
             finally:
                 # Some failures, a full disk among them, end the transaction by themselves.
@@ -102,8 +103,8 @@ class SqliteLedger:
                 "commit.failed", error, "the ledger cannot be written", operations=len(operations)
             ) from None
         self._complaints.over("commit.failed")
-        self._keeper.begin_anew(self._writer)
-        return results
+        self._keeper.begin_anew(self._writer, empty=ran.wiped)
+        return ran.results
 
     async def exchanges(self, keys: Sequence[ExchangeKey]) -> dict[ExchangeKey, Exchange]:
         """Return the exchanges among these keys that are held."""
@@ -229,6 +230,27 @@ class SqliteLedger:
     async def body_keys(self) -> dict[str, bytes]:
         """Return the wrapped body key of each day."""
         return await self._read_aside(queries.pairs, sql.BODY_KEYS)
+
+    async def body_of(self, env: str) -> SealedBody | None:
+        """Return the body of an envelope while it is held, after its exchange is forgotten too."""
+        return await self._read_aside(queries.body_of, env)
+
+    async def bodies_by_day(self) -> list[DayHeld]:
+        """Return how many bodies are held of each day of which there are any, the oldest day first."""
+        return await self._read_aside(queries.bodies_by_day)
+
+    async def undelivered(self, day: str, limit: int) -> list[Delivery]:
+        """Return the first `limit` open deliveries of bodies of a day that nobody has leased, in the order of acceptance."""
+        return await self._read_aside(queries.deliveries, sql.UNDELIVERED, {"day": day, "limit": max(limit, 0)})
+
+    async def archived(self, day: str, limit: int) -> list[str]:
+        """Return the env hashes of up to `limit` bodies of a day that are archived and of which nothing is open, in no order."""
+        return await self._read_aside(queries.column, sql.ARCHIVED, {"day": day, "limit": max(limit, 0)})
+
+    async def archive_over(self, now: datetime, limit: int) -> list[str]:
+        """Return the env hashes of up to `limit` bodies whose time in the archive is over, the oldest first."""
+        values = {"now": milliseconds(now), "limit": max(limit, 0)}
+        return await self._read_aside(queries.column, sql.ARCHIVE_OVER, values)
 
     async def uses(self, pseudonym: bytes, after: Place, limit: int) -> list[Use]:
         """Return the first `limit` uses of one person behind a place, in the order of their places."""

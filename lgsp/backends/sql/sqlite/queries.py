@@ -12,6 +12,7 @@ from typing import Any
 from lgsp.backends.sql.rows import (
     EVER,
     Row,
+    days_held,
     delivery_of,
     evidence_in,
     exchange_of,
@@ -25,6 +26,7 @@ from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import Delivery, Exchange, ExchangeKey
 from lgsp.domain.records import Lane
 from lgsp.domain.withholding import Withholding
+from lgsp.ports.bodies import DayHeld, SealedBody
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.inboxes import Depth, Parcel
 from lgsp.ports.ledger import SubjectLink
@@ -143,6 +145,17 @@ def depths(connection: Connection) -> list[Depth]:
         Depth(inbox=inbox, source=source, lane=lane, state=state, count=count, size=size, first=first)
         for inbox, source, lane, state, count, size, first in rows(connection, sql.DEPTHS)
     ]
+
+
+def body_of(connection: Connection, env: str) -> SealedBody | None:
+    """Return the body of an envelope while it is held."""
+    found = row(connection, sql.BODY_OF, {"env": env})
+    return None if found is None else SealedBody(day=found[0], sealed=found[1])
+
+
+def bodies_by_day(connection: Connection) -> list[DayHeld]:
+    """Return how many bodies are held of each day."""
+    return days_held(rows(connection, sql.KEPT_BY_DAY), rows(connection, sql.OPEN_BY_DAY))
 
 
 def version(connection: Connection, number: int) -> SignedRecords | None:

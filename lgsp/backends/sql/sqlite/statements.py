@@ -128,10 +128,18 @@ MOVE: Final = _group(sa.update(delivery).where(*_OF_DELIVERY).values({name: _p(n
 SEE: Final = _group(sa.update(delivery).where(*_OF_DELIVERY).values(unseen=selects.ZERO))
 
 INSERT_BODY: Final = _group(sa.insert(body))
-DROP_BODY: Final = _group(
-    sa.delete(body).where(body.c.env == _p("env"), ~sa.exists().where(delivery.c.env == body.c.env, selects.OPEN))
-)
+_SETTLED_BODY: Final = sa.delete(body).where(body.c.env == _p("env"), ~selects.OPEN_OF_BODY)
+DROP_BODY: Final = _group(_SETTLED_BODY.where(~selects.IS_KEPT))
+DROP_ARCHIVED: Final = _group(_SETTLED_BODY.where(selects.IS_KEPT))
+BODY_OF: Final = _sql(selects.BODY_OF)
+KEPT_BY_DAY: Final = _sql(selects.KEPT_BY_DAY)
+OPEN_BY_DAY: Final = _sql(selects.OPEN_BY_DAY)
+UNDELIVERED: Final = _sql(selects.UNDELIVERED)
+ARCHIVED: Final = _sql(selects.ARCHIVED)
+ARCHIVE_OVER: Final = _sql(selects.ARCHIVE_OVER)
 BODY_KEYS: Final = _sql(selects.BODY_KEYS)
+SEALS: Final = _sql(sa.select(selects.ONE).where(body_key.c.day == _p("day")))
+EMPTY_BODY_KEYS: Final = _sql(sa.delete(body_key))
 INSERT_BODY_KEY: Final = _unless_there(body_key)
 
 OVER: Final = _sql(selects.OVER)
@@ -149,7 +157,8 @@ KEEP_EVIDENCE: Final = _group(
 )
 _IS_EVIDENCE: Final = sa.exists().where(evidence.c.env == _p("env"))
 FORGET: Final = [
-    _group(sa.delete(each).where(each.c.env == _p("env"), _IS_EVIDENCE)) for each in (body, delivery, exchange)
+    _group(sa.delete(body).where(body.c.env == _p("env"), ~selects.IS_KEPT, _IS_EVIDENCE)),
+    *(_group(sa.delete(each).where(each.c.env == _p("env"), _IS_EVIDENCE)) for each in (delivery, exchange)),
 ]
 
 INSERT_SUBJECT: Final = _group(sa.insert(subject))

@@ -6,7 +6,8 @@ Beginning, committing and rolling back are left to the ledger.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lgsp.backends.sql.decisions import Decisions, Place, Publication, Standing, Writes, standing_of
@@ -61,6 +62,10 @@ class LookUp:
         """Return how many entries the catalogue covers."""
         return self._value(sql.CATALOGUED)
 
+    def seals(self, day: str) -> bool:
+        """Tell whether the body key of a day is kept."""
+        return self._row(sql.SEALS, {"day": day}) is not None
+
     def _row(self, text: str, values: Row) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._connection.execute(text, values).fetchone()
         return row
@@ -69,12 +74,20 @@ class LookUp:
         return int(self._connection.execute(text).fetchone()[0])
 
 
-def run(connection: sqlite3.Connection, operations: Sequence[Operation], sign: SignReceipts) -> list[Result]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What became of the operations, and whether bytes were destroyed of which no copy may stay beside the file."""
+
+    results: list[Result]
+    wiped: bool
+
+
+def run(connection: sqlite3.Connection, operations: Sequence[Operation], sign: SignReceipts) -> Ran:
     """Decide the operations and write what follows from them; the connection is in a transaction that may write."""
     decisions = Decisions(LookUp(connection), sign)
     results = decisions.run(operations)
     _write(connection, decisions.writes)
-    return results
+    return Ran(results=results, wiped=bool(decisions.writes.destroyed))
 
 
 def _write(connection: sqlite3.Connection, writes: Writes) -> None:
@@ -92,12 +105,15 @@ def _write(connection: sqlite3.Connection, writes: Writes) -> None:
     write(sql.SEE, [{"of_env": env, "of_inbox": inbox} for env, inbox in writes.seen])
     write(sql.MOVE, writes.moves.values())
     write(sql.DROP_BODY, [{"env": env} for env in writes.settled])
+    write(sql.DROP_ARCHIVED, [{"env": env} for env in writes.unarchived])
     if writes.forget is not None:
         connection.execute(sql.FORGET_NONCES, {"now": writes.forget})
     write(sql.INSERT_NONCE, [{"jti": jti, "until": until} for jti, until in writes.nonces.items()])
     for each in writes.publications:
         _publish(connection, each)
     write(sql.INSERT_DOCUMENT, [{"urn": urn, "document": found} for urn, found in writes.documents.items()])
+    if writes.destroyed:
+        _wipe_body_keys(connection, writes.destroyed)
     write(sql.INSERT_BODY_KEY, [{"day": day, "wrapped": key} for day, key in writes.body_keys.items()])
     keys = [{"name": name, "since": at, "retired": None} for name, at in writes.subject_keys.items()]
     write(sql.INSERT_SUBJECT_KEY, keys)
@@ -115,6 +131,20 @@ def _write(connection: sqlite3.Connection, writes: Writes) -> None:
     for row in writes.cosigned:
         connection.execute(sql.KEEP_COSIGNED, row)
         connection.execute(sql.DROP_OLDER_COSIGNED)
+
+
+def _wipe_body_keys(connection: sqlite3.Connection, days: Collection[str]) -> None:
+    """Write the table of body keys anew without some days, every page that held it filled with zeros before.
+
+    A deleted row alone would not do: its bytes may also lie in a page from which it was moved when the table grew.
+    """
+    (was,) = connection.execute("PRAGMA secure_delete").fetchone()
+    connection.execute("PRAGMA secure_delete = ON")
+    kept = [row for row in connection.execute(sql.BODY_KEYS).fetchall() if row[0] not in days]
+    connection.execute(sql.EMPTY_BODY_KEYS)
+    connection.execute(f"PRAGMA secure_delete = {int(was)}")
+    rows = [{"day": day, "wrapped": wrapped} for day, wrapped in kept]
+    connection.executemany(sql.INSERT_BODY_KEY.text, sql.INSERT_BODY_KEY.values(rows))
 
 
 def _publish(connection: sqlite3.Connection, publication: Publication) -> None:

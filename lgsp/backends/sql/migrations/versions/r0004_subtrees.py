@@ -1,6 +1,6 @@
 """Form 4: nodes of the log's tree, a catalogue of what entries are about, what was co-signed; receipts and replies outlive their exchanges.
 
-Persons' rows say where in the log they belong.
+Persons' rows say where in the log they belong, and a body may be archived.
 """
 
 from __future__ import annotations
@@ -35,6 +35,23 @@ def upgrade() -> None:
         op.add_column("evidence", _text(name, server_default=""))
     _order_uses()
     _persons()
+    _archive()
+
+
+def _archive() -> None:
+    """Let a body be archived, and so outlive its exchange, to which a file tied it."""
+    if op.get_context().dialect.name == "sqlite":
+        op.execute("ALTER TABLE body RENAME TO tied")
+        kept = sa.Column("kept_until", sa.BigInteger, nullable=True, autoincrement=False)
+        sealed = sa.Column("sealed", sa.LargeBinary, nullable=False)
+        op.create_table("body", _text("env"), sealed, _text("day"), kept, sa.UniqueConstraint("env", name="body_env"))
+        op.execute("INSERT INTO body (env, sealed, day) SELECT env, sealed, day FROM tied")
+        op.drop_table("tied")
+    else:
+        op.add_column("body", sa.Column("kept_until", sa.BigInteger, nullable=True, autoincrement=False))
+    is_kept = sa.text("kept_until IS NOT NULL")
+    for name, columns in (("body_kept", ["kept_until"]), ("body_day", ["day", "env", "kept_until"])):
+        op.create_index(name, "body", columns, sqlite_where=is_kept, postgresql_where=is_kept)
 
 
 def _persons() -> None:
