@@ -22,7 +22,7 @@ from rich.text import Text
 
 from lgsp import app, config, datafolder, keyfiles, ledgercopies
 from lgsp.cli.gateway_door import Kept, open_kept
-from lgsp.cli.key_policy import objections, read_policy
+from lgsp.cli.keys.policy import objections, read_policy
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.serving import tls_of
 from lgsp.cli.voice import FAILED, Voice, voice_of

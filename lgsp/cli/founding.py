@@ -19,7 +19,7 @@ from typing import Annotated, Final
 import typer
 
 from lgsp import app, datafolder, keyfiles, ledgercopies
-from lgsp.cli.key_policy import read_policy
+from lgsp.cli.keys.policy import read_policy
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.registrar import Wanted, draw_plan, sign_plan
 from lgsp.cli.voice import Voice, voice_of

@@ -14,14 +14,14 @@ from typing import Annotated, Final
 import typer
 
 from lgsp import config, keyfiles
-from lgsp.cli.directory_change import DryRun, Reason, carry_out
-from lgsp.cli.directory_file import key_row
+from lgsp.cli.directory.change import DryRun, Reason, carry_out
+from lgsp.cli.directory.file import key_row
 from lgsp.cli.files import write_secretly, write_text
 from lgsp.cli.founding import Carrier, Founding, Storage, settings_text
-from lgsp.cli.key_commands import make_key
-from lgsp.cli.key_policy import read_policy
+from lgsp.cli.keys.commands import make_key
+from lgsp.cli.keys.policy import read_policy
+from lgsp.cli.keys.possession import prove
 from lgsp.cli.options import DEFAULT_DATA, Data, Proof, PublicKeyFile, Registrar
-from lgsp.cli.possession import prove
 from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.registrar import PROOF, Wanted
 from lgsp.cli.voice import Voice, voice_of

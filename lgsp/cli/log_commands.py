@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lgsp import datafolder
-from lgsp.cli.directory_change import carry_out
+from lgsp.cli.directory.change import carry_out
 from lgsp.cli.files import read_text
 from lgsp.cli.founding import is_origin
 from lgsp.cli.options import DEFAULT_DATA, Data, Registrar

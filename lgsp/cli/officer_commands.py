@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final, get_args
 
 import typer
 
-from lgsp.cli.directory_change import DryRun, Reason, carry_out, present_of
-from lgsp.cli.directory_file import key_row
+from lgsp.cli.directory.change import DryRun, Reason, carry_out, present_of
+from lgsp.cli.directory.file import key_row
 from lgsp.cli.options import Proof, PublicKeyFile, Registrar
 from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.registrar import NEXT, Wanted

@@ -1,6 +1,6 @@
 """The registrar's desk, pure: from a directory and what a directory file wants to the next version, the difference between them, and its signature.
 
-Reading the file is `directory_file`'s, bringing the new version to the bus `gateway_door`'s.
+Reading the file is `directory.file`'s, bringing the new version to the bus `gateway_door`'s.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from lgsp.cli.key_policy import KeyPolicy, objections
-from lgsp.cli.possession import is_proven
+from lgsp.cli.keys.policy import KeyPolicy, objections
+from lgsp.cli.keys.possession import is_proven
 from lgsp.domain import contracts, jws, keys, names, records, statements, strictjson
 from lgsp.domain.directory import Directory, broken_links, open_directory
 from lgsp.domain.keys import Signer

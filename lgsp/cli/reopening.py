@@ -18,8 +18,8 @@ from lgsp import app, keyfiles, ledgercopies
 from lgsp.bus.auditor import broken
 from lgsp.bus.logtree import LogTree
 from lgsp.cli.files import replace_text
-from lgsp.cli.log_audit import audit
-from lgsp.cli.static_log import write_static
+from lgsp.cli.log_checks.log import audit
+from lgsp.cli.log_checks.static_log import write_static
 from lgsp.config import FILE, Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
 from lgsp.domain import base64url, merkle, notes

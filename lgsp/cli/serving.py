@@ -18,8 +18,8 @@ import uvloop
 from lgsp import app, datafolder, logs
 from lgsp.bus.supervisor import Bus
 from lgsp.cli import service_manager
-from lgsp.cli.expiries import keep_shown
 from lgsp.cli.files import replace_text
+from lgsp.cli.keys.expiries import keep_shown
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.cli.workers import MOST, Workers, check_workers, give_signs

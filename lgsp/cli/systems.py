@@ -14,13 +14,13 @@ from typing import Annotated, Final
 import typer
 
 from lgsp import keyfiles
-from lgsp.cli.directory_change import DryRun, Reason, carry_out, present_of
-from lgsp.cli.directory_file import key_row
+from lgsp.cli.directory.change import DryRun, Reason, carry_out, present_of
+from lgsp.cli.directory.file import key_row
 from lgsp.cli.files import read_text, write_text
-from lgsp.cli.key_commands import make_key
-from lgsp.cli.key_policy import read_policy
+from lgsp.cli.keys.commands import make_key
+from lgsp.cli.keys.policy import read_policy
+from lgsp.cli.keys.possession import prove
 from lgsp.cli.options import DEFAULT_DATA, Data, Proof, PublicKeyFile, Registrar
-from lgsp.cli.possession import prove
 from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.registrar import PROOF, Wanted
 from lgsp.cli.voice import voice_of

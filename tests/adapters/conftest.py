@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lgsp.cli.directory_file import read_file
-from lgsp.cli.key_policy import read_policy
+from lgsp.cli.directory.file import read_file
+from lgsp.cli.keys.policy import read_policy
 from lgsp.cli.registrar import draw_plan, sign_plan
 from lgsp.domain import envelope, jws, policy, strictjson
 from lgsp.domain.contracts import Contracts

@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from lgsp.backends.sql import SqliteLedger
-from lgsp.cli.audit_workers import audit_in_processes
-from lgsp.cli.log_audit import Verdict
+from lgsp.cli.log_checks.log import Verdict
+from lgsp.cli.log_checks.processes import audit_in_processes
 from lgsp.domain.notes import LOG_KEY, NoteKey
 from lgsp.testing.world import BUS, LOG, World
 

@@ -21,7 +21,7 @@ from lgsp.bus.logtree import LogTree
 from lgsp.bus.persons import Question
 from lgsp.bus.searching import Reader
 from lgsp.bus.supervisor import Bus
-from lgsp.cli import log_audit
+from lgsp.cli.log_checks import log
 from lgsp.domain import jws, subjects
 from lgsp.domain.entries import draft
 from lgsp.domain.selection import Selection
@@ -75,7 +75,7 @@ async def _fill(bus: Bus, entries: int) -> None:
         numbers = range(start // 3, (start + min(AT_ONCE, entries - start)) // 3)
         await bus.sequencer.submit(*(note for number in numbers for note in _exchange(bus, number)))
     # By the last entry of all the check knows when it is now, and by the last of a piece whether exchanges of that piece may be held.
-    rest = -await bus.ledger.size() % log_audit.AT_ONCE
+    rest = -await bus.ledger.size() % log.AT_ONCE
     await bus.sequencer.submit(*[_reading(bus.clock.now() - AGE)] * rest, _reading(bus.clock.now()))
 
 

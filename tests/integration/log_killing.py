@@ -23,7 +23,7 @@ from lgsp.backends.sql import SqliteLedger
 from lgsp.bus import auditor
 from lgsp.bus.logtree import LogTree
 from lgsp.bus.supervisor import Bus
-from lgsp.cli.log_audit import audit
+from lgsp.cli.log_checks.log import audit
 from lgsp.domain import checkpoint, statements
 from lgsp.domain.notes import LOG_KEY, NoteKey
 from lgsp.machine import SystemEntropy

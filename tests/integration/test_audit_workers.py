@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from lgsp.backends.memory import MemoryLedger
-from lgsp.cli.audit_workers import Workers
-from lgsp.cli.page_audit import Page
+from lgsp.cli.log_checks.pages import Page
+from lgsp.cli.log_checks.processes import Workers
 from lgsp.errors import Unusable
 from lgsp.testing.world import BUS, signer_named
 
@@ -20,7 +20,7 @@ PAGE = Page(start=0, stop=1, held_since="", fresh_since="")
 REGISTRAR = signer_named("registrar").public
 WAITS = """
 import os, time
-from lgsp.cli.audit_workers import Workers
+from lgsp.cli.log_checks.processes import Workers
 from lgsp.testing.world import BUS, signer_named
 with Workers.forked(None, 2, bus=BUS, registrar=signer_named("registrar").public):
     print(*open(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read().split(), flush=True)

@@ -6,7 +6,7 @@ import pytest
 
 from lgsp.backends.memory import MemoryLedger, MemoryWitness
 from lgsp.cli.founding import trust_of
-from lgsp.cli.log_audit import audit
+from lgsp.cli.log_checks.log import audit
 from lgsp.domain.checkpoint import Checkpoint, checkpoint_body
 from lgsp.domain.notes import LOG_KEY, NoteKey, sign_note
 from lgsp.testing.bus import running_bus

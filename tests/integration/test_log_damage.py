@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lgsp.backends.sql import PostgresLedger
-from lgsp.cli.log_audit import audit
+from lgsp.cli.log_checks.log import audit
 from tests.property.test_log_damage import CHANGES, COLUMNS, KEPT_CHANGES, TRUST, WORLD, changed, fill, forget
 
 BYTES = [

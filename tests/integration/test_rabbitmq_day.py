@@ -19,7 +19,7 @@ from lgsp.backends.rabbitmq import RabbitTransport
 from lgsp.backends.sql.sqlite import SqliteLedger
 from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.cli.founding import trust_of
-from lgsp.cli.log_audit import audit
+from lgsp.cli.log_checks.log import audit
 from lgsp.domain.envelope import format_time
 from lgsp.domain.lanes import LANES
 from lgsp.domain.limits import LIMITS

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lgsp.backends.sql import SqliteCopy, SqliteLedger
-from lgsp.cli.log_audit import audit
-from lgsp.cli.state_audit import StateAudit
+from lgsp.cli.log_checks.log import audit
+from lgsp.cli.log_checks.states import StateAudit
 from lgsp.domain.envelope import format_time
 from lgsp.domain.notes import LOG_KEY, NoteKey
 from lgsp.testing.bus import ack_of, running_bus

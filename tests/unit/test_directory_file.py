@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from lgsp import schemafiles
-from lgsp.cli.directory_file import TEMPLATE, read_file
-from lgsp.cli.key_policy import read_policy
-from lgsp.cli.possession import prove
+from lgsp.cli.directory.file import TEMPLATE, read_file
+from lgsp.cli.keys.policy import read_policy
+from lgsp.cli.keys.possession import prove
 from lgsp.cli.registrar import draw_plan, members_changed, sign_plan
 from lgsp.domain import keys, names, records
 from lgsp.domain.directory import broken_links, empty_directory, open_directory, previous_of

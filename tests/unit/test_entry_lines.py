@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lgsp.cli.entry_lines import COLUMNS, FORMS
+from lgsp.cli.audit.entry_lines import COLUMNS, FORMS
 from lgsp.cli.voice import own_voice
 from lgsp.domain.entries import draft
 from lgsp.testing.samples import NOW

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lgsp.cli import expiries
+from lgsp.cli.keys import expiries
 from lgsp.errors import Unusable
 
 FOUND = {"gateway": datetime(2027, 1, 2, tzinfo=UTC)}

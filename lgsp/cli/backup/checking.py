@@ -16,7 +16,7 @@ from lgsp import ledgercopies
 from lgsp.cli.backup import folder
 from lgsp.cli.backup.folder import Manifest
 from lgsp.cli.files import read_text
-from lgsp.cli.log_audit import Audited, Verdict, audit
+from lgsp.cli.log_checks.log import Audited, Verdict, audit
 from lgsp.datafolder import Trust, read_trust
 from lgsp.domain import base64url, checkpoint, jws, statements, strictjson
 from lgsp.domain.directory import open_directory

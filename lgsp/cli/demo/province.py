@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from lgsp import keyfiles
-from lgsp.cli import directory_file
 from lgsp.cli.demo.refusals import Sender
+from lgsp.cli.directory import file
 from lgsp.cli.founding import Founding, Storage, found
 from lgsp.cli.gateway_door import open_kept, publish
-from lgsp.cli.key_commands import make_key
-from lgsp.cli.key_policy import read_policy
+from lgsp.cli.keys.commands import make_key
+from lgsp.cli.keys.policy import read_policy
 from lgsp.cli.reach import Reach
 from lgsp.cli.registrar import draw_plan, sign_plan
 from lgsp.cli.systems import make_system
@@ -131,7 +131,7 @@ def _make_system(folder: DataFolder, short: str, url: str, settings: Mapping[str
 async def _publish(folder: DataFolder) -> None:
     """Register the province and the systems' keys, signed by the registrar, as `lgsp directory apply` does."""
     settings = Settings.load(folder.root)
-    written = directory_file.read_file(RECORDS)
+    written = file.read_file(RECORDS)
     wanted = replace(written, stated=(*written.stated, *_stranger(), *_keys(folder)))
     async with open_kept(settings) as kept:
         plan = draw_plan(kept.directory, wanted, kept.documents, read_policy())

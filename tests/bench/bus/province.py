@@ -16,8 +16,8 @@ from typing import Any, Final
 from lgsp import keyfiles
 from lgsp.cli.founding import Carrier, Founding, found
 from lgsp.cli.gateway_door import open_kept, publish
-from lgsp.cli.key_commands import make_key
-from lgsp.cli.key_policy import read_policy
+from lgsp.cli.keys.commands import make_key
+from lgsp.cli.keys.policy import read_policy
 from lgsp.cli.reach import Reach
 from lgsp.cli.registrar import Wanted, draw_plan, sign_plan
 from lgsp.cli.systems import make_system

@@ -8,9 +8,9 @@ from typing import Annotated, Final
 
 import typer
 
-from lgsp.cli import directory_return
-from lgsp.cli.directory_change import DryRun, Reason, carry_out
-from lgsp.cli.directory_file import KINDS, TEMPLATE, read_file
+from lgsp.cli.directory import returning
+from lgsp.cli.directory.change import DryRun, Reason, carry_out
+from lgsp.cli.directory.file import KINDS, TEMPLATE, read_file
 from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.options import DEFAULT_DATA, Data, Registrar
 from lgsp.cli.reach import Reach, reaching
@@ -129,7 +129,7 @@ def bring(
     reach: Reach,
 ) -> None:
     """Bring back signed versions that a restored bus has lost and a system's box holds | đưa lại các phiên bản danh bạ đã mất."""
-    brought = asyncio.run(directory_return.bring(reach, box, schema or [], reason or directory_return.COMMAND))
+    brought = asyncio.run(returning.bring(reach, box, schema or [], reason or returning.COMMAND))
     voice = voice_of(context)
     if not brought:
         voice.tell(

@@ -14,7 +14,7 @@ import typer
 from rich.text import Text
 
 from lgsp.cli.gateway_door import Present, look, publish
-from lgsp.cli.key_policy import read_policy
+from lgsp.cli.keys.policy import read_policy
 from lgsp.cli.reach import Reach
 from lgsp.cli.registrar import Change, Plan, Wanted, draw_plan, members_changed, sign_plan
 from lgsp.cli.voice import Voice

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from lgsp.cli.entry_lines import FORMS, Form
+from lgsp.cli.audit.entry_lines import FORMS, Form
 from lgsp.cli.files import read_text
 from lgsp.cli.gateway_door import ask
 from lgsp.cli.moments import moment_of

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Final, Self
 
-from lgsp.cli.findings import Found
-from lgsp.cli.log_audit import Audited, Hands, Verdict, audit
-from lgsp.cli.page_audit import Checked, Page, PageAudit
-from lgsp.cli.version_audit import read_versions
+from lgsp.cli.log_checks.findings import Found
+from lgsp.cli.log_checks.log import Audited, Hands, Verdict, audit
+from lgsp.cli.log_checks.pages import Checked, Page, PageAudit
+from lgsp.cli.log_checks.versions import read_versions
 from lgsp.domain.keys import PublicKey
 from lgsp.domain.notes import NoteKey
 from lgsp.errors import Refusal, Unusable
@@ -66,7 +66,7 @@ def audit_in_processes(
 
 @dataclass(slots=True, kw_only=True)
 class Workers:
-    """Some processes; `log_audit.Hands`."""
+    """Some processes; `log.Hands`."""
 
     count: int
     _idle: asyncio.Queue[Connection] = field(default_factory=asyncio.Queue)

@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 
 import typer
 
-from lgsp.cli import parked_screen
 from lgsp.cli.files import write_secretly
 from lgsp.cli.gateway_door import ask
+from lgsp.cli.parked import screen
 from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.voice import FAILED, Voice, voice_of
 from lgsp.domain import names, strictjson
@@ -76,7 +76,7 @@ def list_(
     if lines:
         voice.give(answer.decode())
     else:
-        parked_screen.show_list(voice, strictjson.parse_object(answer))
+        screen.show_list(voice, strictjson.parse_object(answer))
 
 
 def _list_path(system: str | None, type_: str | None, code: str | None, limit: int) -> str:
@@ -113,7 +113,7 @@ def show(
     if lines:
         voice.give(answer.decode())
     else:
-        parked_screen.show_story(voice, strictjson.parse_object(answer))
+        screen.show_story(voice, strictjson.parse_object(answer))
 
 
 def _save(voice: Voice, reach: Reach, named: dict[str, str], file: Path, reason: str | None) -> None:
@@ -212,7 +212,7 @@ def _decide(voice: Voice, reach: Reach, verb: str, chosen: list[dict[str, str]],
         found = strictjson.parse_object(answer)["results"]
         if len(chosen) == 1 and found[0]:
             raise Refusal(found[0]["code"], found[0]["detail"])
-        parked_screen.show_results(voice, verb, asked["deliveries"], found)
+        screen.show_results(voice, verb, asked["deliveries"], found)
         results += found
     done = sum(not result for result in results)
     voice.tell(f"{done} of {len(results)} changed", f"đã thay đổi {done} trên {len(results)}")

@@ -10,15 +10,15 @@ from typing import Annotated, Final
 
 import typer
 
-from lgsp.cli import impact_commands
-from lgsp.cli.audit_prove import prove
-from lgsp.cli.audit_search import search
-from lgsp.cli.audit_workers import MOST, audit_in_processes
+from lgsp.cli.audit import impact
+from lgsp.cli.audit.proving import prove
+from lgsp.cli.audit.searching import search
 from lgsp.cli.files import read_bytes, read_text
 from lgsp.cli.gateway_door import open_kept
-from lgsp.cli.log_audit import Verdict
+from lgsp.cli.log_checks.log import Verdict
+from lgsp.cli.log_checks.processes import MOST, audit_in_processes
+from lgsp.cli.log_checks.static_log import verify_static
 from lgsp.cli.options import DEFAULT_DATA, DEFAULT_TRUST, Data, TrustFile
-from lgsp.cli.static_log import verify_static
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
@@ -176,6 +176,6 @@ def check(
     )
 
 
-commands.command("impact")(impact_commands.impact)
-commands.command("ask-names")(impact_commands.ask_names)
-commands.command("name")(impact_commands.name)
+commands.command("impact")(impact.impact)
+commands.command("ask-names")(impact.ask_names)
+commands.command("name")(impact.name)

@@ -9,7 +9,7 @@ from typing import Final
 from cryptography import x509
 
 from lgsp.bus.supervisor import Bus
-from lgsp.cli.key_policy import ages, read_policy
+from lgsp.cli.keys.policy import ages, read_policy
 from lgsp.config import Settings
 from lgsp.domain.directory import Directory, open_directory
 from lgsp.errors import Refusal

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lgsp.cli.findings import Found
+from lgsp.cli.log_checks.findings import Found
 from lgsp.domain import jws
 from lgsp.domain.directory import Key, open_directory, previous_of
 from lgsp.domain.keys import PublicKey

@@ -18,10 +18,10 @@ from itertools import islice, zip_longest
 from typing import Final, Protocol
 
 from lgsp.bus.retention import KEPT
-from lgsp.cli.findings import Finding, Found
-from lgsp.cli.page_audit import Checked, Page, PageAudit, Paged, first_of
-from lgsp.cli.state_audit import CLAIMS, Claim, text_in, told_by
-from lgsp.cli.version_audit import Versioned, Versions, read_versions
+from lgsp.cli.log_checks.findings import Finding, Found
+from lgsp.cli.log_checks.pages import Checked, Page, PageAudit, Paged, first_of
+from lgsp.cli.log_checks.states import CLAIMS, Claim, text_in, told_by
+from lgsp.cli.log_checks.versions import Versioned, Versions, read_versions
 from lgsp.domain import checkpoint, tiles
 from lgsp.domain.envelope import format_time, parse_time
 from lgsp.domain.keys import PublicKey

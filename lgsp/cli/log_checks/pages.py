@@ -1,7 +1,7 @@
 """Check some entries of a log by themselves: number and hash of each, the rows of the exchanges it speaks of, the versions it names.
 
-What needs the whole log is left to `log_audit`: nodes of the tree, roots, whether each delivery's end is told. Pages may be checked beside each
-other, by several processes (`audit_workers`).
+What needs the whole log is left to `log`: nodes of the tree, roots, whether each delivery's end is told. Pages may be checked beside each
+other, by several processes (`processes`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
-from lgsp.cli.findings import Finding
-from lgsp.cli.state_audit import HEAD_BYTES, Claim, StateAudit, text_in
-from lgsp.cli.version_audit import Versions
+from lgsp.cli.log_checks.findings import Finding
+from lgsp.cli.log_checks.states import HEAD_BYTES, Claim, StateAudit, text_in
+from lgsp.cli.log_checks.versions import Versions
 from lgsp.domain import merkle, statements, strictjson, tiles
 from lgsp.domain.keys import ROLE_SIGNS
 from lgsp.domain.statements import Signed, Statement

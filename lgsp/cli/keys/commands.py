@@ -10,14 +10,14 @@ from typing import Annotated, Final
 import typer
 
 from lgsp import keyfiles
-from lgsp.cli.directory_change import DryRun, Reason, carry_out
-from lgsp.cli.directory_file import key_row, read_public
-from lgsp.cli.expiries import signing_dates
+from lgsp.cli.directory.change import DryRun, Reason, carry_out
+from lgsp.cli.directory.file import key_row, read_public
 from lgsp.cli.files import read_bytes
 from lgsp.cli.gateway_door import open_kept
-from lgsp.cli.key_policy import ROLES, Age, Algorithm, KeyPolicy, ages, objections, read_policy
+from lgsp.cli.keys.expiries import signing_dates
+from lgsp.cli.keys.policy import ROLES, Age, Algorithm, KeyPolicy, ages, objections, read_policy
+from lgsp.cli.keys.possession import prove
 from lgsp.cli.options import DEFAULT_DATA, DEFAULT_TRUST, Data, Proof, PublicKeyFile, Registrar, TrustFile
-from lgsp.cli.possession import prove
 from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.registrar import PROOF, Wanted
 from lgsp.cli.voice import FAILED, Voice, voice_of

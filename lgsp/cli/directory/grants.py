@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from lgsp.cli.directory_change import DryRun, Reason, carry_out
+from lgsp.cli.directory.change import DryRun, Reason, carry_out
 from lgsp.cli.options import Registrar
 from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.registrar import Wanted

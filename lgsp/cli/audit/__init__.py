@@ -1,0 +1,1 @@
+"""`lgsp audit`: what security officers do with the log."""

@@ -1,0 +1,1 @@
+"""`lgsp directory` and what else changes it."""

@@ -1,0 +1,1 @@
+"""`lgsp keys`: made, shown, proven, checked."""

@@ -1,0 +1,1 @@
+"""The check of a whole log against everything that was signed about it."""

@@ -1,0 +1,1 @@
+"""`lgsp parked`: deliveries that wait for a person."""
