@@ -21,6 +21,7 @@ from lgsp.backends.sql import postgresql
 from lgsp.cli.backup.folder import part_of
 from lgsp.cli.gateway_door import open_kept
 from lgsp.config import Settings
+from lgsp.domain.notes import WITNESS_KEY, NoteKey, format_vkey
 from lgsp.errors import Unusable
 from lgsp.privateserver import free_port
 from lgsp.sdk import Client, SystemSettings, directories
@@ -431,6 +432,16 @@ def test_a_ledger_on_another_disk_than_the_data_folder_is_restored(province, lgs
     assert restored.code == 0, restored.err
     assert [path.name for path in other_disk.iterdir()] == ["bus.sqlite"]
     assert lgsp("audit", "verify", "--data", new).code == 0
+
+
+def test_a_restore_warns_of_the_witness_that_a_drill_must_not_meet(province, lgsp, tmp_path):
+    backup, new = tmp_path / "backup", tmp_path / "new"
+    vkey = format_vkey(NoteKey(name="far.example.vn", kind=WITNESS_KEY, public=bytes(32)))
+    with (province / "lgsp.toml").open("a") as settings:
+        settings.write(f'\n[witness]\nurl = "https://far.example.vn"\nvkey = "{vkey}"\n')
+    assert lgsp("backup", "create", backup, "--data", province, "--with-keys").code == 0
+    restored = lgsp("backup", "restore", backup, "--data", new, "--reason", "a drill", "--accept-loss")
+    assert (restored.code, "the witness far.example.vn" in restored.err) == (0, True)
 
 
 def test_the_old_file_shows_what_a_restore_would_lose_as_far_as_it_can_be_read(province, lgsp, tmp_path):

@@ -168,6 +168,12 @@ def _tell_restored(voice: Voice, done: Restored, data: Path) -> None:
                 f"không còn chứng minh được: mọi mục từ số {size} trở đi; ở đây không biết là bao nhiêu",
             )
         )
+    if done.witness:
+        voice.tell(
+            f"its settings name the witness {done.witness}: for a drill take the table [witness] out before anything runs on it, "
+            "else the real bus is refused afterwards (log_broken)",
+            f"thiết lập nêu nhân chứng {done.witness}: khi diễn tập, bỏ bảng [witness] trước khi chạy, nếu không trục thật bị từ chối (log_broken)",
+        )
     voice.tell(
         f"who is concerned: lgsp backup losses --data {data} BOX…; tell the auditors, then start: lgsp serve --data {data}",
         f"ai bị ảnh hưởng: lgsp backup losses --data {data} BOX…; báo cho bên kiểm toán rồi chạy: lgsp serve --data {data}",

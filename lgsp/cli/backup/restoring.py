@@ -37,6 +37,8 @@ class Restored:
     entries: int
     given_out: int
     directory: int
+    witness: str
+    """Name of the witness that the settings name, "" for none."""
 
 
 async def restore(
@@ -65,7 +67,8 @@ async def restore(
             await _place(work / folder.LEDGER, settings, undoing)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    return Restored(entries=size, given_out=given_out, directory=checked.verdict.versions)
+    witness = settings.witness.key().name if settings.witness.vkey else ""
+    return Restored(entries=size, given_out=given_out, directory=checked.verdict.versions, witness=witness)
 
 
 def _words(size: int, given_out: int) -> str:
