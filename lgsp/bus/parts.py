@@ -1,37 +1,40 @@
-"""What the parts of a gateway that answer people are made of: all of it comes from outside the bus."""
+"""What a gateway is made of: all of it comes from outside the bus."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from lgsp.bus.engines import Probe
+from lgsp.domain.keys import PrivateKey, PublicKey
+from lgsp.domain.limits import LIMITS, Limits
+from lgsp.domain.retry import RETRY, RetryPolicy
+from lgsp.ports.anchor import Anchor
 from lgsp.ports.clock import Clock, Entropy
+from lgsp.ports.neighbours import Neighbours
 from lgsp.ports.persons import SubjectKeys
 from lgsp.ports.store import Store
+from lgsp.ports.transport import Transport
 
 
-class Parts(Protocol):
-    """What they take of it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """One gateway's: who it is, its keys, its engines."""
 
-    @property
-    def gateway(self) -> str:
-        """The gateway's URN."""
-
-    @property
-    def store(self) -> Store:
-        """All that the ledger keeps."""
-
-    @property
-    def subject_keys(self) -> SubjectKeys:
-        """The ring of keys."""
-
-    @property
-    def body_wrap(self) -> bytes:
-        """The key that body keys are wrapped under."""
-
-    @property
-    def clock(self) -> Clock:
-        """The time."""
-
-    @property
-    def entropy(self) -> Entropy:
-        """Chance."""
+    bus: str
+    gateway: str
+    log: str
+    gateway_key: PrivateKey
+    log_key: PrivateKey
+    registrar: PublicKey
+    body_wrap: bytes = field(repr=False)
+    subject_keys: SubjectKeys
+    store: Store
+    transport: Transport
+    clock: Clock
+    entropy: Entropy
+    neighbours: Neighbours
+    limits: Limits = LIMITS
+    retry: RetryPolicy = RETRY
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    anchor: Anchor | None = None

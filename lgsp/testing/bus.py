@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from lgsp.app import Parts, run_bus
 from lgsp.backends.embedded import EmbeddedTransport
+from lgsp.backends.memory import Neighbourhood
+from lgsp.bus.assembly import run_bus
 from lgsp.bus.inbox import Handover
+from lgsp.bus.parts import Parts
 from lgsp.bus.supervisor import Bus
 from lgsp.domain import keys, statements
 from lgsp.domain.exchange import Delivery
@@ -87,6 +89,7 @@ def parts_of(world: World, store: Store, *, clock: Clock, entropy: Entropy) -> P
         transport=EmbeddedTransport(store),
         clock=clock,
         entropy=entropy,
+        neighbours=Neighbourhood().join(),
     )
 
 

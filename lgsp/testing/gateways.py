@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
-from lgsp.app import beside_others, run_bus, run_on_broker
+from lgsp.app import beside_others, run_on_broker
 from lgsp.backends.sql import PostgresLedger
+from lgsp.bus.assembly import run_bus
 from lgsp.machine import SystemEntropy
 from lgsp.ports.anchor import Anchor
 from lgsp.ports.clock import Clock
