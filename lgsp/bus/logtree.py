@@ -67,7 +67,7 @@ class LogTree:
                 stop = min(size, start + READ_AT_ONCE)
                 leaves = await self.ledger.leaves(start, stop)
                 if len(leaves) != stop - start:
-                    raise NodesMissing(f"the hash of an entry between {start} and {stop - 1}")
+                    raise NodesMissing(f"the hash of an entry from {start} to entry {stop - 1}")
                 for each in self._edge.append(leaves):
                     self._fresh[each.level, each.number] = each
 
