@@ -180,7 +180,7 @@ class Breach:
         return found
 
     async def _of_each_body(self, entry: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return an entry as often as it tells of bodies: who reads an exchange for evidence may see the request's and the reply's, whichever is named.
+        """Return an entry as often as it tells of bodies: who reads for evidence may see the request's and the reply's, whichever is named.
 
         A reply that came later counts too, for the reading begins at its entry and goes on after it.
         """
