@@ -11,7 +11,7 @@ from lgsp.bus.logtree import LogTree, NodesMissing
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain import jws, merkle, notes, strictjson
 from lgsp.domain.checkpoint import Checkpoint, checkpoint_body, format_proof, open_checkpoint
-from lgsp.domain.entries import check_reason, draft
+from lgsp.domain.entries import NUMBERED, check_reason, draft
 from lgsp.domain.keys import PrivateKey
 from lgsp.domain.notes import LOG_KEY, NoteInvalid, NoteKey, open_note
 from lgsp.domain.tiles import Tile
@@ -66,6 +66,7 @@ class Auditor:
             raise broken(f"the first {kept.size} entries are not those of the signed checkpoint")
         self._kept = kept.size
         await self._rehash(kept.size, size)
+        await self._check_open(size)
 
     @property
     def log_key(self) -> NoteKey:
@@ -83,9 +84,21 @@ class Auditor:
         for low in range(start, size, READ_AT_ONCE):
             high = min(size, low + READ_AT_ONCE)
             entries, leaves = await self.ledger.entries(low, high), await self.ledger.leaves(low, high)
-            for index, (entry, leaf) in enumerate(zip(entries, leaves, strict=True), start=low):
-                if merkle.leaf_hash(entry) != leaf:
+            for index, (entry, leaf) in enumerate(zip(entries, leaves, strict=False), start=low):
+                if merkle.leaf_hash(entry) != leaf or not entry.startswith(NUMBERED % index):
                     raise broken(f"entry {index} is not the one that was written")
+            there = min(len(entries), len(leaves))
+            if there < high - low:
+                raise broken(f"entry {low + there} is missing")
+
+    async def _check_open(self, size: int) -> None:
+        """Refuse (`config_invalid`) to go on with a log that was closed: what came after its last checkpoint would be in none of its files."""
+        for last in await self.ledger.entries(size - 1, size) if size else ():
+            if b'"ev":"log.closed"' in last and strictjson.parse_object(last).get("obj") == self.origin:
+                raise Unusable(
+                    "config_invalid",
+                    f"bus.log: {self.origin} is closed; lgsp log rotate, given again, goes on to the next one",
+                )
 
     async def checkpoint(self) -> str:
         """Return the signed checkpoint over all committed entries (C2SP signed note)."""
@@ -93,7 +106,7 @@ class Auditor:
             raise broken("a witness has seen another log under this name")
         size = await self.ledger.size()
         if size > self._last[0]:
-            await self.tree.advance(size)
+            await self._advance(size)
             # What was appended for another call meanwhile is committed too; the size stated is always that of the root.
             size = self.tree.size
             self._last = (size, self._sign(size, self.tree.root()))
@@ -136,7 +149,7 @@ class Auditor:
 
         A path that does not lead there is not given out: a stored node was changed (`unavailable`).
         """
-        await self.tree.advance(new.size)
+        await self._advance(new.size)
         try:
             path, root = await self.tree.consistency(old, new.size), await self.tree.root_at(old)
         except NodesMissing as error:
@@ -169,7 +182,7 @@ class Auditor:
         size = stated.size
         if not 0 <= index < size:
             raise Refusal("not_found", "the checkpoint covers no such index")
-        await self.tree.advance(size)
+        await self._advance(size)
         try:
             path = await self.tree.inclusion(index, size)
             [leaf] = await self.ledger.leaves(index, index + 1)
@@ -178,6 +191,12 @@ class Auditor:
         if not merkle.verify_inclusion(leaf, index, size, path, stated.root):
             raise self.damaged(f"the path of entry {index}")
         return format_proof(index, path, note)
+
+    async def _advance(self, size: int) -> None:
+        try:
+            await self.tree.advance(size)
+        except NodesMissing as error:
+            raise self.damaged(str(error)) from None
 
     def damaged(self, what: str) -> Refusal:
         """Return the refusal (`unavailable`) of what cannot be proven from what is stored; an operator is told what it was."""

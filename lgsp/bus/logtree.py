@@ -64,9 +64,10 @@ class LogTree:
         async with self._advancing:
             while self._edge.size < size:
                 start = self._edge.size
-                leaves = await self.ledger.leaves(start, min(size, start + READ_AT_ONCE))
-                if not leaves:
-                    raise NodesMissing(f"the hash of entry {start}")
+                stop = min(size, start + READ_AT_ONCE)
+                leaves = await self.ledger.leaves(start, stop)
+                if len(leaves) != stop - start:
+                    raise NodesMissing(f"the hash of an entry between {start} and {stop - 1}")
                 for each in self._edge.append(leaves):
                     self._fresh[each.level, each.number] = each
 

@@ -18,7 +18,7 @@ from lgsp.bus.auditor import Auditor, broken
 from lgsp.bus.ingress import Ingress
 from lgsp.domain.checkpoint import Checkpoint
 from lgsp.domain.limits import Limits
-from lgsp.domain.notes import NoteInvalid
+from lgsp.domain.notes import NoteInvalid, is_named_in
 from lgsp.errors import Refusal
 from lgsp.logs import get_logger
 from lgsp.ports.anchor import Anchor, AnchorAway, Answer, Cosigned, HoldsSize, OtherRoot
@@ -140,8 +140,11 @@ class Witnessing:
         assert self.anchor is not None
         try:
             return self.auditor.open_cosigned(note, self.anchor.key)
-        except NoteInvalid:
-            return self.auditor.opened(note), int(self.auditor.clock.now().timestamp())
+        except NoteInvalid as error:
+            opened = self.auditor.opened(note)
+            if is_named_in(self.anchor.key, note):
+                raise broken(f"the co-signed checkpoint: {error}") from None
+            return opened, int(self.auditor.clock.now().timestamp())
 
     async def _offer(self, anchor: Anchor, note: str, offered: Checkpoint) -> None:
         old, refuted = self._size, False

@@ -19,7 +19,7 @@ from lgsp.bus.auditor import broken
 from lgsp.bus.logtree import LogTree
 from lgsp.cli.files import replace_text
 from lgsp.cli.log_checks.log import audit
-from lgsp.cli.log_checks.static_log import write_static
+from lgsp.cli.log_checks.static_log import place_beside, write_static
 from lgsp.config import FILE, Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
 from lgsp.domain import base64url, merkle, notes
@@ -173,6 +173,7 @@ async def close(settings: Settings, out: Path, *, reason: str) -> str:
     if running := await ledgercopies.gateways_on(settings):
         raise Unusable("data_locked", f"{running} gateways run on the database; stop them all")
     trust = read_trust(DataFolder(root=settings.data).trust)
+    place_beside(out)  # before the log is closed: that cannot be taken back
     async with app.open_ledger(settings) as store:
         size = await _verified_size(settings, trust, store)
         tree = LogTree(ledger=store, nodes=store)

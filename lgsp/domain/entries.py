@@ -27,6 +27,9 @@ EVENTS: Final = frozenset(
     }
 )  # fmt: skip
 
+NUMBERED: Final = b'{"v":1,"seq":%d,'
+"""How the bytes of every entry begin, with its number."""
+
 REASON_MAX: Final = 200
 REASON_FORM: Final = re.compile(r"(?!.*[0-9]{9})(?=.*\S)[^\x00-\x1f\x7f-\x9f]{1,200}")
 """Why a person did something, in one line. Nine digits in a row may be a person's number, and the log keeps what it is told."""

@@ -143,6 +143,11 @@ def open_note(text: str, keys: Iterable[NoteKey]) -> Note:
     return Note(body=body, signatures=tuple(verified.values()))
 
 
+def is_named_in(key: NoteKey, text: str) -> bool:
+    """Tell whether a note has a signature line under this key's name and id, right or wrong; raises NoteInvalid for what is no note."""
+    return (key.name, key.key_id) in {(name, key_id) for name, key_id, _ in map(_parse_line, _split(text)[1])}
+
+
 def decode_standard(text: str) -> bytes:
     """Return the bytes of canonical, padded standard base64; raises NoteInvalid for any other spelling."""
     try:

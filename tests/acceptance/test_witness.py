@@ -1,6 +1,7 @@
 """`lgsp serve` with the mock national platform as its witness, each a process of its own; and `lgsp log reopen` after a roll-back."""
 
 import asyncio
+import errno
 import json
 import shutil
 import signal
@@ -19,7 +20,7 @@ import asyncpg
 import pytest
 
 from lgsp import app, datafolder
-from lgsp.cli import doctor
+from lgsp.cli import doctor, reopening
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, read_trust
 from lgsp.domain.checkpoint import open_checkpoint
@@ -390,3 +391,52 @@ def test_a_byte_that_was_changed_in_a_closed_log_is_found(closed, lgsp, place, h
         if first is not None:
             index = int(verified.err.split("index ")[1].split(":")[0])
             assert first <= index < first + 256
+
+
+def test_a_length_that_reaches_beyond_the_end_of_a_closed_log_is_found(closed, lgsp):
+    folder, trust = closed
+    [path] = (folder / "tile/entries").glob("*.p/*")
+    data, at = bytearray(path.read_bytes()), 0
+    while (after := at + 2 + int.from_bytes(data[at : at + 2])) < len(data):
+        at = after
+    data[at] ^= 0x40
+    path.write_bytes(data)
+    verified = lgsp("audit", "verify", "--dir", folder, "--trust", trust)
+    assert (verified.code, "ends within the entry" in verified.err) == (3, True), verified.err
+
+
+def test_a_log_is_not_closed_when_its_files_have_no_place(province, lgsp, tmp_path):
+    (tmp_path / "2026").mkdir()
+    rotate = ("log", "rotate", "--origin", NEW, "--reason", "the year is over", "--data", province)
+    before = sqlite_rows(province, "SELECT count(*) FROM entry")
+    for place, code in (("2026", "file_exists"), ("nowhere/2026", "data_unusable")):
+        refused = lgsp(*rotate, "--out", tmp_path / place)
+        assert (refused.code, f"[{code}]" in refused.err) == (2, True), refused.err
+    assert sqlite_rows(province, "SELECT count(*) FROM entry") == before
+    assert not list(tmp_path.glob(".*.new"))
+
+
+def test_no_gateway_goes_on_with_a_log_that_was_closed(province, lgsp, tmp_path, monkeypatch):
+    rotate = ("log", "rotate", "--origin", NEW, "--reason", "the year is over", "--data", province)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(reopening, "write_static", stop)
+        assert lgsp(*rotate, "--out", tmp_path / "2026").code == 2
+    ended = serve_refused(province)
+    assert (ended.returncode, "[config_invalid]" in ended.stderr, OLD in ended.stderr) == (2, True, True)
+    assert lgsp(*rotate, "--out", tmp_path / "2026").code == 0
+    with serving(province) as url:
+        assert until(lambda: fetch(url, "/v1/audit/checkpoint")).startswith(f"{NEW}\n")
+
+
+async def stop(*_arguments):
+    raise OSError(errno.ENOSPC, "no room")
+
+
+def test_a_witness_is_demanded_of_a_ledger_too(province, witness, lgsp):
+    verify = ("audit", "verify", "--data", province, "--witness", witness.vkey)
+    assert "no witness has co-signed" in lgsp(*verify).err
+    grow(province)
+    assert lgsp(*verify).code == 0
+    other = format_vkey(NoteKey(name="another", kind=4, public=witness.key.public))
+    refused = lgsp("audit", "verify", "--data", province, "--witness", other)
+    assert (refused.code, "no signature of a known witness" in refused.err) == (3, True)

@@ -6,9 +6,9 @@ import pytest
 
 from lgsp.backends.memory import MemoryLedger, MemoryWitness
 from lgsp.cli.founding import trust_of
-from lgsp.cli.log_checks.log import audit
+from lgsp.cli.log_checks.log import CoSigners, audit
 from lgsp.domain.checkpoint import Checkpoint, checkpoint_body
-from lgsp.domain.notes import LOG_KEY, NoteKey, sign_note
+from lgsp.domain.notes import LOG_KEY, NoteKey, cosign_note, sign_note
 from lgsp.testing.bus import running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
@@ -26,9 +26,11 @@ async def verdict_after(tamper):
         await bus.sequencer.submit(*(note(number) for number in range(600)))
         await bus.auditor.keep()
         await bus.witnessing.once()
-        tamper(store._tables)
-        trust = trust_of(BUS, LOG, world.signers["registrar"], world.signers["log"])
-        return await audit(store, bus=BUS, registrar=trust.registrar, log=trust.log)
+    tamper(store._tables)
+    trust = trust_of(BUS, LOG, world.signers["registrar"], world.signers["log"])
+    return await audit(
+        store, bus=BUS, registrar=trust.registrar, log=trust.log, witnesses=CoSigners(known=[anchor.key])
+    )
 
 
 def change_a_node(tables):
@@ -62,10 +64,21 @@ def cosign_more_than_there_is(tables):
 
 
 def _forge(tables, size):
-    key = signer_named("log")
+    key, witness = signer_named("log"), signer_named("witness")
     body = checkpoint_body(Checkpoint(origin=LOG, size=size, root=bytes(32)))
     tables.rows.cosigned.clear()
-    tables.rows.cosigned[size] = sign_note(body, LOG, key.sign, key.public.x)
+    line = cosign_note(body, "witness", witness.sign, witness.public.x, 1_790_000_000)
+    tables.rows.cosigned[size] = sign_note(body, LOG, key.sign, key.public.x) + line
+
+
+def change_the_witness_signature(tables):
+    size, note = max(tables.rows.cosigned.items())
+    tables.rows.cosigned[size] = note[:-12] + ("A" if note[-12] != "A" else "B") + note[-11:]
+
+
+def take_the_witness_signature_away(tables):
+    size, note = max(tables.rows.cosigned.items())
+    tables.rows.cosigned[size] = note[: note[:-1].rindex("\n") + 1]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +87,8 @@ def _forge(tables, size):
         (change_the_root_that_was_cosigned, "the co-signed checkpoint"),
         (cosign_another_root, "the root over the first 100 entries"),
         (cosign_more_than_there_is, "entries are missing"),
+        (change_the_witness_signature, "no signature of a known witness"),
+        (take_the_witness_signature_away, "no signature of a known witness"),
     ],
 )
 async def test_what_was_cosigned_is_compared_with_the_log(tamper, words):

@@ -166,7 +166,7 @@ async def test_a_witness_that_is_another_one_learns_the_log_from_the_start(world
 async def test_a_gateway_that_stops_in_order_leaves_nothing_that_its_witness_has_not_seen(world, store, clock, witness):
     async with run(world, store, clock, witness) as bus:
         await bus.ingress.submit(world.envelope(), peer="test")
-    assert open_checkpoint(await store.cosigned(), bus.auditor._log_key, [witness.key]).size == await store.size()
+    assert open_checkpoint(await store.cosigned(), bus.auditor.log_key, [witness.key]).size == await store.size()
     assert witness.seen[LOG].size == await store.size() > 1
     witness.away = True
     async with run(world, store, clock, witness) as bus:

@@ -15,7 +15,7 @@ from lgsp.cli.audit.proving import prove
 from lgsp.cli.audit.searching import search
 from lgsp.cli.files import read_bytes, read_text
 from lgsp.cli.gateway_door import open_kept
-from lgsp.cli.log_checks.log import Verdict
+from lgsp.cli.log_checks.log import CoSigners, Verdict
 from lgsp.cli.log_checks.processes import MOST, audit_in_processes
 from lgsp.cli.log_checks.static_log import verify_static
 from lgsp.cli.options import DEFAULT_DATA, DEFAULT_TRUST, Data, TrustFile
@@ -23,7 +23,7 @@ from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
 from lgsp.domain import base64url, checkpoint
-from lgsp.domain.notes import NoteInvalid, parse_vkey
+from lgsp.domain.notes import NoteInvalid, NoteKey, parse_vkey
 from lgsp.errors import Unusable
 from lgsp.ports.store import Store
 
@@ -83,23 +83,29 @@ def verify(
 ) -> None:
     """Re-hash and compare everything; exit code 3 when the log is bad | băm lại và đối chiếu toàn bộ."""
     voice = voice_of(context)
+    stated = _witnesses(witness or [])
     if folder is not None:
-        _verify_files(voice, folder, trust, witness or [])
+        if moved_off or processes:
+            raise Unusable("bad_request", "--moved-off and --processes are for a ledger, not for files (--dir)")
+        _verify_files(voice, folder, trust, stated)
         return
     trusted = read_trust(DataFolder(root=data).trust)
-    verdict = _audited(Settings.load(data), trusted, frozenset(moved_off or ()), processes)
+    verdict = _audited(Settings.load(data), trusted, stated, frozenset(moved_off or ()), processes)
     if verdict.finding is not None:
         where = "" if verdict.finding.index is None else f"index {verdict.finding.index}: "
         raise Unusable("log_broken", where + verdict.finding.words, exit_code=BROKEN)
     _tell_sound(voice, verdict)
 
 
-def _verify_files(voice: Voice, folder: Path, trust: Path, witnesses: list[str]) -> None:
+def _witnesses(stated: list[str]) -> list[NoteKey]:
     try:
-        keys = [parse_vkey(each) for each in witnesses]
+        return [parse_vkey(each) for each in stated]
     except NoteInvalid as error:
         raise Unusable("bad_request", f"--witness: {error}") from None
-    found = verify_static(folder, read_trust(trust).log, keys)
+
+
+def _verify_files(voice: Voice, folder: Path, trust: Path, witnesses: list[NoteKey]) -> None:
+    found = verify_static(folder, read_trust(trust).log, witnesses)
     root = base64url.encode(found.root)
     voice.give(
         voice.choose(
@@ -109,14 +115,24 @@ def _verify_files(voice: Voice, folder: Path, trust: Path, witnesses: list[str])
     )
 
 
-def _audited(settings: Settings, trust: Trust, moved_off: AbstractSet[int], processes: int | None) -> Verdict:
+def _audited(
+    settings: Settings, trust: Trust, stated: list[NoteKey], moved_off: AbstractSet[int], processes: int | None
+) -> Verdict:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Store]:
         async with open_kept(settings) as kept:
             yield kept.store
 
-    bus, registrar, log = settings.bus.urn, trust.registrar, trust.log
-    return audit_in_processes(opened, bus=bus, registrar=registrar, log=log, moved_off=moved_off, processes=processes)
+    named = [settings.witness.key()] if settings.witness.vkey else []
+    return audit_in_processes(
+        opened,
+        bus=settings.bus.urn,
+        registrar=trust.registrar,
+        log=trust.log,
+        witnesses=CoSigners(known=stated or [*trust.witnesses, *named], wanted=bool(stated)),
+        moved_off=moved_off,
+        processes=processes,
+    )
 
 
 def _tell_sound(voice: Voice, verdict: Verdict) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from lgsp.bus.evidence import Prover
 from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.log_checks import log
+from lgsp.cli.log_checks.log import CoSigners
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
 from lgsp.domain import evidence, evidence_checks, strictjson
@@ -50,7 +51,10 @@ async def verify(data: Path) -> Verdict:
     begun = time.monotonic()
     trust = read_trust(DataFolder(root=data).trust)
     async with open_kept(Settings.load(data)) as kept:
-        found = await log.audit(kept.store, bus=trust.bus, registrar=trust.registrar, log=trust.log)
+        witnesses = CoSigners(known=trust.witnesses, wanted=bool(trust.witnesses))
+        found = await log.audit(
+            kept.store, bus=trust.bus, registrar=trust.registrar, log=trust.log, witnesses=witnesses
+        )
         events, last = await _count(kept.store, found.size)
         bundle_file = data / "evidence.json"
         proven = await _prove(kept.store, last, trust, bundle_file)

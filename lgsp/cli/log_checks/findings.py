@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+UNREADABLE: Final = (TypeError, ValueError, AttributeError, LookupError, OverflowError)
+"""What reading a row may raise in whose cells somebody put another kind of value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

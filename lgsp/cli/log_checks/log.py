@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from heapq import merge
 from itertools import islice, zip_longest
 from typing import Final, Protocol
 
 from lgsp.bus.retention import KEPT
-from lgsp.cli.log_checks.findings import Finding, Found
+from lgsp.cli.log_checks.findings import UNREADABLE, Finding, Found
 from lgsp.cli.log_checks.pages import Checked, Page, PageAudit, Paged, first_of
 from lgsp.cli.log_checks.states import CLAIMS, Claim, text_in, told_by
 from lgsp.cli.log_checks.versions import Versioned, Versions, read_versions
 from lgsp.domain import checkpoint, tiles
 from lgsp.domain.envelope import format_time, parse_time
 from lgsp.domain.keys import PublicKey
-from lgsp.domain.notes import NoteInvalid, NoteKey
+from lgsp.domain.notes import NoteInvalid, NoteKey, open_note
 from lgsp.domain.tiles import LEVELS, Edge, Subtree
 
 AT_ONCE: Final = 16 * tiles.WIDTH
@@ -48,6 +49,17 @@ class Verdict:
     bare: int = 0
     """Forgotten exchanges of which an older program kept no receipt."""
     finding: Finding | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoSigners:
+    """The witnesses that are known here, one of which is to have signed the co-signed checkpoint, and whether there must be such a checkpoint."""
+
+    known: Sequence[NoteKey] = ()
+    wanted: bool = False
+
+
+NOBODY: Final = CoSigners()
 
 
 class Audited(Paged, Versioned, Protocol):
@@ -86,6 +98,7 @@ async def audit(
     bus: str,
     registrar: PublicKey,
     log: NoteKey,
+    witnesses: CoSigners = NOBODY,
     moved_off: AbstractSet[int] | None = frozenset(),
     hands: Hands | None = None,
 ) -> Verdict:
@@ -93,7 +106,9 @@ async def audit(
 
     `moved_off` are the years of which what stays of forgotten exchanges is not here; None when nobody says of which: then nothing is missed.
     """
-    run = _Audit(store=store, bus=bus, registrar=registrar, log=log, moved_off=moved_off, hands=hands)
+    run = _Audit(
+        store=store, bus=bus, registrar=registrar, log=log, witnesses=witnesses, moved_off=moved_off, hands=hands
+    )
     try:
         await run.check()
     except Found as found:
@@ -107,6 +122,7 @@ class _Audit:
     bus: str
     registrar: PublicKey
     log: NoteKey
+    witnesses: CoSigners
     moved_off: AbstractSet[int] | None
     hands: Hands | None
     size: int = 0
@@ -140,10 +156,11 @@ class _Audit:
         cosigned, note = await self.store.cosigned(), await self.store.checkpoint()
         self.size = await self.store.size()
         self.versions = await read_versions(self.store, bus=self.bus, registrar=self.registrar)
-        # A witness may have signed under a name that the log had before, and under the same key.
-        self._open_checkpoint(
-            cosigned, replace(self.log, name=cosigned.partition("\n")[0] or self.log.name), "co-signed"
-        )
+        self._open_cosigned(cosigned)
+        if self.size and not note:
+            raise Found(
+                None, f"no checkpoint is kept over the {self.size} entries, and a gateway keeps one each second"
+            )
         self.covered = self._open_checkpoint(note, self.log, "kept")
         self.stored = [await self.store.subtree_count(level) for level in range(1, LEVELS)]
         await self._check_pages()
@@ -152,7 +169,7 @@ class _Audit:
     async def _check_pages(self) -> None:
         """Take in what is seen of each page in the order of pages, though several may be under way."""
         hands = self.hands or _Alone(pages=PageAudit(store=self.store, versions=self.versions))
-        pages, under_way = iter(await self._pages()), deque[asyncio.Task[Checked]]()
+        pages, under_way = self._pages(*await self._held_since()), deque[asyncio.Task[Checked]]()
         finding = None
         async with asyncio.TaskGroup() as tasks:
             while finding is None:
@@ -204,23 +221,27 @@ class _Audit:
                 return Finding(index=first, words=words)
         return None
 
-    async def _pages(self) -> list[Page]:
-        """Return the pages in order; one of them ends where each stored checkpoint does."""
-        held_since, fresh_since = await self._held_since()
-        ends = sorted({*range(AT_ONCE, self.size, AT_ONCE), *self.signed_roots, self.size} - {0})
-        return [
-            Page(start=start, stop=stop, held_since=held_since, fresh_since=fresh_since, moved_off=self.moved_off)
-            for start, stop in zip([0, *ends], ends, strict=False)
-        ]
+    def _pages(self, held_since: str, fresh_since: str) -> Iterator[Page]:
+        """Yield the pages in order; one of them ends where each stored checkpoint does.
+
+        They are not made before they are wanted: a number that somebody changed can make a log seem to be of any length.
+        """
+        start = 0
+        for stop in merge(range(AT_ONCE, self.size, AT_ONCE), sorted({*self.signed_roots, self.size})):
+            if stop > start:
+                yield Page(
+                    start=start, stop=stop, held_since=held_since, fresh_since=fresh_since, moved_off=self.moved_off
+                )
+                start = stop
 
     async def _held_since(self) -> tuple[str, str]:
         """Return from when on entries are of exchanges that are held, as the oldest of them, and from when on nothing may have been forgotten yet."""
         last = await self.store.entries(self.size - 1, self.size) if self.size else []
         try:
             kept = parse_time(text_in(last[0], "ts")) - KEPT
-        except (IndexError, ValueError):
+            oldest = await self.store.oldest()
+        except UNREADABLE:
             return "", ""
-        oldest = await self.store.oldest()
         return format_time(min(oldest or kept, kept) - CLOCK_BACK), format_time(kept)
 
     async def _check_ends(self) -> None:
@@ -232,6 +253,21 @@ class _Audit:
         if self.claims:
             index, (what, _, _) = min((index, claim) for claim, index in self.claims.items())
             raise Found(index, f"{CLAIMS[what]}, and no entry tells so")
+
+    def _open_cosigned(self, note: str) -> None:
+        """Remember what a witness has co-signed; find it when no known witness did, where one is known."""
+        if not note:
+            if self.witnesses.wanted:
+                raise Found(None, "no witness has co-signed a checkpoint")
+            return
+        # A witness may have signed under a name that the log had before, and under the same key.
+        self._open_checkpoint(note, replace(self.log, name=note.partition("\n")[0]), "co-signed")
+        known = self.witnesses.known
+        if not (any(_has_signed(each, note) for each in known) if known else _has_two_signatures(note)):
+            raise Found(
+                None,
+                "the co-signed checkpoint bears no signature of a known witness; if another one signed it, name that one",
+            )
 
     def _open_checkpoint(self, note: str, key: NoteKey, word: str) -> int:
         """Remember what a stored checkpoint states, and return how many entries it covers; 0 where there is none yet."""
@@ -248,6 +284,18 @@ class _Audit:
         if self.signed_roots.setdefault(kept.size, kept.root) != kept.root:
             raise Found(None, f"two roots were signed over {kept.size} entries")
         return kept.size
+
+
+def _has_signed(witness: NoteKey, note: str) -> bool:
+    try:
+        return open_note(note, [witness]).is_signed_by(witness)
+    except NoteInvalid:
+        return False
+
+
+def _has_two_signatures(note: str) -> bool:
+    """Tell whether somebody beside the log has signed; who, nobody knows here."""
+    return note.rpartition("\n\n")[2].count("\n") > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,13 +16,12 @@ from lgsp.cli.log_checks.findings import Finding
 from lgsp.cli.log_checks.states import HEAD_BYTES, Claim, StateAudit, text_in
 from lgsp.cli.log_checks.versions import Versions
 from lgsp.domain import merkle, statements, strictjson, tiles
+from lgsp.domain.entries import NUMBERED
 from lgsp.domain.keys import ROLE_SIGNS
 from lgsp.domain.statements import Signed, Statement
 from lgsp.errors import Refusal
 from lgsp.ports.holdings import Holdings
 
-NUMBERED: Final = b'{"v":1,"seq":%d,'
-"""How an entry begins."""
 CHANGED: Final = b'"ev":"directory.changed"'
 BATCHES_REMEMBERED: Final = 512
 

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from typing import Final, Self
 
 from lgsp.cli.log_checks.findings import Found
-from lgsp.cli.log_checks.log import Audited, Hands, Verdict, audit
+from lgsp.cli.log_checks.log import NOBODY, Audited, CoSigners, Hands, Verdict, audit
 from lgsp.cli.log_checks.pages import Checked, Page, PageAudit
 from lgsp.cli.log_checks.versions import read_versions
 from lgsp.domain.keys import PublicKey
@@ -41,6 +41,7 @@ def audit_in_processes(
     bus: str,
     registrar: PublicKey,
     log: NoteKey,
+    witnesses: CoSigners = NOBODY,
     moved_off: AbstractSet[int] | None = frozenset(),
     processes: int | None = None,
 ) -> Verdict:
@@ -55,7 +56,15 @@ def audit_in_processes(
 
     async def verdict(hands: Hands | None = None) -> Verdict:
         async with opened() as store:
-            return await audit(store, bus=bus, registrar=registrar, log=log, moved_off=moved_off, hands=hands)
+            return await audit(
+                store,
+                bus=bus,
+                registrar=registrar,
+                log=log,
+                witnesses=witnesses,
+                moved_off=moved_off,
+                hands=hands,
+            )
 
     count = processes or (min(len(os.sched_getaffinity(0)), MOST) if asyncio.run(size()) >= LONG else 1)
     if count == 1:

@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from lgsp.cli.log_checks.findings import UNREADABLE
 from lgsp.domain import base64url, jws, merkle, statements, strictjson, subjects
 from lgsp.domain.envelope import format_time, parse_time
 from lgsp.domain.exchange import MOVES, SETTLED, Delivery, Exchange
@@ -33,6 +34,9 @@ CLAIMS: Final = {
 }
 Item = Callable[[str, str], dict[str, Any] | None]
 """Returns the item of a receipt or an ack, given as JSON text with its `typ`; None of one that does not verify."""
+
+
+UNREAD: Final = "the rows of its exchange do not read"
 
 
 class Misfit(NamedTuple):
@@ -109,9 +113,21 @@ class StateAudit:
             for index, entry in enumerate(entries, start)
             if any(entry.find(event, 0, HEAD_BYTES) >= 0 for event in EVENTS)
         ]
-        rows = await self._rows([entry for _, entry in told], held=held)
+        return await self._check_rows(told, held=held)
+
+    async def _check_rows(self, told: Sequence[tuple[int, bytes]], *, held: bool) -> Misfit | None:
+        try:
+            rows = await self._rows([entry for _, entry in told], held=held)
+        except UNREADABLE:
+            if len(told) == 1:
+                return Misfit(told[0][0], UNREAD)
+            misfits = [await self._check_rows([each], held=held) for each in told]
+            return next(filter(None, misfits), None)
         for index, entry in told:
-            words = self._misfit(index, entry, rows)
+            try:
+                words = self._misfit(index, entry, rows)
+            except UNREADABLE:
+                words = UNREAD
             if words:
                 return Misfit(index, words)
         return None

@@ -31,7 +31,7 @@ LENGTH_BYTES: Final = 2
 
 async def write_static(store: Store, tree: LogTree, note: str, size: int, out: Path) -> None:
     """Write the first `size` entries, which the tree covers, under their signed checkpoint into a new folder, whole or not at all."""
-    new = _place_beside(out)
+    new = place_beside(out)
     for tile in _tiles(0, size):
         entries = await store.entries(tile.start, tile.stop)
         _write(new, ENTRIES, tile, b"".join(len(each).to_bytes(LENGTH_BYTES) + each for each in entries))
@@ -44,12 +44,13 @@ async def write_static(store: Store, tree: LogTree, note: str, size: int, out: P
     sync(out.parent)
 
 
-def _place_beside(out: Path) -> Path:
-    """Return where the files are written before they are all there."""
+def place_beside(out: Path) -> Path:
+    """Return the empty folder in which the files are written before they are all there; refuse as `file_exists`, or where none can be made."""
     if out.exists():
-        raise Unusable("file_exists", f"{out}")
+        raise Unusable("file_exists", f"{out}: lgsp audit verify --dir tells whether it is this log's")
     new = out.with_name(f".{out.name}.new")
     shutil.rmtree(new, ignore_errors=True)  # of a command that was stopped
+    new.mkdir(mode=0o700)
     return new
 
 
@@ -96,9 +97,13 @@ class _Check:
                 self._compare(tiles.tile_of(level, tiles.count(level, size) - 1, size), held, first=None)
 
     def _entries(self, tile: Tile) -> list[bytes]:
-        data, found = self._read(ENTRIES, tile), []
+        data, found = self._read(ENTRIES, tile), list[bytes]()
         while data:
             length = int.from_bytes(data[:LENGTH_BYTES])
+            if len(data) < LENGTH_BYTES + length:
+                raise broken(
+                    f"index {tile.start + len(found)}: {_path(self.folder, ENTRIES, tile)} ends within the entry"
+                )
             found.append(data[LENGTH_BYTES : LENGTH_BYTES + length])
             data = data[LENGTH_BYTES + length :]
         if len(found) != tile.width:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lgsp.cli.log_checks.findings import Found
+from lgsp.cli.log_checks.findings import UNREADABLE, Found
 from lgsp.domain import jws
-from lgsp.domain.directory import Key, open_directory, previous_of
+from lgsp.domain.directory import Directory, Key, open_directory, previous_of
 from lgsp.domain.keys import PublicKey
 from lgsp.errors import Refusal
 from lgsp.ports.directory import SignedRecords
@@ -41,13 +41,7 @@ async def read_versions(store: Versioned, *, bus: str, registrar: PublicKey) -> 
     head = await store.head()
     versions, before, schemas = Versions(), "", dict[str, str]()
     for version in range(1, (head.version if head else 0) + 1):
-        kept = await store.at(version)
-        if kept is None:
-            raise Found(None, f"version {version} of the directory is missing")
-        try:
-            found = open_directory(kept.statement, kept.records, registrar, bus=bus)
-        except Refusal as refusal:
-            raise Found(None, f"version {version} of the directory: {refusal.detail}") from None
+        found = await _opened(store, version, bus=bus, registrar=registrar)
         if found.version != version or previous_of(found.statement) != before:
             raise Found(None, f"version {version} of the directory does not follow the one before")
         before = found.hash
@@ -57,6 +51,19 @@ async def read_versions(store: Versioned, *, bus: str, registrar: PublicKey) -> 
         schemas |= {urn: schema.hash for urn, schema in found.schemas.items()}
     documents = await store.documents()
     for urn, stated in schemas.items():
-        if urn not in documents or jws.hash_of(documents[urn]) != stated:
+        document = documents.get(urn)
+        if not isinstance(document, bytes) or jws.hash_of(document) != stated:
             raise Found(None, f"the document of {urn} is not the one that the directory states")
     return versions
+
+
+async def _opened(store: Versioned, version: int, *, bus: str, registrar: PublicKey) -> Directory:
+    try:
+        kept = await store.at(version)
+        if kept is None:
+            raise Found(None, f"version {version} of the directory is missing")
+        return open_directory(kept.statement, kept.records, registrar, bus=bus)
+    except Refusal as refusal:
+        raise Found(None, f"version {version} of the directory: {refusal.detail}") from None
+    except UNREADABLE:
+        raise Found(None, f"version {version} of the directory does not read") from None
