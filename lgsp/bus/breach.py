@@ -21,6 +21,7 @@ from lgsp.bus.timespan import first_from
 from lgsp.domain import base64url, impact, jws, strictjson
 from lgsp.domain.entries import Draft, check_reason, draft
 from lgsp.domain.envelope import format_time, parse_time
+from lgsp.domain.mentions import cause_in
 from lgsp.domain.selection import time_in
 from lgsp.domain.subjects import Person
 from lgsp.domain.usages import usage_of
@@ -166,7 +167,8 @@ class Breach:
                 return Page(items=tuple(items), behind=None)
         return Page(items=tuple(items), behind=stop if stop < size else None)
 
-    async def _looked_up(self, breach: impact.Breach, entries: Sequence[dict[str, Any]]) -> list[Item]:
+    async def _looked_up(self, breach: impact.Breach, told: Sequence[dict[str, Any]]) -> list[Item]:
+        entries = [each for entry in told for each in await self._of_each_body(entry)]
         envs = {entry[name]: None for entry in entries for name in ("env", "cause") if name in entry}
         kept = {env: each.compact for env, each in (await self.store.kept(list(envs))).items()}
         persons = await self.store.persons_of([entry["env"] for entry in entries])
@@ -176,6 +178,27 @@ class Breach:
             if breach.concerns(entry, compact, asked):
                 found.append(_item(entry, compact, asked, persons.get(entry["env"], ())))
         return found
+
+    async def _of_each_body(self, entry: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return an entry as often as it tells of bodies: who reads for evidence may see the request's and the reply's, whichever is named.
+
+        A reply that came later counts too, for the reading begins at its entry and goes on after it.
+        """
+        if entry["ev"] != impact.READ_FOR_EVIDENCE:
+            return [entry]
+        named = entry["env"]
+        asked = await self._cause_of(named) or named
+        exchange = await self.store.exchange_of(asked)
+        stays = exchange or await self.store.evidence(asked)
+        envs = dict.fromkeys(env for env in (asked, named, stays.reply if stays else "") if env)
+        return [entry | {"env": env} | ({} if env == asked else {"cause": asked}) for env in envs]
+
+    async def _cause_of(self, env: str) -> str:
+        """Return the env hash of the request that an envelope answers, or ""; of a forgotten exchange the log alone tells it."""
+        if (exchange := await self.store.exchange_of(env)) is not None:
+            return exchange.cause
+        entries = await self.store.entries_at(await self.store.entries_of(env))
+        return next(filter(None, map(cause_in, entries)), "")
 
     async def _start(self, breach: impact.Breach, size: int) -> int:
         """Return the index of about the first entry that may count."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from lgsp.domain import jws, names
 from lgsp.domain.envelope import TYP, Manifest, format_time, manifest_of, parse_time
 
 Suspect = Literal["system", "officer", "key"]
-READ_BY_PERSONS = "admin.parked.read"
-"""The event of which an officer has seen a body without sending an envelope."""
+READ_FOR_EVIDENCE: Final = "audit.read"
+"""Where it names an envelope: of bodies of its exchange, the request's and the reply's."""
+READ_BY_PERSONS: Final = frozenset({"admin.parked.read", READ_FOR_EVIDENCE})
+"""The events by which an officer has seen a body, of the envelope that they name, without sending one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class Breach:
             sent = event == "msg.accepted" and self.name in {entry.get("src"), entry.get("aud")}
             return sent or (event == "msg.delivered" and entry.get("to") == self.name)
         if self.suspect == "officer" and entry.get("by") == self.name:
-            return bool(event == READ_BY_PERSONS)
+            return event in READ_BY_PERSONS and "env" in entry
         return bool(event == "msg.accepted")
 
     def concerns(self, entry: Mapping[str, Any], compact: bytes, asked: bytes) -> bool:

@@ -94,6 +94,17 @@ def test_the_first_check_that_fails_is_named_and_ends_with_its_own_code(bundle, 
     assert ended.out.splitlines()[-1].startswith("✗ message, ack")
 
 
+def test_a_failed_check_and_its_page_are_said_in_vietnamese_too(bundle, lgsp, tmp_path):
+    members = json.loads(bundle.read_text())
+    members["message"]["acks"] = []
+    bundle.write_text(json.dumps(members))
+    ended = verify(lgsp, bundle, "--lang", "vi", "--report", tmp_path / "page.html")
+    reason = "nhật ký nêu một xác nhận mà bộ chứng cứ không có"
+    assert ended.out.splitlines()[-1] == f"✗ thông điệp, xác nhận: {reason}"
+    assert f"thông điệp, xác nhận: {reason}" in ended.err
+    assert f"thông điệp, xác nhận: KHÔNG ĐẠT: {reason}" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_what_is_no_bundle_ends_with_the_same_code(bundle, lgsp):
     bundle.write_bytes(b"\xff")
     ended = verify(lgsp, bundle)

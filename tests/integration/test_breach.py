@@ -8,17 +8,30 @@ import pytest
 
 from lgsp.backends.memory import MemoryLedger
 from lgsp.bus import breach as breaches
-from lgsp.domain import base64url, envelope, keys, strictjson, subjects
+from lgsp.domain import base64url, envelope, jws, keys, names, strictjson, subjects
 from lgsp.testing.bus import SECRET, publish
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.edge import running_edge
 from lgsp.testing.entropy import SeededEntropy
-from lgsp.testing.world import AUDITOR, FISHERIES, NDXP, OFFICER, POPULATION, World, key_record
+from lgsp.testing.world import (
+    AUDITOR,
+    FISHERIES,
+    NDXP,
+    OFFICER,
+    OWNER_LIST,
+    OWNER_LIST_REPLY_SCHEMA,
+    OWNER_LIST_SCHEMA,
+    POLICE,
+    POPULATION,
+    World,
+    key_record,
+)
 
 NUMBERS = ("099185000017", "099185000024", "099185000031")
 SECOND = "urn:lgsp:agency:H01.05:officer:b1e281"
 NONCE = base64url.encode(bytes(32))
 HOUR = timedelta(hours=1)
+OWNER = {"ownerName": "NGUYỄN VĂN MẪU", "communeCode": "30742"}
 
 
 @asynccontextmanager
@@ -116,6 +129,60 @@ async def test_a_reply_counts_for_the_officer_and_the_key_that_asked(edge):
     assert await impact(edge, "officer", "urn:lgsp:agency:H01.21:officer:7f3a91") == []
 
 
+@pytest.fixture
+async def answered(edge):
+    """The env hashes of a request that names nobody, and of its reply, which names one person."""
+    rows = [{"registration": "AG-00001-TS"}]
+    asked = edge.world.envelope(
+        type=OWNER_LIST, audience=POLICE, dataschema=OWNER_LIST_SCHEMA, procedure=None, casefile=None, authid=None,
+        body={"listId": "1", "asOf": "2026-11-22", "orgcat": "2025-07", "rows": [rows[0] | OWNER]},
+    )  # fmt: skip
+    await edge.bus.ingress.submit(asked, peer="test")
+    await edge.bus.courier.pull(POLICE, limit=1, wait=0)
+    reply = edge.world.reply(
+        asked, signer="police", source=POLICE, type=names.reply_type(OWNER_LIST), dataschema=OWNER_LIST_REPLY_SCHEMA,
+        body={"listId": "1", "rows": [rows[0] | {"personalNumber": NUMBERS[1], "status": "found"}]},
+    )  # fmt: skip
+    await edge.bus.ingress.submit(reply, peer="test")
+    return asked.hash, reply.hash
+
+
+async def read_bodies(edge, env):
+    answer = await ask(edge, f"/v1/evidence/{env}", {"reason": "letter 17"})
+    assert answer.status == 200, answer.members
+
+
+@pytest.mark.parametrize("named", [0, 1])
+async def test_bodies_that_an_officer_read_for_evidence_count_as_read_with_all_whom_they_name(edge, answered, named):
+    assert (await edge.call("GET", f"/v1/evidence/{answered[named]}", signer="auditor")).status == 200
+    assert await impact(edge, "officer", AUDITOR) == []  # without bodies nobody is seen
+    await read_bodies(edge, answered[named])
+    items = await impact(edge, "officer", AUDITOR)
+    told = [(item["event"], item["env"], len(item["persons"])) for item in items]
+    assert told == [("audit.read", answered[0], 0), ("audit.read", answered[1], 1)]
+    assert {item["purpose"] for item in items} == {"dpv:IdentityVerification"}
+    assert await impact(edge, "officer", SECOND) == []
+    assert [item["event"] for item in await impact(edge)] == ["msg.accepted"] * 2
+
+
+async def test_a_reading_of_what_is_forgotten_since_counts_for_request_and_reply(edge, answered):
+    await read_bodies(edge, answered[1])
+    began = edge.bus.clock.now()
+    for _ in range(3):
+        edge.bus.clock.advance(timedelta(days=40).total_seconds())
+        await edge.bus.sweep.once()
+    assert await edge.bus.ledger.exchange_of(answered[1]) is None
+    items = await impact(edge, "officer", AUDITOR, since=began - HOUR, until=began + HOUR)
+    assert [(item["env"], len(item["persons"])) for item in items] == [(answered[0], 0), (answered[1], 1)]
+
+
+async def test_a_reading_for_evidence_of_what_was_never_accepted_counts_and_names_nobody(edge):
+    unknown = jws.hash_of(b"nothing that was ever sent")
+    assert (await ask(edge, f"/v1/evidence/{unknown}", {"reason": "letter 17"})).status == 404
+    [item] = await impact(edge, "officer", AUDITOR)
+    assert (item["event"], item["env"], item["persons"]) == ("audit.read", unknown, [])
+
+
 async def test_only_what_happened_in_the_time_counts_its_end_not_included(edge):
     clock = edge.bus.clock
     moments, sent = [], []
@@ -190,9 +257,9 @@ async def test_a_wrong_question_is_refused(edge, wrong):
 # Whom it reached
 
 
-def request(edge, numbers=NUMBERS):
+def request(edge, numbers=NUMBERS, **suspect):
     persons = [{"scheme": "CCCD", "number": number} for number in numbers]
-    return {"suspicion": suspicion(edge), "persons": persons, "nonce": NONCE}
+    return {"suspicion": suspicion(edge, **suspect), "persons": persons, "nonce": NONCE}
 
 
 async def first_asks(edge, wanted, signer="auditor"):
@@ -215,6 +282,13 @@ async def test_two_officers_learn_whom_of_a_list_it_reached(edge):
     assert first["hash"] == second["hash"]
     log = json.dumps(await entries(edge))
     assert all(number not in log for number in NUMBERS)
+
+
+async def test_two_officers_learn_whom_of_a_list_an_officer_read_for_evidence(edge, answered):
+    await read_bodies(edge, answered[0])
+    wanted = request(edge, suspect="officer", name=AUDITOR)
+    asked = (await first_asks(edge, wanted)).members["asked"]
+    assert (await second_signs(edge, wanted, asked)).members["places"] == [1]
 
 
 async def test_persons_of_an_older_key_are_named_too(edge):

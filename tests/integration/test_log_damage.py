@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from lgsp.backends.sql import PostgresLedger
 from lgsp.cli.log_checks.log import audit
-from tests.property.test_log_damage import CHANGES, COLUMNS, KEPT_CHANGES, TRUST, WORLD, changed, fill, forget
+from tests.property.test_log_damage import (
+    CHANGES,
+    COLUMNS,
+    KEPT_CHANGES,
+    TRUST,
+    WORLD,
+    changed,
+    fill,
+    forget,
+    named_by,
+)
 
 BYTES = [
     "UPDATE entry SET data = set_byte(data, 40, get_byte(data, 40) # 1) WHERE seq = 5",
@@ -34,6 +44,15 @@ async def ledger(database):
     await store.close()
 
 
+async def index_of(database, event):
+    """Return the number of the first entry in which this stands."""
+    connection = await asyncpg.connect(database)
+    statement = "SELECT seq FROM entry WHERE position(convert_to($1, 'UTF8') IN data) > 0 ORDER BY seq LIMIT 1"
+    index = await connection.fetchval(statement, event)
+    await connection.close()
+    return index
+
+
 async def finding_after(database, ledger, statement):
     connection = await asyncpg.connect(database)
     changed = await connection.execute(statement)
@@ -46,9 +65,13 @@ async def test_an_unharmed_database_verifies(ledger):
     assert (await audit(ledger, **TRUST)).finding is None
 
 
-@pytest.mark.parametrize(("statement", "words"), [(statement, words) for statement, _, words in CHANGES])
-async def test_a_larger_change_is_found(database, ledger, statement, words):
-    assert words in (await finding_after(database, ledger, statement)).words
+@pytest.mark.parametrize(("statement", "event", "words"), CHANGES)
+async def test_a_larger_change_is_named_by_the_first_index_that_it_concerns(database, ledger, statement, event, words):
+    expected = await index_of(database, event)
+    finding = await finding_after(database, ledger, statement)
+    assert words in finding.words
+    if event:
+        assert finding.index == expected
 
 
 @pytest.mark.parametrize("statement", BYTES)
@@ -66,13 +89,18 @@ async def test_each_change_to_what_stays_of_forgotten_exchanges_is_found(databas
     connection = await asyncpg.connect(database)
     await connection.execute("CREATE TABLE saved AS SELECT * FROM evidence")
     found = {}
-    for statement, _, words in KEPT_CHANGES:
+    for statement, event, words in KEPT_CHANGES:
         assert not (await connection.execute(statement)).endswith(" 0")
-        found[words, statement] = (await audit(forgotten, **TRUST)).finding
+        found[words, await index_of(database, event), statement] = (await audit(forgotten, **TRUST)).finding
         await connection.execute("DELETE FROM evidence")
         await connection.execute("INSERT INTO evidence SELECT * FROM saved")
     await connection.close()
-    assert [told for told, finding in found.items() if finding is None or told[0] not in finding.words] == []
+    missed = [
+        (told, finding)
+        for told, finding in found.items()
+        if finding is None or told[0] not in finding.words or told[1] != finding.index
+    ]
+    assert missed == []
 
 
 async def test_an_unharmed_database_whose_exchanges_are_forgotten_verifies_and_a_year_may_be_moved_off(
@@ -90,9 +118,10 @@ async def test_an_unharmed_database_whose_exchanges_are_forgotten_verifies_and_a
 
 @dataclass
 class Row:
-    """Where a row lies: elsewhere after each change."""
+    """A row as it was found, and where it lies: elsewhere after each change."""
 
     place: tuple[int, int]
+    found: asyncpg.Record
 
 
 async def cells_of(connection):
@@ -100,7 +129,7 @@ async def cells_of(connection):
     found = {}
     for table, columns in COLUMNS.items():
         for record in await connection.fetch(f"SELECT ctid, * FROM {table} ORDER BY 1"):
-            row = Row(record["ctid"])
+            row = Row(record["ctid"], record)
             found.setdefault(table, []).extend((each, row) for each in columns if record[each] not in (None, "", b""))
     return {table: cells for table, cells in found.items() if cells}
 
@@ -128,9 +157,12 @@ async def test_any_changed_byte_is_found(database, ledger):
     @given(data=st.data(), place=st.integers(0, 2_000), to=st.integers(0, 254))
     def found(data, place, to):
         table = data.draw(st.sampled_from(sorted(cells)))
-        cell = cells[table][data.draw(st.integers(0, len(cells[table]) - 1))]
-        finding = finding_of(connection, ledger, table, cell, (place, to))
-        assert asyncio.run_coroutine_threadsafe(finding, loop).result(30) is not None, (table, cell)
+        column, row = cell = cells[table][data.draw(st.integers(0, len(cells[table]) - 1))]
+        running = finding_of(connection, ledger, table, cell, (place, to))
+        finding = asyncio.run_coroutine_threadsafe(running, loop).result(30)
+        assert finding is not None, (table, cell)
+        expected = named_by(table, column, row.found)
+        assert expected is None or finding.index == expected, (table, cell, finding)
 
     try:
         await asyncio.to_thread(found)

@@ -25,6 +25,7 @@ from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.subject_commands import Scheme, SchemeOption, Why
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.domain import base64url, names, strictjson, subjects
+from lgsp.domain.impact import READ_BY_PERSONS
 from lgsp.errors import Refusal, Unusable
 from lgsp.machine import SystemEntropy
 
@@ -97,7 +98,7 @@ class Count:
 
     def is_new(self, event: str, env: str) -> bool:
         """Tell whether an exchange comes for the first time: one that was accepted and handed over is one."""
-        kind = "read" if event.startswith("admin.") else "exchange"
+        kind = "read" if event in READ_BY_PERSONS else "exchange"
         is_new = self._note(f"{kind} {env}")
         self.exchanges += is_new
         return is_new

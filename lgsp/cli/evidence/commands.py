@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from lgsp.cli.evidence import words
+from lgsp.cli.evidence.reasons import reason
 from lgsp.cli.evidence.report import Checked, page
 from lgsp.cli.files import read_bytes, write_text
 from lgsp.cli.options import DEFAULT_TRUST, TrustFile
@@ -56,7 +57,7 @@ def verify(
     if verdict.failure is not None:
         failure = verdict.failure
         where = words.title(failure.name, failure.part, voice.language)
-        raise Unusable("evidence_invalid", f"{where}: {failure.words}", exit_code=BROKEN)
+        raise Unusable("evidence_invalid", f"{where}: {reason(failure.words, voice.language)}", exit_code=BROKEN)
 
 
 def _tell(voice: Voice, verdict: Verdict) -> None:
@@ -64,6 +65,7 @@ def _tell(voice: Voice, verdict: Verdict) -> None:
         voice.give(f"✓ {words.title(check.name, check.part, voice.language)}: {words.said(check, voice.language)}")
     if verdict.failure is not None:
         failure = verdict.failure
-        voice.give(f"✗ {words.title(failure.name, failure.part, voice.language)}: {failure.words}")
+        where = words.title(failure.name, failure.part, voice.language)
+        voice.give(f"✗ {where}: {reason(failure.words, voice.language)}")
     else:
         voice.give(voice.choose("every check holds", "mọi bước kiểm tra đều đạt"))

@@ -12,6 +12,7 @@ from html import escape
 from typing import Any, Final
 
 from lgsp.cli.evidence import words
+from lgsp.cli.evidence.reasons import reason
 from lgsp.domain import base64url, envelope, names
 from lgsp.domain.directory import ZONE, Directory
 from lgsp.domain.evidence_checks import Proven, ProvenPart, Verdict
@@ -199,9 +200,8 @@ class _Writer:
         if verdict.failure is not None:
             failure = verdict.failure
             where = escape(words.title(failure.name, failure.part, self.language))
-            items.append(
-                f'<li class="broken">{where}: {self.choose("FAILED", "KHÔNG ĐẠT")}: {escape(failure.words)}</li>\n'
-            )
+            failed, why = self.choose("FAILED", "KHÔNG ĐẠT"), escape(reason(failure.words, self.language))
+            items.append(f'<li class="broken">{where}: {failed}: {why}</li>\n')
         return f"<h2>{escape(title)}</h2>\n<ol>\n{''.join(items)}</ol>\n"
 
     def meaning(self, verdict: Verdict) -> str:
