@@ -106,7 +106,10 @@ class Auditor:
             raise broken("a witness has seen another log under this name")
         size = await self.ledger.size()
         if size > self._last[0]:
-            await self._advance(size)
+            try:
+                await self.tree.advance(size)
+            except NodesMissing as error:
+                raise self.damaged(str(error)) from None
             # What was appended for another call meanwhile is committed too; the size stated is always that of the root.
             size = self.tree.size
             self._last = (size, self._sign(size, self.tree.root()))
@@ -149,8 +152,8 @@ class Auditor:
 
         A path that does not lead there is not given out: a stored node was changed (`unavailable`).
         """
-        await self._advance(new.size)
         try:
+            await self.tree.advance(new.size)
             path, root = await self.tree.consistency(old, new.size), await self.tree.root_at(old)
         except NodesMissing as error:
             raise self.damaged(str(error)) from None
@@ -182,8 +185,8 @@ class Auditor:
         size = stated.size
         if not 0 <= index < size:
             raise Refusal("not_found", "the checkpoint covers no such index")
-        await self._advance(size)
         try:
+            await self.tree.advance(size)
             path = await self.tree.inclusion(index, size)
             [leaf] = await self.ledger.leaves(index, index + 1)
         except NodesMissing as error:
@@ -191,12 +194,6 @@ class Auditor:
         if not merkle.verify_inclusion(leaf, index, size, path, stated.root):
             raise self.damaged(f"the path of entry {index}")
         return format_proof(index, path, note)
-
-    async def _advance(self, size: int) -> None:
-        try:
-            await self.tree.advance(size)
-        except NodesMissing as error:
-            raise self.damaged(str(error)) from None
 
     def damaged(self, what: str) -> Refusal:
         """Return the refusal (`unavailable`) of what cannot be proven from what is stored; an operator is told what it was."""

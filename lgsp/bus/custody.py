@@ -15,6 +15,7 @@ from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.moves import ERASED, Moves
 from lgsp.bus.parts import Parts
 from lgsp.bus.progress import Progress
+from lgsp.bus.rhythm import is_due
 from lgsp.bus.sequencer import Sequencer
 from lgsp.domain.directory import day_of
 from lgsp.domain.entries import check_reason, draft
@@ -125,12 +126,12 @@ class Custody:
 
     async def step(self, now: datetime) -> None:
         """Do a step of what is due: end what was erased, drop what the archive need not keep, destroy keys that nothing needs."""
-        if _is_due(self._compared, now, KEYS_EVERY):
+        if is_due(self._compared, now, KEYS_EVERY):
             await self._compare(now)
             self._compared = now
         for day in tuple(self._erased):
             await self._clear(day)
-        if _is_due(self._dropped, now, DROP_EVERY):
+        if is_due(self._dropped, now, DROP_EVERY):
             envs = await self.store.archive_over(now, AT_ONCE)
             await self._drop(envs)
             self._dropped = now if len(envs) < AT_ONCE else None
@@ -163,7 +164,3 @@ class Custody:
 
 def _nothing(day: str) -> DayHeld:
     return DayHeld(day=day, in_flight=0, parked=0, archived=0)
-
-
-def _is_due(last: datetime | None, now: datetime, every: timedelta) -> bool:
-    return last is None or not timedelta(0) <= now - last < every

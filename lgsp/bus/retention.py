@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from lgsp.bus.rhythm import is_due
 from lgsp.bus.sequencer import Sequencer
 from lgsp.logs import get_logger
 from lgsp.ports.ledger import Forget
@@ -31,7 +32,7 @@ class Forgetting:
 
     async def step(self, now: datetime) -> None:
         """Forget up to `AT_ONCE` exchanges whose time is over."""
-        if self._looked is not None and timedelta(0) <= now - self._looked < EVERY:
+        if not is_due(self._looked, now, EVERY):
             return
         envs = await self.store.over(now - KEPT, AT_ONCE)
         if envs:

@@ -24,6 +24,7 @@ from lgsp.bus.progress import Progress
 from lgsp.bus.publisher import Publisher
 from lgsp.bus.quotas import Quotas
 from lgsp.bus.retention import Forgetting
+from lgsp.bus.rhythm import is_due
 from lgsp.bus.room import Room
 from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.takeover import Takeover
@@ -166,7 +167,7 @@ class Sweep:
         return moved
 
     async def _look_at_room(self, now: datetime) -> None:
-        if self._room_read is None or not timedelta(0) <= now - self._room_read < ROOM_EVERY:
+        if is_due(self._room_read, now, ROOM_EVERY):
             self._room_read = now
             await self.room.refresh()
 
@@ -177,7 +178,7 @@ class Sweep:
         """
         if self.transport.embedded:
             return
-        if self._carriers_read is None or not timedelta(0) <= now - self._carriers_read < CARRIERS_EVERY:
+        if is_due(self._carriers_read, now, CARRIERS_EVERY):
             self._carriers_read = now
             bare = await self._bare()
             for inbox, lane in sorted(bare & self._suspects):
