@@ -227,6 +227,7 @@ def _pace(settings: AdapterSettings) -> Pace:
         tries=settings.integer("tries"),
         reply_within=settings.number("reply_within"),
         list_reply_within=settings.number("list_reply_within"),
+        list_every=settings.number("list_every"),
     )
     if wrong := [name for name, value in asdict(pace).items() if value <= 0]:
         raise ConfigInvalid(f"{', '.join(wrong)}: must be above 0")

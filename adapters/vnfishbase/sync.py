@@ -19,8 +19,6 @@ from lgsp.sdk import Tables, YieldingWindow
 T = TypeVar("T")
 Kind = Literal["verify", "list"]
 TICK_SECONDS = 0.25
-LISTS_AT_ONCE = 2
-"""Work-lists sent with one group of questions: each keeps whoever gets it busy, and a hundred of them would keep it from anything else."""
 REFUSED = Quarantined(reason="refused")
 FINAL = frozenset({"refused", "rejected"})  # another attempt changes nothing
 
@@ -53,13 +51,18 @@ class Outside(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How many questions are open at most, how much queueing they may cause, how often each is put, how long an answer may take; in seconds."""
+    """How many questions are open at most, how much queueing they may cause, how often each is put, how long an answer may take; in seconds.
+
+    Work-lists go out one by one, `list_every` seconds apart at least: each keeps whoever gets it busy, and a hundred in a row would keep it from
+    anything else. How many are open has no bound: an answer may take days, and one who is away would keep them from the others.
+    """
 
     window: int
     queueing: float
     tries: int
     reply_within: float
     list_reply_within: float
+    list_every: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +120,8 @@ class Sync:
         """What waits for an answer, in the order of sending."""
         self._window = YieldingWindow(largest=pace.window, target=pace.queueing)
         self._moved = asyncio.Event()
+        self._next_list = float("-inf")
+        """When the next work-list may go, by the time of the event loop, in which `_pause` counts too."""
         self._shown_at = float("-inf")
 
     async def run(self) -> None:
@@ -166,12 +171,21 @@ class Sync:
     async def _send(self) -> None:
         room = max(self._window.size - len(self._open["verify"]), 0)
         questions, hopeless = standings.questions(self._outside.read, room)
-        lists = standings.due_lists(self._outside.read, LISTS_AT_ONCE)
+        lists = self._due_lists()
         if not (questions or hopeless or lists):
             return
         for key in (*map(Key.of, questions), *map(Key.of, lists)):
             self._wait_for(key, sent=self._clock())
         await self._outside.send(questions, lists, lambda tables: _note(tables, questions, lists, hopeless))
+
+    def _due_lists(self) -> list[WorkList]:
+        now = asyncio.get_running_loop().time()
+        if now < self._next_list:
+            return []
+        lists = standings.due_lists(self._outside.read, 1)
+        if lists:
+            self._next_list = now + self._pace.list_every
+        return lists
 
     async def _give_up_late(self) -> None:
         late = [key for waiting in self._open.values() for key in self._late(waiting)]

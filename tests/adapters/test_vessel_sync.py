@@ -20,7 +20,7 @@ from lgsp.domain import strictjson
 from lgsp.sdk import ConfigInvalid
 
 SEED, COUNT, WINDOW = 3, 120, 12
-SETTINGS = {"seed": SEED, "count": COUNT, "window": WINDOW}
+SETTINGS = {"seed": SEED, "count": COUNT, "window": WINDOW, "list_every": 0.001}
 RULES = Rules(procedures=frozenset({"1.004359"}), officers=frozenset({"7f3a91"}))
 
 
@@ -464,11 +464,29 @@ async def test_a_box_with_another_fleet_is_a_wrong_setting(province: Province) -
         ("queueing", 0.0),
         ("tries", 0),
         ("reply_within", -1.0),
+        ("list_every", 0.0),
     ],
 )
 async def test_a_wrong_setting_is_named(province: Province, setting: str, value: Any) -> None:
     with pytest.raises(ConfigInvalid, match=setting):
         await province.start(**{setting: value})
+
+
+async def test_work_lists_go_out_one_by_one_and_not_faster_than_stated(province: Province) -> None:
+    every, seen, most = 0.05, 0, 0
+
+    def count() -> None:
+        nonlocal seen, most
+        ((tried,),) = province.bench.read("SELECT count(*) FROM work_list WHERE tries > 0")
+        seen, most = tried, max(most, tried - seen)
+
+    province.bench.before_commit = count
+    adapter = await province.start(list_every=every)
+    started = asyncio.get_running_loop().time()
+    report = await province.synchronise(adapter)
+    lists = report["counts"]["lists"]
+    assert (most, lists > 5) == (1, True)
+    assert asyncio.get_running_loop().time() - started >= (lists - 1) * every
 
 
 async def test_progress_is_shown_at_most_four_times_a_second(province: Province, clock: Any) -> None:
