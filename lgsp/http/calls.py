@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from aiohttp import web
@@ -154,16 +155,24 @@ def json_of(model: type[BaseModel], words: str, **more: Any) -> Answer:  # noqa:
 
 def read_query(request: web.Request, model: type[M]) -> M:
     """Return the query as a model; refuse (`bad_request`) a name that the call does not have or has twice, and a wrong value."""
-    given = query_of(request, *query_names(model)) if request.query_string else {}
+    given = query_of(request, *query_names(model)) if request.rel_url.raw_query_string else None
     try:
-        return model.model_validate(given)
+        found: M = _unasked(model) if given is None else model.model_validate(given)
     except ValidationError as error:
         raise Refusal("bad_request", f"the query: {problems(error)}") from None
+    return found
 
 
-def query_names(model: type[BaseModel]) -> list[str]:
+@cache
+def _unasked(model: type[M]) -> M:
+    """Return the model of a query in which nothing stands: nearly every call's."""
+    return model.model_validate({})
+
+
+@cache
+def query_names(model: type[BaseModel]) -> tuple[str, ...]:
     """Return the names that a query may have."""
-    return [held.alias or name for name, held in model.model_fields.items()]
+    return tuple(held.alias or name for name, held in model.model_fields.items())
 
 
 def problems(error: ValidationError) -> str:

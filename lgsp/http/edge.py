@@ -22,6 +22,7 @@ from lgsp.http import (
     health,
     inbox,
     outcomes,
+    sandbox,
     stream,
 )
 from lgsp.http.bus_figures import BusFigures
@@ -38,6 +39,7 @@ from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS, SHOWN_METRICS, 
 
 CALLS: Final[tuple[Call[Any], ...]] = (
     *envelopes.CALLS,
+    *sandbox.CALLS,
     *stream.CALLS,
     *inbox.CALLS,
     *outcomes.CALLS,

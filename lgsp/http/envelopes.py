@@ -32,7 +32,7 @@ WAIT_FORM: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\"?)([^\s,;\"]*)\1", re.
 async def post_envelope(request: web.Request, _: Nothing) -> web.StreamResponse:
     """Submit an envelope: 202 with the receipt, or 200 with the reply when the caller waited and it came in time."""
     wait = _wait_of(request)
-    wire = await _wire_of(request)
+    wire = await wire_of(request)
     bus = request.app[BUS]
     asked = _request_in(bus, wire) if wait else None
     if asked is None:
@@ -51,7 +51,8 @@ async def post_envelope(request: web.Request, _: Nothing) -> web.StreamResponse:
     return await inbox.hand_out(request, [reply], text, headers=applied, final=True)
 
 
-async def _wire_of(request: web.Request) -> Wire:
+async def wire_of(request: web.Request) -> Wire:
+    """Return the envelope in a call, in either form; refuse (`bad_request`, `structured`, `too_large`) what holds none."""
     bus = request.app[BUS]
     largest = admission.largest_body(bus.registry.current, bus.limits)
     compact = one_header(request, HEADER)
@@ -149,6 +150,16 @@ JUDGED: Final = frozenset({
 })  # fmt: skip
 PLACED: Final = frozenset({"rate_limited", "inbox_full", "unavailable", "draining", "witness_away"})
 """What an envelope is refused as by the checks of protocol section 4, and where there is no room for it."""
+FORMS: Final = (
+    Content(media_type=JSON, words=f"The exact bytes of the body; the signed part stands in the header {HEADER}."),
+    Content(media_type=envelope.MEDIA_TYPE, model=Envelope, words=f"Both parts; without the header {HEADER}."),
+)
+SIGNED_PART: Final = Header(
+    name=HEADER,
+    words="The compact JWS, at most 7,168 bytes: with the binary form alone.",
+    pattern=r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+",
+)
+"""In which forms an envelope comes."""
 APPLIED: Final = "`wait`, with the seconds where the reply came in time: the preference was taken into account."
 CALLS: Final = (
     Call(
@@ -156,18 +167,9 @@ CALLS: Final = (
         path="/v1/envelopes",
         run=post_envelope,
         query=Nothing,
-        bodies=(
-            Content(
-                media_type=JSON, words=f"The exact bytes of the body; the signed part stands in the header {HEADER}."
-            ),
-            Content(media_type=envelope.MEDIA_TYPE, model=Envelope, words=f"Both parts; without the header {HEADER}."),
-        ),
+        bodies=FORMS,
         headers=(
-            Header(
-                name=HEADER,
-                words="The compact JWS, at most 7,168 bytes: with the binary form alone.",
-                pattern=r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+",
-            ),
+            SIGNED_PART,
             Header(
                 name="Prefer",
                 words="`wait=N`: for how many seconds, 1 to 60, the reply to a request is waited for (RFC 7240).",

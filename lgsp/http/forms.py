@@ -167,10 +167,10 @@ class Settling(Form):
     seen: Annotated[list[Sighting], Field(max_length=HTTP_LIMITS.batch_items, default_factory=list)]
 
 
-class Problem(Form):
-    """A refusal (RFC 9457). `code` is stable; title and hint come in the language that was asked for."""
+class Finding(Form):
+    """What is refused, and why. `code` is stable; title and hint come in the language that was asked for."""
 
-    type: Annotated[str, Field(pattern="^urn:lgsp:refusal:[a-z_]+$")]
+    type: Annotated[str, Field(pattern="^urn:lgsp:refusal:[a-z0-9_]+$")]
     title: str
     status: int
     code: str
@@ -182,6 +182,11 @@ class Problem(Form):
     successors: Annotated[list[str], Field(description="The agencies to address instead.", default_factory=list)]
     retry_after: Annotated[int, Field(ge=0, description="Seconds after which to come back.")] = 0
     degraded: Annotated[list[str], Field(description="Parts of the gateway that are not well.", default_factory=list)]
+
+
+class Problem(Finding):
+    """A refusal (RFC 9457)."""
+
     request_id: str
     receipt: Annotated[Statement | None, Field(description="Of a refusal that has an entry of its own.")] = None
 

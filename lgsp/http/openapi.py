@@ -21,6 +21,13 @@ from lgsp.http.problems import MEDIA_TYPE, RETRY_AFTER
 Members = dict[str, Any]
 
 SCHEMAS: Final = "#/components/schemas/"
+HEADERS: Final = "#/components/headers/"
+SHARED_HEADERS: Final = {
+    "X-Request-Id": "Under which the gateway knows the call.",
+    "Content-Language": "The language of title and hint.",
+    "WWW-Authenticate": "LGSP",
+    "Retry-After": "Seconds after which to come back.",
+}
 SCHEME: Final = "lgsp"
 UNAUTHORIZED: Final = 401
 INTRODUCTION: Final = """\
@@ -63,6 +70,7 @@ def document(calls: Sequence[Declared], *, version: str) -> Members:
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "headers": {name: _header(words) for name, words in SHARED_HEADERS.items()},
             "securitySchemes": {SCHEME: {"type": "http", "scheme": "LGSP", "description": AUTHORIZATION}},
         },
         "x-refusals": {
@@ -151,15 +159,18 @@ def _answers(call: Declared, references: Mapping[type[BaseModel], Members]) -> M
 
 
 def _answer(answer: Answer, references: Mapping[type[BaseModel], Members]) -> Members:
-    members: Members = {"description": answer.words, "headers": _headers(answer.headers)}
+    own = {name: _header(words) for name, words in answer.headers.items()}
+    members: Members = {
+        "description": answer.words,
+        "headers": {"X-Request-Id": {"$ref": f"{HEADERS}X-Request-Id"}} | own,
+    }
     if answer.content is not None:
         members["content"] = {answer.content.media_type: _media(answer.content, references)}
     return members
 
 
-def _headers(words: Mapping[str, str]) -> Members:
-    told = {"X-Request-Id": "Under which the gateway knows the call."} | dict(words)
-    return {name: {"description": said, "schema": {"type": "string"}} for name, said in told.items()}
+def _header(words: str) -> Members:
+    return {"description": words, "schema": {"type": "string"}}
 
 
 def _refusals(codes: Iterable[str]) -> Members:
@@ -173,18 +184,16 @@ def _refusal(status: int, entries: Sequence[Entry]) -> Members:
     schema = {"allOf": [{"$ref": f"{SCHEMAS}{Problem.__name__}"}, narrowed]}
     return {
         "description": "; ".join(f"`{entry.code}`: {entry.title['en']}" for entry in entries),
-        "headers": _headers(_headers_of_refusal(status)),
+        "headers": _headers_of_refusal(status),
         "content": {MEDIA_TYPE: {"schema": schema}},
     }
 
 
-def _headers_of_refusal(status: int) -> dict[str, str]:
-    told = {"Content-Language": "The language of title and hint."}
-    if status == UNAUTHORIZED:
-        told["WWW-Authenticate"] = "LGSP"
-    if status in RETRY_AFTER:
-        told["Retry-After"] = "Seconds after which to come back."
-    return told
+def _headers_of_refusal(status: int) -> Members:
+    names = ["X-Request-Id", "Content-Language"]
+    names += ["WWW-Authenticate"] if status == UNAUTHORIZED else []
+    names += ["Retry-After"] if status in RETRY_AFTER else []
+    return {name: {"$ref": f"{HEADERS}{name}"} for name in names}
 
 
 def _entries(codes: Iterable[str]) -> list[Entry]:

@@ -24,6 +24,7 @@ from lgsp.testing.world import FISHERIES, NDXP, OFFICER, VERIFY_SCHEMA, World
 NUMBER = "099185000017"
 """Whom the made-up world's questions are about."""
 NONCE = "A" * 43
+STRUCTURED = {"Content-Type": envelope.MEDIA_TYPE}
 
 
 @asynccontextmanager
@@ -99,6 +100,8 @@ async def ask(running, path, members=None, *, signer="officer"):
 async def settle(running, world):
     """Send a request that is answered in time, and one that is not; leave one of each kind behind."""
     request = world.envelope()
+    checked = await running.call("POST", "/v1/check", body=strictjson.compact(request.structured()), headers=STRUCTURED)
+    assert checked.members["verdict"] == "accepted"
     asking = asyncio.create_task(running.post(request, Prefer="wait=10"))
     [_] = (await ask(running, "/v1/inbox?max=1&wait=5", signer="ndxp"))["items"]
     assert (await running.post_structured(world.reply(request))).status == 202
