@@ -10,7 +10,7 @@ from pydantic import Field
 from lgsp.domain import tiles
 from lgsp.domain.tiles import Tile
 from lgsp.errors import Refusal
-from lgsp.http.calls import Answer, Call, Content, Form, Nothing, Role, Whole
+from lgsp.http.calls import DIGITS, Answer, Call, Content, Form, Nothing, Role
 from lgsp.http.catalogue import FOREVER
 from lgsp.http.requests import caller_of, integer
 from lgsp.http.wiring import BUS
@@ -27,7 +27,7 @@ class CheckpointQuery(Form):
 class ProofQuery(CheckpointQuery):
     """Of which entry."""
 
-    index: Annotated[Whole, Field(ge=0, le=INDEX_MAX)]
+    index: Annotated[int, Field(ge=0, le=INDEX_MAX), DIGITS]
 
 
 async def get_checkpoint(request: web.Request, query: CheckpointQuery) -> web.Response:

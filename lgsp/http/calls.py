@@ -48,8 +48,8 @@ def _decimal(value: object) -> int:
     return int(value)
 
 
-Whole = Annotated[int, BeforeValidator(_decimal)]
-"""An integer in a query, in the one spelling that it has there."""
+DIGITS: Final = BeforeValidator(_decimal)
+"""Reads an integer of a query in the one spelling that it has there; its bounds stand before this, so that they are the integer's own."""
 EnvHash = Annotated[str, Field(pattern=f"^{envelope.HASH_FORM.pattern}$")]
 System = Annotated[str, Field(pattern=f"^{names.SYSTEM_FORM.pattern}$")]
 Moment = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?Z$")]

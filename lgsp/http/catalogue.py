@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 from lgsp.domain import names, strictjson
 from lgsp.domain.records import SchemaUrn, ServiceRecord
 from lgsp.errors import Refusal
-from lgsp.http.calls import Answer, Call, Content, Form, Nothing, Whole, json_of
+from lgsp.http.calls import DIGITS, Answer, Call, Content, Form, Nothing, json_of
 from lgsp.http.wiring import BUS
 
 VERSION_MAX: Final = 2**31
@@ -22,7 +22,7 @@ FOREVER: Final = "public, max-age=31536000, immutable"
 class DirectoryQuery(Form):
     """Which version."""
 
-    version: Annotated[Whole, Field(ge=1, le=VERSION_MAX)] | SkipJsonSchema[None] = None
+    version: Annotated[int, Field(ge=1, le=VERSION_MAX), DIGITS] | SkipJsonSchema[None] = None
 
 
 class SignedDirectory(Form):

@@ -15,7 +15,7 @@ from lgsp.domain.envelope import CODE_FORM, HASH_FORM, format_time, parse_time
 from lgsp.domain.selection import Selection
 from lgsp.domain.subjects import Scheme
 from lgsp.errors import Refusal
-from lgsp.http.calls import Call, Content, Count, Form, Nothing, Role, Whole, json_of
+from lgsp.http.calls import DIGITS, Call, Content, Count, Form, Nothing, Role, json_of
 from lgsp.http.commands import LOCAL
 from lgsp.http.requests import caller_of, read_body
 from lgsp.http.settings import HTTP_LIMITS
@@ -83,9 +83,9 @@ class Query(Form):
 class AsGiven(Form):
     """The same in an address, where no person's number belongs."""
 
-    start: Annotated[Whole, Field(ge=0, le=INDEX_MAX)] = 0
-    stop: Annotated[Whole, Field(ge=0, le=INDEX_MAX)] | SkipJsonSchema[None] = None
-    limit: Annotated[Whole, Field(ge=0, le=INDEX_MAX)] = _later(LIMIT, minimum=1, maximum=HTTP_LIMITS.entry_items)
+    start: Annotated[int, Field(ge=0, le=INDEX_MAX), DIGITS] = 0
+    stop: Annotated[int, Field(ge=0, le=INDEX_MAX), DIGITS] | SkipJsonSchema[None] = None
+    limit: Annotated[int, Field(ge=0, le=INDEX_MAX), DIGITS] = _later(LIMIT, minimum=1, maximum=HTTP_LIMITS.entry_items)
     since: str = Field(default="", alias="from", json_schema_extra={"maxLength": 32})
     until: str = _later(maxLength=32)
     agency: str = _later(pattern=f"^{names.AGENCY_FORM.pattern}$")

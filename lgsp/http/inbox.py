@@ -16,7 +16,7 @@ from lgsp.domain import strictjson
 from lgsp.domain.envelope import format_time
 from lgsp.errors import Refusal
 from lgsp.http import frames
-from lgsp.http.calls import Call, Content, Form, Nothing, Role, Whole, json_of
+from lgsp.http.calls import DIGITS, Call, Content, Form, Nothing, Role, json_of
 from lgsp.http.faults import as_refusal
 from lgsp.http.forms import Inbox, Results, Settling
 from lgsp.http.problems import language_of
@@ -34,8 +34,8 @@ Settle = Callable[[Bus, str, Any], Awaitable[Result]]
 class InboxQuery(Form):
     """How many deliveries at most, and for how many seconds the first of them is waited for."""
 
-    max: Annotated[Whole, Field(ge=1, le=HTTP_LIMITS.inbox_items)] = DEFAULT_ITEMS
-    wait: Annotated[Whole, Field(ge=0, le=HTTP_LIMITS.wait_seconds)] = 0
+    max: Annotated[int, Field(ge=1, le=HTTP_LIMITS.inbox_items), DIGITS] = DEFAULT_ITEMS
+    wait: Annotated[int, Field(ge=0, le=HTTP_LIMITS.wait_seconds), DIGITS] = 0
 
 
 async def get_inbox(request: web.Request, query: InboxQuery) -> web.StreamResponse:

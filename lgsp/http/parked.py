@@ -13,7 +13,7 @@ from lgsp.domain import envelope, strictjson
 from lgsp.domain.exchange import Delivery, Exchange, State
 from lgsp.domain.records import OfficerRole, SystemUrn
 from lgsp.errors import Refusal
-from lgsp.http.calls import Answer, Content, Count, EnvHash, Form, Moment, Nothing, Reason, System, Whole, json_of
+from lgsp.http.calls import DIGITS, Answer, Content, Count, EnvHash, Form, Moment, Nothing, Reason, System, json_of
 from lgsp.http.commands import Asked, Command, told
 from lgsp.http.forms import Envelope
 from lgsp.http.wiring import BUS
@@ -30,7 +30,7 @@ class ListQuery(Form):
     system: Annotated[str, Field(description="The receiver's URN.")] = ""
     type: Annotated[str, Field(description="The message type.")] = ""
     code: Annotated[str, Field(description="Why the delivery is parked.")] = ""
-    limit: Annotated[Whole, Field(ge=1, le=LISTED_MAX)] = SHOWN
+    limit: Annotated[int, Field(ge=1, le=LISTED_MAX), DIGITS] = SHOWN
 
 
 class Named(Form):

@@ -81,6 +81,17 @@ def test_every_code_that_is_described_stands_at_its_status_in_both_languages(doc
     assert all(entry["title"]["vi"] and entry["hint"]["vi"] for entry in told.values())
 
 
+def test_every_integer_of_a_query_is_described_with_its_bounds(document):
+    integers = [
+        each["schema"]
+        for operation in operations(document).values()
+        for each in operation["parameters"]
+        if each["schema"].get("type") == "integer" and each["in"] == "query"
+    ]
+    assert len(integers) >= 8
+    assert all({"minimum", "maximum"} <= schema.keys() and not {"ge", "le"} & schema.keys() for schema in integers)
+
+
 def test_every_call_says_in_both_languages_what_it_does(document):
     found = operations(document)
     assert len({operation["operationId"] for operation in found.values()}) == len(found)
