@@ -18,7 +18,7 @@ from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import Delivery, Exchange
 from lgsp.errors import Refusal
 from lgsp.http import frames, inbox
-from lgsp.http.requests import integer, one_header, peer_of, query_of, read_body, system_of
+from lgsp.http.requests import integer, one_header, peer_of, presented_of, query_of, read_body, system_of
 from lgsp.http.wiring import BUS, METRICS, SETTINGS
 
 HEADER: Final = "lgsp-env"
@@ -33,6 +33,7 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
     wait = _wait_of(request)
     wire = await _wire_of(request)
     bus = request.app[BUS]
+    _check_certificate(request, wire)
     asked = _request_in(bus, wire) if wait else None
     if asked is None:
         return _receipt_response(await _submit(request, wire))
@@ -48,6 +49,18 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
     text = f'{{"receipt":{receipted.receipt},"reply":{{"envelope":{frames.envelope(reply.wire)},"receipt":{reply.receipt}}}}}'
     applied = {"Preference-Applied": f"wait={wait}"}
     return await inbox.hand_out(request, [reply], text, headers=applied, final=True)
+
+
+def _check_certificate(request: web.Request, wire: Wire) -> None:
+    shown = presented_of(request)
+    if shown is None:
+        return
+    bus = request.app[BUS]
+    try:
+        shown.check_envelope(wire, bus.registry.current)
+    except Refusal as refusal:
+        bus.refusals.count(refusal.code, peer_of(request))
+        raise
 
 
 async def _wire_of(request: web.Request) -> Wire:
