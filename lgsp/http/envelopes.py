@@ -31,9 +31,9 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
     """Submit an envelope: 202 with the receipt, or 200 with the reply when the caller waited and it came in time."""
     query_of(request)
     wait = _wait_of(request)
-    wire = await _wire_of(request)
+    wire = await wire_of(request)
     bus = request.app[BUS]
-    _check_certificate(request, wire)
+    check_connection(request, wire)
     asked = _request_in(bus, wire) if wait else None
     if asked is None:
         return _receipt_response(await _submit(request, wire))
@@ -51,7 +51,8 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
     return await inbox.hand_out(request, [reply], text, headers=applied, final=True)
 
 
-def _check_certificate(request: web.Request, wire: Wire) -> None:
+def check_connection(request: web.Request, wire: Wire) -> None:
+    """Refuse (`certificate_missing`, `certificate_mismatch`) an envelope over a connection that is not its signer's."""
     shown = presented_of(request)
     if shown is None:
         return
@@ -63,7 +64,8 @@ def _check_certificate(request: web.Request, wire: Wire) -> None:
         raise
 
 
-async def _wire_of(request: web.Request) -> Wire:
+async def wire_of(request: web.Request) -> Wire:
+    """Return the envelope in a call, in either form; refuse (`bad_request`, `structured`, `too_large`) what holds none."""
     bus = request.app[BUS]
     largest = admission.largest_body(bus.registry.current, bus.limits)
     compact = one_header(request, HEADER)

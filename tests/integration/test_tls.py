@@ -13,6 +13,7 @@ import structlog
 from cryptography import x509
 
 from lgsp.backends.memory import MemoryLedger
+from lgsp.domain import envelope, strictjson
 from lgsp.errors import Unusable
 from lgsp.http.certificates import Certificates, TlsFiles
 from lgsp.http.server import serve
@@ -27,6 +28,7 @@ from lgsp.testing.world import FISHERIES, NDXP, OFFICER, VERIFICATION, VERIFY, W
 
 DAY = timedelta(days=1)
 HERE = ["127.0.0.1"]
+FORM = {"Content-Type": envelope.MEDIA_TYPE}
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,7 @@ async def test_a_certificate_of_another_system_opens_nothing(bus, authority, pai
             await edge.call("GET", "/v1/inbox", signer="fisheries"),
             await edge.post(world.envelope()),
             await edge.post_structured(world.envelope()),
+            await edge.call("POST", "/v1/check", body=strictjson.compact(world.envelope().structured()), headers=FORM),
             await edge.call("GET", "/admin/status", signer="officer"),
         ):
             assert (refused.status, refused.code) == (403, "certificate_mismatch")
@@ -128,7 +131,7 @@ async def test_a_certificate_of_another_system_opens_nothing(bus, authority, pai
             answer = await stream.receive("receipt", "refused")
             assert (answer["op"], answer["problem"]["code"]) == ("refused", "certificate_mismatch")
         assert (await edge.call("GET", "/healthz")).status == 200
-    assert running.refusals.total["certificate_mismatch"] == 6
+    assert running.refusals.total["certificate_mismatch"] == 7
     accepted = [entry for entry in await running.ledger.entries(0, await running.ledger.size()) if b"msg." in entry]
     assert accepted == []
 
