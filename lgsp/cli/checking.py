@@ -16,13 +16,13 @@ import typer
 from lgsp.cli.files import read_bytes
 from lgsp.cli.gateway_door import Kept, open_kept
 from lgsp.cli.options import DEFAULT_DATA, Data
-from lgsp.cli.voice import FAILED, Voice, voice_of
+from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
 from lgsp.domain import admission, directory, envelope
 from lgsp.domain.admission import Accepted, Refused
 from lgsp.domain.contracts import Contracts
 from lgsp.domain.envelope import Manifest, Wire
-from lgsp.errors import Refusal
+from lgsp.errors import Ending, Refusal
 from lgsp.machine import SystemClock
 from lgsp.ports.store import Store
 
@@ -89,7 +89,7 @@ def check(
     opinion = asyncio.run(_judged(settings, read_bytes(file), at or SystemClock().now()))
     _tell(voice, opinion)
     if opinion.refusal is not None:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(Ending.NOT_DONE)
 
 
 async def _judged(settings: Settings, data: bytes, now: datetime) -> Opinion:
