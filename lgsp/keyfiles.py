@@ -12,8 +12,9 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from lgsp import passphrases
 from lgsp.domain import encryption
 from lgsp.domain.keys import PrivateKey, private_key
-from lgsp.errors import Refusal, Unusable
+from lgsp.errors import Refusal, Unusable, not_usable, together
 
 MODE: Final = 0o600
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -188,6 +189,37 @@ class SubjectRing:
         self.all()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayKeys:
+    """All keys of a gateway."""
+
+    gateway: PrivateKey
+    log: PrivateKey
+    body: bytes
+    subject: SubjectRing
+
+    @classmethod
+    def read(cls, *, gateway: Path, log: Path, body: Path, subject: Path) -> Self:
+        """Return what the four files hold; refuse as `key_file_unsafe` or `key_file_broken`, with every file that will not do."""
+        tried: tuple[tuple[Callable[[Path], object], Path], ...] = (
+            (read_private, gateway), (read_private, log), (read_secret, body), (read_secrets, subject),
+        )  # fmt: skip
+        problems = [problem for read, path in tried if (problem := _problem(read, path)) is not None]
+        if problems:
+            raise together(problems)
+        return cls(
+            gateway=read_private(gateway), log=read_private(log), body=read_secret(body), subject=SubjectRing(subject)
+        )
+
+
+def _problem(read: Callable[[Path], object], path: Path) -> Unusable | None:
+    try:
+        read(path)
+    except Unusable as problem:
+        return problem
+    return None
+
+
 def check_safe(path: Path) -> None:
     """Refuse as `key_file_unsafe` or `key_file_broken` what `read_private` would not open; nothing is read."""
     os.close(_open(path))
@@ -245,6 +277,9 @@ def _write(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise not_usable(path, error) from None
     except BaseException:
         path.unlink(missing_ok=True)
         raise

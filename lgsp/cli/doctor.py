@@ -25,14 +25,14 @@ from lgsp.cli.gateway_door import Kept, open_kept
 from lgsp.cli.keys.policy import objections, read_policy
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.serving import tls_of
-from lgsp.cli.voice import FAILED, Voice, voice_of
+from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, read_trust
 from lgsp.domain import checkpoint, contracts, notes
 from lgsp.domain.directory import broken_links
 from lgsp.domain.limits import LIMITS
 from lgsp.domain.notes import NoteInvalid
-from lgsp.errors import Refusal
+from lgsp.errors import Ending, Refusal
 from lgsp.http.server import is_loopback
 from lgsp.machine import SystemClock
 
@@ -67,7 +67,7 @@ def doctor(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
     for finding in findings:
         _show(voice, finding)
     if any(finding.state == "wrong" for finding in findings):
-        raise typer.Exit(FAILED)
+        raise typer.Exit(Ending.NOT_DONE)
 
 
 def _show_settings(voice: Voice, settings: Settings) -> None:

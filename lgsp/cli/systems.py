@@ -28,7 +28,7 @@ from lgsp.config import Settings
 from lgsp.datafolder import FOLDER_MODE, DataFolder, Trust, read_trust
 from lgsp.domain import names
 from lgsp.domain.keys import PrivateKey
-from lgsp.errors import Unusable
+from lgsp.errors import Unusable, not_usable
 from lgsp.machine import SystemClock, SystemEntropy
 from lgsp.sdk.tls import trusting
 
@@ -229,7 +229,7 @@ def make_system(
     except FileExistsError:
         raise Unusable("file_exists", f"{folder}") from None
     except OSError as error:
-        raise Unusable("data_missing", f"{folder}: {error.strerror}") from None
+        raise not_usable(folder, error) from None
     try:
         keyfiles.write_private(folder / "key.pem", key, passphrase=passphrase)
         write_text(folder / "key.jwk", json.dumps({**key.public.jwk, PROOF: _proof(urn, trust.bus, key)}) + "\n")

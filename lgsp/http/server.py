@@ -18,7 +18,7 @@ from aiohttp import web
 
 from lgsp import datafolder
 from lgsp.bus.supervisor import Bus
-from lgsp.errors import Defect, Unusable
+from lgsp.errors import Defect, Unusable, not_usable
 from lgsp.http.certificates import Certificates
 from lgsp.http.connections import Front
 from lgsp.http.edge import create_admin_app, create_app
@@ -29,6 +29,7 @@ from lgsp.http.streams import Streams
 from lgsp.http.wiring import METRICS, STREAMS
 
 BACKLOG: Final = 512
+"""Connections that wait to be taken."""
 SHUTDOWN: Final = 10.0
 """Seconds for which calls in progress are awaited at the end."""
 TLS_HANDSHAKE: Final = 10.0
@@ -124,13 +125,13 @@ def is_loopback(host: str) -> bool:
 
 
 def bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """Return a socket on the first address of `host`, that does not listen yet; refuse as `listen_refused` or `port_in_use`."""
+    """Return a socket on the first address of `host`, that does not listen yet; refuse as `config_invalid` or `port_in_use`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             "127.0.0.1" if host == "localhost" else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror:
-        raise Unusable("listen_refused", f"{host} is no address of this machine") from None
+        raise Unusable("config_invalid", f"http.host: {host} is no address of this machine") from None
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -141,13 +142,13 @@ def bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
         sock.close()
         if error.errno == errno.EADDRINUSE:
             raise Unusable("port_in_use", f"{host}:{port}") from None
-        raise Unusable("listen_refused", f"{host}:{port}: {error.strerror}") from None
+        raise Unusable("config_invalid", f"http.host, http.port: {host}:{port}: {error.strerror}") from None
     return sock
 
 
 def _bound_file(path: Path) -> socket.socket:
     if path.exists() and not stat.S_ISSOCK(path.lstat().st_mode):
-        raise Unusable("listen_refused", f"{path} is there and is no socket")
+        raise Unusable("file_exists", f"{path} is there and is no socket")
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(OWNER_ONLY)
@@ -156,7 +157,7 @@ def _bound_file(path: Path) -> socket.socket:
             sock.bind(name)
     except OSError as error:
         sock.close()
-        raise Unusable("listen_refused", f"{path}: {error.strerror or error}") from None
+        raise not_usable(path, error) from None
     finally:
         os.umask(before)
     return sock

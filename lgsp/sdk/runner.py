@@ -62,8 +62,8 @@ def _load(code: str, manifest_path: Path) -> type[Adapter]:
         sys.path.append(folder)
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except ImportError as error:
-        raise Unusable("adapter_invalid", f"{manifest_path}: class: {error}") from None
+    except Exception as error:  # noqa: BLE001 - a department's own code, and all of it runs when it is imported
+        raise Unusable("adapter_invalid", f"{manifest_path}: class: {type(error).__name__}: {error}") from None
     if not isinstance(found, type) or not issubclass(found, Adapter):
         raise Unusable("adapter_invalid", f"{manifest_path}: class: {code} is no adapter")
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lgsp.domain import keys, names
+from lgsp.domain.guesses import problems_of
 from lgsp.domain.keys import PublicKey
 from lgsp.errors import Refusal, Unusable
 
@@ -106,7 +107,7 @@ class SystemSettings(BaseModel):
         try:
             found = cls.model_validate(table)
         except ValidationError as error:
-            raise Unusable("config_invalid", f"{path}: {described(error)}") from None
+            raise Unusable("config_invalid", described(path, problems_of(error, cls))) from None
         folder = path.absolute().parent
         paths = {name: folder / given for name in FILES if (given := getattr(found, name)) is not None}
         return found.model_copy(update=paths)
@@ -132,11 +133,6 @@ def _overridden(table: dict[str, Any], environment: Mapping[str, str]) -> dict[s
     return found
 
 
-def described(error: ValidationError) -> str:
-    """Return every problem of a model as `place: words`, without the values that were given."""
-    rows = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(str(part) for part in row['loc'])}: {_words(row['msg'])}" for row in rows)
-
-
-def _words(message: str) -> str:
-    return message.removeprefix("Value error, ").replace("Field required", "is missing")
+def described(path: Path, problems: Iterable[str]) -> str:
+    """Return every problem of a file on a line of its own."""
+    return "\n".join(f"{path}: {problem}" for problem in problems)

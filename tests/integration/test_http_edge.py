@@ -743,7 +743,7 @@ async def test_a_file_that_is_no_socket_is_not_replaced(edge, tmp_path):
     path.write_text("mine")
     with pytest.raises(Unusable) as refused:
         await server.serve_admin(edge.bus, path)
-    assert (refused.value.code, path.read_text()) == ("listen_refused", "mine")
+    assert (refused.value.code, path.read_text()) == ("file_exists", "mine")
 
 
 async def test_a_directory_by_the_registrar_is_put_in_place_over_the_admin_socket(edge, world, tmp_path):

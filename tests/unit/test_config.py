@@ -144,7 +144,7 @@ def test_what_is_wrong_in_the_file_is_named(data, change, words):
         ("LGSP_HTTP__PROT", "1", "http.prot: there is no such setting; did you mean port?"),
         ("LGSP_HTPT__PORT", "1", "LGSP_HTPT__PORT: there is no section htpt; did you mean http?"),
         ("LGSP_HTTP__PORT", "many", "http.port (LGSP_HTTP__PORT): Input should be a valid integer"),
-        ("LGSP_KEYS__REGISTRAR", "{", "keys"),
+        ("LGSP_KEYS__REGISTRAR", "{", "LGSP_KEYS__REGISTRAR: the registrar's public key is written there as a JWK"),
         (
             "LGSP_STORAGE",
             "postgresql",

@@ -1,6 +1,7 @@
 """Key files are opened only when nobody else can read or replace them, and are never overwritten."""
 
 import base64
+import errno
 import os
 import stat
 import subprocess
@@ -141,10 +142,10 @@ def test_a_secret_has_32_bytes(tmp_path):
 
 def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     def fail(_descriptor):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(Unusable, match="No space left on device"):
         keyfiles.write_private(tmp_path / "key.pem", ED25519)
     assert list(tmp_path.iterdir()) == []
 

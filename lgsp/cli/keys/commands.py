@@ -20,12 +20,12 @@ from lgsp.cli.keys.possession import prove
 from lgsp.cli.options import DEFAULT_DATA, DEFAULT_TRUST, Data, Encrypt, Proof, PublicKeyFile, Registrar, TrustFile
 from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.registrar import PROOF, Wanted
-from lgsp.cli.voice import FAILED, Voice, voice_of
+from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import read_trust
 from lgsp.domain import keys, names
 from lgsp.domain.keys import PrivateKey, PublicKey, Role
-from lgsp.errors import Unusable
+from lgsp.errors import Ending, Unusable
 from lgsp.machine import SystemClock, SystemEntropy
 
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -167,7 +167,7 @@ def check(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
     for words in objected:
         voice.tell(f"the policy objects: {words}", f"trái chính sách: {words}")
     if objected or any(age.overdue for age in found):
-        raise typer.Exit(FAILED)
+        raise typer.Exit(Ending.NOT_DONE)
 
 
 async def _examine(settings: Settings) -> tuple[list[Age], list[str]]:
