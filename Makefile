@@ -28,9 +28,10 @@ lint: ## lint, types and import contracts alone | chỉ kiểm tra mã nguồn, 
 	@.ci/setup dev
 	@.ci/test lint
 
-docs: ## write docs/refusals.md and docs/vi/refusals.md anew from the catalogue | ghi lại docs/refusals.md và docs/vi/refusals.md theo danh mục
+docs: ## write docs/refusals.md, docs/limits.md and their Vietnamese twins anew from the program | ghi lại docs/refusals.md, docs/limits.md và bản tiếng Việt theo chương trình
 	@.ci/setup dev
 	@.venv/bin/python .ci/refusals.py
+	@.venv/bin/python .ci/limits.py
 
 # Versions that already stand in the locks are kept: LOCK_ARGS=--upgrade moves all, LOCK_ARGS="--upgrade-package NAME" one.
 lock: ## write the lock files anew from pyproject.toml (needs uv) | ghi lại tệp khoá phiên bản từ pyproject.toml (cần uv)

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 
-from lgsp import keyfiles
 from lgsp.backends.embedded import EmbeddedTransport
 from lgsp.backends.memory import Neighbourhood
 from lgsp.backends.rabbitmq import RabbitTransport
@@ -17,6 +16,7 @@ from lgsp.bus.assembly import run_bus
 from lgsp.bus.parts import Parts
 from lgsp.bus.supervisor import Bus
 from lgsp.config import Settings
+from lgsp.keyfiles import GatewayKeys
 from lgsp.machine import SystemClock, SystemEntropy
 from lgsp.ports.anchor import Anchor
 from lgsp.ports.store import Store
@@ -29,13 +29,13 @@ MISMATCH = "carrier_mismatch"
 
 
 @asynccontextmanager
-async def open_ledger(settings: Settings, *, create: bool = False) -> AsyncIterator[Store]:
-    """Open the ledger of these settings until the block ends; `create` makes an empty one where there is none."""
+async def open_ledger(settings: Settings, *, create: bool = False, write: bool = False) -> AsyncIterator[Store]:
+    """Open the ledger of these settings until the block ends, if need be for reading unless it is to `write`; `create` makes an empty one."""
     storage = settings.storage
     store = (
         await PostgresLedger.open(storage.address, create=create)
         if storage.kind == "postgresql"
-        else SqliteLedger.open(storage.path, create=create)
+        else SqliteLedger.open(storage.path, create=create, write=write)
     )
     try:
         yield store
@@ -58,20 +58,18 @@ async def open_bus(settings: Settings, *, create: bool = False, worker: int = 0)
 
     Several workers of one gateway, each in a process of its own, are numbered from 0.
     """
-    gateway_key = keyfiles.read_private(settings.keys.gateway)
-    log_key = keyfiles.read_private(settings.keys.log)
-    body_wrap = keyfiles.read_secret(settings.keys.body)
-    subject_keys = keyfiles.SubjectRing(settings.keys.subject)
-    async with open_ledger(settings, create=create) as store, witness_of(settings) as anchor:
+    files = settings.keys
+    keys = GatewayKeys.read(gateway=files.gateway, log=files.log, body=files.body, subject=files.subject)
+    async with open_ledger(settings, create=create, write=True) as store, witness_of(settings) as anchor:
         parts = Parts(
             bus=settings.bus.urn,
             gateway=settings.bus.gateway,
             log=settings.bus.log,
-            gateway_key=gateway_key,
-            log_key=log_key,
-            registrar=settings.keys.registrar_key(),
-            body_wrap=body_wrap,
-            subject_keys=subject_keys,
+            gateway_key=keys.gateway,
+            log_key=keys.log,
+            registrar=files.registrar_key(),
+            body_wrap=keys.body,
+            subject_keys=keys.subject,
             store=store,
             transport=EmbeddedTransport(store),
             clock=SystemClock(),

@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -35,6 +34,7 @@ from pydantic_settings import (
 )
 
 from lgsp.domain import keys, notes
+from lgsp.domain.guesses import guess
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.records import BusUrn, GatewayUrn
 from lgsp.errors import Refusal, Unusable
@@ -51,6 +51,9 @@ WITNESS_URL: Final = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|local
 """How far a witness has seen is not signed by it: its certificate has to tell who says so."""
 LEAST_STOP_AFTER: Final = 600
 """Seconds: the alarm comes first, and a restart of the witness stops nobody."""
+
+UNREAD: Final = f"{PREFIX}KEYS{NESTED}REGISTRAR: the registrar's public key is written there as a JWK, in JSON"
+"""Said where a value of the environment cannot be read: that is the one setting with members."""
 
 Origin = Annotated[str, StringConstraints(pattern=r"^[a-z0-9./-]{3,120}$")]
 
@@ -76,18 +79,29 @@ class BusSection(Section):
 
 
 class HttpSection(Section):
-    """Where the gateway listens; port 0 takes a free one. Beyond loopback it needs TLS, its own or a proxy's."""
+    """Where the gateway listens; port 0 takes a free one. Beyond loopback it needs TLS, its own or a proxy's.
+
+    `tls_oldest` is the oldest version of TLS that is spoken. `client_ca` are the authorities whose certificates name systems;
+    `client_certificates` says whether every system has to show one.
+    """
 
     host: Annotated[str, StringConstraints(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = DEFAULT_PORT
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    tls_oldest: Literal["1.2", "1.3"] = "1.3"
+    client_ca: Path | None = None
+    client_certificates: Literal["optional", "required"] = "optional"
     behind_tls_proxy: bool = False
 
     @model_validator(mode="after")
-    def _whole_pair(self) -> Self:
+    def _whole(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key are given together or not at all")
+        if self.client_ca is not None and self.tls_cert is None:
+            raise ValueError("client_ca needs tls_cert and tls_key: behind a proxy no client's certificate is seen")
+        if self.client_certificates == "required" and self.client_ca is None:
+            raise ValueError("client_certificates are required, and client_ca names nobody who gives them")
         return self
 
 
@@ -213,14 +227,18 @@ class Settings(BaseSettings):
         `overrides` are a command's flags by dotted name (`http.port`); None leaves a setting as it is.
         """
         flags = {name: value for name, value in (overrides or {}).items() if value is not None}
-        written = _read_file(data / FILE)
-        origins = _origins_of(cls, flags, written)
+        around = _strangers_around()
+        written = _read_file(data / FILE, around)
+        origins = _origins_of(flags, written)
         try:
             found = cls(**_nested(flags), data=data)
         except ValidationError as error:
-            raise _refused([_problem(cls, row, origins) for row in error.errors(include_url=False)]) from None
-        except SettingsError as error:
-            raise _refused([str(error)]) from None
+            rows = error.errors(include_url=False, include_input=False)
+            raise _refused([*around, *(_problem(cls, row, origins) for row in rows)]) from None
+        except SettingsError:
+            raise _refused(around or [UNREAD]) from None
+        if around:
+            raise _refused(around)
         found._origins.update(origins)
         return found._located()
 
@@ -258,7 +276,7 @@ class Settings(BaseSettings):
     def _located(self) -> Self:
         return self.model_copy(
             update={
-                "http": _resolve(self.http, self.data, "tls_cert", "tls_key"),
+                "http": _resolve(self.http, self.data, "tls_cert", "tls_key", "client_ca"),
                 "storage": _resolve(self.storage, self.data, "path"),
                 "witness": _resolve(self.witness, self.data, "ca"),
                 "keys": _resolve(self.keys, self.data, "gateway", "log", "body", "subject"),
@@ -281,15 +299,16 @@ def _resolve(section: Section, data: Path, *names: str) -> Section:
     return section.model_copy(update=paths)
 
 
-def _read_file(path: Path) -> dict[str, Any]:
+def _read_file(path: Path, around: list[str]) -> dict[str, Any]:
+    """Return what the file says; what is wrong around it is told with it, for neither is mended without the other."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise Unusable("data_missing", f"{path} is not there") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise _refused([f"{path}: {error}"]) from None
+        raise _refused([*around, f"{path}: {error}"]) from None
     except OSError as error:
-        raise _refused([f"{path}: {error.strerror}"]) from None
+        raise _refused([*around, f"{path}: {error.strerror}"]) from None
 
 
 def _nested(flat: Mapping[str, object]) -> dict[str, Any]:
@@ -300,10 +319,13 @@ def _nested(flat: Mapping[str, object]) -> dict[str, Any]:
     return found
 
 
-def _origins_of(settings: type[Settings], flags: Mapping[str, object], written: dict[str, Any]) -> dict[str, str]:
-    strangers = [_stranger(name) for name in _variables() if name.partition(NESTED)[0] not in settings.model_fields]
-    if problems := [*strangers, *_whole_sections()]:
-        raise _refused(problems)
+def _strangers_around() -> list[str]:
+    """Return what to say of variables of the environment that are no settings."""
+    unknown = [_stranger(name) for name in _variables() if name.partition(NESTED)[0] not in SECTIONS]
+    return [*unknown, *_whole_sections()]
+
+
+def _origins_of(flags: Mapping[str, object], written: dict[str, Any]) -> dict[str, str]:
     return {
         f"{section}.{name}": _origin(f"{section}.{name}", flags, written.get(section, {}))
         for section, form in SECTIONS.items()
@@ -335,7 +357,7 @@ def _beneath(section: str, names: Iterable[str]) -> list[str]:
 
 def _stranger(name: str) -> str:
     section = name.partition(NESTED)[0]
-    return f"{PREFIX}{name.upper()}: there is no section {section}{_guess(section, SECTIONS)}"
+    return f"{PREFIX}{name.upper()}: there is no section {section}{guess(section, SECTIONS)}"
 
 
 def _origin(dotted: str, flags: Mapping[str, object], section: object) -> str:
@@ -352,16 +374,11 @@ def _problem(settings: type[Settings], row: Mapping[str, Any], origins: Mapping[
     place = [str(part) for part in row["loc"]]
     dotted = ".".join(place)
     if row["type"] == "extra_forbidden":
-        siblings = SECTIONS[place[0]].model_fields if len(place) > 1 else settings.model_fields
-        return f"{dotted}: there is no such setting{_guess(place[-1], siblings)}"
+        siblings = SECTIONS[place[0]].model_fields if len(place) > 1 else settings.model_fields.keys() - {"data"}
+        return f"{dotted}: there is no such setting{guess(place[-1], siblings)}"
     words = str(row["msg"]).removeprefix("Value error, ")
     origin = origins.get(".".join(place[:2]), FILE)
     return f"{dotted} ({origin}): {words}"
-
-
-def _guess(name: str, known: Mapping[str, object]) -> str:
-    close = get_close_matches(name, [each for each in known if each != "data"], n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _refused(problems: list[str]) -> Unusable:

@@ -25,7 +25,7 @@ from typing import Any, Final
 from lgsp.domain import keys, names, notes, strictjson
 from lgsp.domain.keys import PublicKey
 from lgsp.domain.notes import NoteInvalid, NoteKey
-from lgsp.errors import Refusal, Unusable
+from lgsp.errors import Refusal, Unusable, not_usable
 
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
@@ -108,7 +108,7 @@ def _open_lock(folder: DataFolder) -> int:
     try:
         return os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
     except OSError as error:
-        raise Unusable("data_missing", f"{folder.lock}: {os.strerror(error.errno or 0)}") from None
+        raise not_usable(folder.lock, error) from None
 
 
 def _is_ours_now(descriptor: int) -> bool:
@@ -173,7 +173,7 @@ def read_trust(path: Path) -> Trust:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise Unusable("data_missing", f"{path}: {os.strerror(error.errno or 0)}") from None
+        raise not_usable(path, error) from None
     with suppress(ValueError, KeyError, TypeError, Refusal, NoteInvalid):
         return _trust(strictjson.parse_object(data))
     raise Unusable("config_invalid", f"{path}: not the trust file of a bus")

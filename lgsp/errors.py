@@ -11,14 +11,33 @@ hint in English and Vietnamese. This module reads it and leaves the decisions to
 
 from __future__ import annotations
 
+import os
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cache
 from importlib import resources
 from typing import Literal
 
 Language = Literal["en", "vi"]
 Family = Literal["sender", "operator", "administrator", "nobody", "us"]
+
+
+class Ending(IntEnum):
+    """What a command's process ends with, for whoever started it (docs/operations.md, section 15)."""
+
+    DONE = 0
+    NOT_DONE = 1
+    """The bus refused, or what was looked at is not as it should be."""
+    UNUSABLE = 2
+    """A file, setting or option cannot be used as given."""
+    BROKEN = 3
+    """A log, a proof or evidence does not verify."""
+    OUR_FAULT = 70
+    """EX_SOFTWARE of sysexits.h."""
+    INTERRUPTED = 130
+    """As a shell tells of Ctrl+C."""
 
 
 class LgspError(Exception):
@@ -97,6 +116,20 @@ class Refusal(LgspError):
 class Unusable(Refusal):
     """A file, setting or command that cannot be used as given; `exit_code` is what a command ends with."""
 
-    def __init__(self, code: str, detail: str = "", *, exit_code: int = 2, pointer: str = "") -> None:
+    def __init__(self, code: str, detail: str = "", *, exit_code: int = Ending.UNUSABLE, pointer: str = "") -> None:
         super().__init__(code, detail, pointer=pointer)
         self.exit_code = exit_code
+
+
+def not_usable(path: object, error: OSError) -> Unusable:
+    """Return the refusal for what the machine would not open, make or write: `data_missing` where it is not there, else `data_unusable`."""
+    code = "data_missing" if isinstance(error, FileNotFoundError | NotADirectoryError) else "data_unusable"
+    return Unusable(code, f"{path}: {os.strerror(error.errno or 0)}")
+
+
+def together(problems: Sequence[Refusal]) -> Refusal:
+    """Return one refusal that tells of all, each on a line of its own, under the code of the first; there must be one."""
+    first = problems[0]
+    if len(problems) > 1:
+        first.detail = "\n".join(problem.detail for problem in problems)
+    return first

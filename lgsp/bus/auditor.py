@@ -15,7 +15,7 @@ from lgsp.domain.entries import NUMBERED, check_reason, draft
 from lgsp.domain.keys import PrivateKey
 from lgsp.domain.notes import LOG_KEY, NoteInvalid, NoteKey, open_note
 from lgsp.domain.tiles import Tile
-from lgsp.errors import Defect, Refusal, Unusable
+from lgsp.errors import Defect, Ending, Refusal, Unusable
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import Done, KeepCheckpoint, Ledger, Note
@@ -27,8 +27,6 @@ NOT_FOR: Final = {
     "evidence": "evidence is for auditors, and for the sender and the receivers of the exchange",
 }
 """What is said to whoever may not read, by what it is."""
-LOG_BAD: Final = 3
-"""What a command that met a bad log ends with."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -257,4 +255,4 @@ class Auditor:
 
 def broken(detail: str) -> Unusable:
     """Return what is raised of a log that is not the one that was signed for; a command that meets it ends with 3."""
-    return Unusable("log_broken", detail, exit_code=LOG_BAD)
+    return Unusable("log_broken", detail, exit_code=Ending.BROKEN)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from lgsp.bus.auditor import LOG_BAD
 from lgsp.bus.logtree import LogTree, NodesMissing
 from lgsp.domain import checkpoint, directory, envelope, names, policy, sealing, statements, strictjson
 from lgsp.domain.directory import Directory
@@ -25,7 +24,7 @@ from lgsp.domain.keys import PublicKey
 from lgsp.domain.policy import Target
 from lgsp.domain.sealing import SealBroken
 from lgsp.domain.statements import Statement
-from lgsp.errors import Refusal, Unusable
+from lgsp.errors import Ending, Refusal, Unusable
 from lgsp.ports.store import Store
 
 READ_AT_ONCE: Final = 4_096
@@ -249,7 +248,7 @@ class Prover:
 
 
 def _broken(words: str) -> Unusable:
-    return Unusable("log_broken", f"what is kept of the exchange: {words}", exit_code=LOG_BAD)
+    return Unusable("log_broken", f"what is kept of the exchange: {words}", exit_code=Ending.BROKEN)
 
 
 def _kept(env: str, compact: bytes, receipt: str, acks: Iterable[str], reply: str) -> _Kept:

@@ -22,6 +22,8 @@ from lgsp.ports.neighbours import Moved, Neighbours, News, gathered
 LOOK_EVERY: Final = 15.0
 """Seconds after which everything is looked at though nothing was heard, while there are others: news may be lost."""
 AWAY_PAUSE: Final = 1.0
+NEWS_MAX: Final = 10_000
+"""News that is gathered while the look at what came before takes long; instead of more everything is looked at."""
 OUTCOMES_AT_ONCE: Final = 256
 """Outcomes of one system that are told after a gap; those that are left come with the next look."""
 
@@ -46,6 +48,8 @@ class Hearing:
         if news.awaited:
             self.replies.elsewhere.add(news.awaited)
         self._news.append(news)
+        if len(self._news) > NEWS_MAX:
+            self._news = [News(missed=True)]
         self._bell.set()
 
     async def run(self) -> None:

@@ -19,6 +19,8 @@ from lgsp.ports.inboxes import Depth, Inboxes
 
 CROWDING: Final = timedelta(seconds=1)
 """How long a sender that asked too much at once is taken for a program."""
+CROWDS_KEPT: Final = 10_000
+"""Pairs of a sender and an inbox that are taken for crowds, each for a moment; one more forgets the oldest."""
 FULL: Final = 0.9
 """The share of an inbox's bytes from which on it is called full: the next large envelope may be one too many."""
 
@@ -39,7 +41,7 @@ class Room:
     _waiting: Counter[Place] = field(default_factory=Counter)
     """Deliveries that nobody holds."""
     _crowding: dict[tuple[str, str], datetime] = field(default_factory=dict)
-    """Until when a sender's requests to an inbox are bulk."""
+    """Until when a sender's requests to an inbox are bulk, the first to end first."""
     _full: set[str] = field(default_factory=set)
     """Inboxes that the carrier itself found full since the last reading."""
 
@@ -70,8 +72,14 @@ class Room:
         if wanted != "request":
             return wanted
         if self._waiting[inbox, source, wanted] + held >= self.limits.requests_open:
-            self._crowding[inbox, source] = now + CROWDING
+            self._note_crowd((inbox, source), now)
         return "bulk" if self._crowding.get((inbox, source), now) > now else wanted
+
+    def _note_crowd(self, pair: tuple[str, str], now: datetime) -> None:
+        self._crowding.pop(pair, None)
+        self._crowding[pair] = now + CROWDING
+        while len(self._crowding) > CROWDS_KEPT or self._crowding[next(iter(self._crowding))] <= now:
+            del self._crowding[next(iter(self._crowding))]
 
     def add(self, deliveries: Iterable[Delivery]) -> None:
         """Count what was accepted."""

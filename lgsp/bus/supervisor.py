@@ -33,7 +33,7 @@ from lgsp.bus.sweep import Sweep
 from lgsp.bus.vitals import Vitals
 from lgsp.bus.witnessing import Witnessing
 from lgsp.domain.limits import Limits
-from lgsp.errors import Refusal
+from lgsp.errors import Refusal, Unusable
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock, Entropy
 from lgsp.ports.ledger import Ledger
@@ -97,12 +97,13 @@ class Bus:
     tasks: Tasks
 
     async def start(self) -> None:
-        """Check the log, ask its witness, take up the directory, open the log, take back what was leased, and begin to sweep."""
+        """Take up the directory, check the log, ask its witness, open the log, take back what was leased, and begin to sweep."""
+        await self.registry.reload()
+        self._check_log_key()
         await self.auditor.check()
         self.tasks.spawn("sequencer", self.sequencer.run())
         self.tasks.spawn("engines", self.health.engines.run())
         await self.witnessing.start()
-        await self.registry.reload()
         await self.courier.body_keys.load()
         await self.steward.open_log()
         await self.persons.start()
@@ -113,6 +114,14 @@ class Bus:
         self.tasks.spawn("publisher", self.courier.publisher.run())
         self.tasks.spawn("vitals", self.vitals.run())
         self.tasks.spawn("witnessing", self.witnessing.run())
+
+    def _check_log_key(self) -> None:
+        """Refuse (`config_invalid`) another key than the log's: by its signature a whole log would seem to be somebody else's."""
+        known = {key.record.id for key in self.registry.current.keys_of(self.bus) if key.role == "log"}
+        if known and self.auditor.key.kid not in known:
+            raise Unusable(
+                "config_invalid", f"keys.log: the directory in force knows another key as that of {self.bus}'s log"
+            )
 
     @property
     def witnessing(self) -> Witnessing:

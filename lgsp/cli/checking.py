@@ -20,14 +20,14 @@ from lgsp.cli.files import read_bytes
 from lgsp.cli.gateway_door import Call, Kept, open_kept
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.reach import Authority, Reach
-from lgsp.cli.voice import FAILED, Voice, voice_of
+from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
 from lgsp.domain import admission, directory, envelope, opinion, strictjson
 from lgsp.domain.contracts import Contracts
 from lgsp.domain.diagnosis import Found, diagnose
 from lgsp.domain.envelope import Wire
 from lgsp.domain.opinion import Opinion
-from lgsp.errors import Language, Refusal, Unusable
+from lgsp.errors import Ending, Language, Refusal, Unusable
 from lgsp.machine import SystemClock
 from lgsp.ports.store import Store
 
@@ -81,7 +81,7 @@ def check(
     )
     _tell(voice, told)
     if told["verdict"] == "refused":
-        raise typer.Exit(FAILED)
+        raise typer.Exit(Ending.NOT_DONE)
 
 
 async def _asked(reach: Reach, data: bytes, language: Language) -> Found:

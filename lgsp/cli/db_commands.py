@@ -9,10 +9,10 @@ import typer
 
 from lgsp import datafolder, ledgercopies
 from lgsp.cli.options import DEFAULT_DATA, Data
-from lgsp.cli.voice import FAILED, Voice, voice_of
+from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder
-from lgsp.errors import Refusal, Unusable
+from lgsp.errors import Ending, Refusal, Unusable
 
 commands = typer.Typer(
     no_args_is_help=True, help="The tables of the ledger: status, upgrade | các bảng của sổ cái", rich_markup_mode=None
@@ -32,7 +32,7 @@ def status(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
         form.check(settings.storage.kind)
     except Refusal as refusal:
         voice.explain(refusal)
-        raise typer.Exit(FAILED) from None
+        raise typer.Exit(Ending.NOT_DONE) from None
 
 
 @commands.command()

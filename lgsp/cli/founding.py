@@ -199,7 +199,7 @@ def found(folder: DataFolder, founding: Founding) -> bool:
         if folder.settings.exists():
             return False  # another command completed it before this one held the folder
         if not ready.exists():
-            _make(new, founding)
+            _make_or_nothing(new, founding)
             new.rename(ready)
         _move_up(ready, folder)
     return True
@@ -227,6 +227,16 @@ def _make(new: Path, founding: Founding) -> None:
     folder.settings.write_text(settings_text(founding, registrar.public), encoding="utf-8")
     folder.trust.write_bytes(trust_of(founding.bus, founding.origin, registrar, log).encoded())
     asyncio.run(_publish_first(folder, founding, gateway, log, registrar))
+
+
+def _make_or_nothing(new: Path, founding: Founding) -> None:
+    """Make all of it, and leave nothing when that fails, unless keys among it may stand in a database by then."""
+    try:
+        _make(new, founding)
+    except BaseException:
+        if not _may_be_published(DataFolder(root=new), founding):
+            shutil.rmtree(new, ignore_errors=True)
+        raise
 
 
 def _may_be_published(folder: DataFolder, founding: Founding) -> bool:

@@ -13,9 +13,9 @@ from typing import Annotated, Final
 import aiohttp
 import typer
 
-from lgsp.cli.voice import FAILED, voice_of
+from lgsp.cli.voice import voice_of
 from lgsp.domain import strictjson
-from lgsp.errors import Unusable
+from lgsp.errors import Ending, Unusable
 from lgsp.sdk import SystemSettings
 from lgsp.sdk.tls import trusting
 
@@ -54,7 +54,7 @@ def health(
         voice.tell(f"{address} is ready", f"{address} đã sẵn sàng")
         return
     voice.tell(*problem)
-    raise typer.Exit(FAILED)
+    raise typer.Exit(Ending.NOT_DONE)
 
 
 def _place(url: str | None, ca: Path | None, system: Path | None) -> tuple[str, Path | None]:

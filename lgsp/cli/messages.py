@@ -16,9 +16,9 @@ import typer
 
 from lgsp.cli.files import read_bytes
 from lgsp.cli.options import System
-from lgsp.cli.voice import FAILED, Voice, voice_of
+from lgsp.cli.voice import Voice, voice_of
 from lgsp.domain import names, strictjson
-from lgsp.errors import Refusal, Unusable, catalogue
+from lgsp.errors import Ending, Refusal, Unusable, catalogue
 from lgsp.sdk import Client, Message, OutcomeUnknown, Refused, Reject, Stated, SystemSettings, Unreachable
 
 
@@ -207,10 +207,10 @@ def _run(voice: Voice, work: Coroutine[None, None, None], *, key: str | None = N
         # A receiver's own code: its words are not ours to explain.
         where = f" {error.pointer}" if error.pointer else ""
         voice.tell(f"the receiver refused it: {error.code}{where}", f"bên nhận từ chối: {error.code}{where}")
-        raise typer.Exit(FAILED) from None
+        raise typer.Exit(Ending.NOT_DONE) from None
     except (Unreachable, OutcomeUnknown) as error:
         _tell_no_word(voice, error.id, key)
-        raise typer.Exit(FAILED) from None
+        raise typer.Exit(Ending.NOT_DONE) from None
 
 
 def _tell_no_word(voice: Voice, identifier: str, key: str | None) -> None:

@@ -16,7 +16,7 @@ from lgsp.domain import contracts, jws, keys, names, records, statements, strict
 from lgsp.domain.directory import Directory, broken_links, open_directory
 from lgsp.domain.keys import Signer
 from lgsp.domain.records import Record
-from lgsp.errors import Refusal
+from lgsp.errors import Refusal, together
 
 Name = tuple[str, str]
 """(kind, id) of a record."""
@@ -165,7 +165,16 @@ def _complete(
     rows = list(wanted.stated)
     listed = {row.get("id") for row in rows if row.get("kind") == "schema"}
     rows += [{"kind": "schema", "id": urn} for urn in sorted(documents.keys() - listed)]
-    return [_completed(row, present, version, documents) for row in rows]
+    completed: list[dict[str, Any]] = []
+    problems: list[Refusal] = []
+    for row in rows:
+        try:
+            completed.append(_completed(row, present, version, documents))
+        except Refusal as problem:
+            problems.append(problem)
+    if problems:
+        raise together(problems)
+    return completed
 
 
 def _completed(
@@ -184,8 +193,9 @@ def _completed(
 
 def _key_members(members: Mapping[str, Any]) -> dict[str, Any]:
     """Return the key's JWK in the one form that the bus writes, and its thumbprint; refuse (`key_refused`) what is no key of ours."""
+    jwk = members.get("jwk")
     try:
-        public = keys.public_key(dict(members.get("jwk", {})))
+        public = keys.public_key(jwk if isinstance(jwk, dict) else {})
     except Refusal as refusal:
         raise Refusal("key_refused", f"key of {members.get('owner', '?')}: {refusal.detail}") from None
     if members.get("id", public.kid) != public.kid:

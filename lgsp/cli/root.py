@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from enum import StrEnum
 from importlib import import_module, metadata
@@ -16,8 +17,8 @@ from typing import Annotated, Final
 import typer
 
 from lgsp import logs
-from lgsp.cli.voice import FLAG, VARIABLE, lead_with_language, own_voice
-from lgsp.errors import LgspError, Unusable
+from lgsp.cli.voice import FLAG, VARIABLE, Voice, lead_with_language, own_voice
+from lgsp.errors import Ending, LgspError, Unusable
 
 COMMANDS: Final = {
     "init": "founding:init",
@@ -97,10 +98,10 @@ def called(arguments: Sequence[str]) -> list[str]:
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and end the process: 0 done, 1 refused or something is wrong, 2 used wrongly, 3 the log is bad, 70 our fault."""
+    """Run a command and end the process with one of `Ending`."""
     given = lead_with_language(sys.argv[1:] if arguments is None else arguments)
     voice = own_voice(given)
-    code = 0
+    code: int = Ending.DONE
     # A command that is over in a moment tells its result itself; `serve` and `adapter run` log all they do.
     logs.configure(level=logging.ERROR)
     try:
@@ -110,10 +111,21 @@ def run(arguments: Sequence[str] | None = None) -> None:
     except LgspError as error:
         code = voice.explain(error)
     except BaseExceptionGroup as group:
-        code = voice.explain(only_reason(group))
+        code = _explain_group(voice, group)
     except OSError as error:
         code = voice.explain(Unusable("data_unusable", f"{error.filename or ''}: {error.strerror or error}"))
+    except Exception:  # noqa: BLE001 - whatever it is, the fault is ours, and whoever mends it needs the whole of it
+        traceback.print_exc()
+        code = Ending.OUR_FAULT
     sys.exit(code)
+
+
+def _explain_group(voice: Voice, group: BaseExceptionGroup[BaseException]) -> int:
+    try:
+        return voice.explain(only_reason(group))
+    except ExceptionGroup:
+        traceback.print_exc()
+        return Ending.OUR_FAULT
 
 
 def only_reason(group: BaseExceptionGroup[BaseException]) -> LgspError:

@@ -9,9 +9,10 @@ import typer
 
 from lgsp.cli.gateway_door import ask
 from lgsp.cli.reach import Reach, reaching
-from lgsp.cli.voice import FAILED, Voice, voice_of
+from lgsp.cli.voice import Voice, voice_of
 from lgsp.domain import strictjson
 from lgsp.domain.names import short_system
+from lgsp.errors import Ending
 
 COMMAND = "lgsp status"
 
@@ -32,7 +33,7 @@ def status(
     else:
         _show(voice, members)
     if not members["ready"]:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(Ending.NOT_DONE)
 
 
 def _show(voice: Voice, members: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lgsp.errors import Language, LgspError, Refusal, Unusable, catalogue
+from lgsp.errors import Ending, Language, LgspError, Refusal, Unusable, catalogue
 
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "vi")
 FLAG: Final = "--lang"
@@ -21,9 +21,6 @@ VARIABLE: Final = "LGSP_LANG"
 LOCALES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")
 WIDE: Final = 1_000
 """Columns of an output that is no terminal: tables stay one line a row."""
-FAILED: Final = 1
-OURS: Final = 70
-"""Exit code when the fault is ours (EX_SOFTWARE of sysexits.h)."""
 
 
 def _console(stream: TextIO) -> Console:
@@ -72,9 +69,9 @@ class Voice:
         refusal = as_refusal(error)
         if refusal is None:
             self.tell(f"lgsp: a fault of our own: {error}", f"lgsp: lỗi của chính chương trình: {error}")
-            return OURS
+            return Ending.OUR_FAULT
         _write(sys.stderr, refusal_text(refusal, self.language))
-        return refusal.exit_code if isinstance(refusal, Unusable) else FAILED
+        return refusal.exit_code if isinstance(refusal, Unusable) else Ending.NOT_DONE
 
 
 def as_refusal(error: LgspError) -> Refusal | None:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
+from math import ceil
 from typing import Final
 
 from lgsp.domain import base64url, envelope, jws, keys, merkle, names, records, statements, strictjson
@@ -147,6 +148,12 @@ class Directory:
 def day_of(moment: datetime) -> date:
     """Return the day of a moment in the bus's zone, by which validity dates and quotas are counted."""
     return moment.astimezone(ZONE).date()
+
+
+def left_of_day(moment: datetime) -> int:
+    """Return in how many seconds, rounded up, the next day begins in the bus's zone."""
+    here = moment.astimezone(ZONE)
+    return ceil((here.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1) - here).total_seconds())
 
 
 def open_directory(statement: bytes, encoded: Sequence[bytes], registrar: PublicKey, *, bus: str) -> Directory:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from lgsp.domain import names
-from lgsp.domain.directory import Directory, day_of
+from lgsp.domain.directory import Directory, day_of, left_of_day
 from lgsp.domain.envelope import Manifest
 from lgsp.domain.exchange import Exchange
 from lgsp.domain.records import GrantRecord, Lane, ServiceRecord
@@ -230,5 +230,5 @@ def _first_objection(
     if "casefile" in service.requires and not manifest.text("casefile"):
         return 5, Refusal("manifest", "the service asks for a case file", pointer="/casefile")
     if grant.quota_per_day is not None and used(grant.id) >= grant.quota_per_day:
-        return 6, Refusal("quota_exceeded")
+        return 6, Refusal("quota_exceeded", retry_after=left_of_day(now))
     return None

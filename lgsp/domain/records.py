@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from lgsp.domain import names, strictjson
+from lgsp.domain.guesses import guess, members_at
 from lgsp.domain.keys import Role
 from lgsp.errors import Refusal
 
@@ -253,6 +254,7 @@ KINDS: Final[tuple[type[Record], ...]] = (
     BusRecord, AgencyRecord, SystemRecord, OfficerRecord, KeyRecord, ServiceRecord, SchemaRecord, GrantRecord, SubscriptionRecord,
     DelegationRecord,
 )  # fmt: skip
+BY_KIND: Final = {str(get_args(each.model_fields["kind"].annotation)[0]): each for each in KINDS}
 T = TypeVar("T", bound=Record)
 
 
@@ -277,8 +279,13 @@ def from_members(value: dict[str, Any]) -> Record:
 
 def _problems(value: dict[str, Any], error: ValidationError) -> str:
     name = f"{value.get('kind', 'record')} {value.get('id', '?')}"
-    found = (
-        f"{'.'.join(str(part) for part in row['loc'][1:]) or 'kind'}: {row['msg']}"
-        for row in error.errors(include_url=False)
-    )
-    return f"{name}: " + "; ".join(found)
+    return f"{name}: " + "; ".join(map(_problem, error.errors(include_url=False)))
+
+
+def _problem(row: Any) -> str:  # noqa: ANN401 - the library's own row
+    kind, *place = row["loc"] or ("",)
+    where = ".".join(map(str, place)) or "kind"
+    model = BY_KIND.get(str(kind))
+    if row["type"] == "extra_forbidden" and model is not None:
+        return f"{where}: there is no such member{guess(str(place[-1]), members_at(model, place[:-1]))}"
+    return f"{where}: {row['msg']}"

@@ -18,6 +18,7 @@ ACK: Final = "lgsp-ack.v1+jws"
 AUTH: Final = "lgsp-auth.v1+jws"
 DIRECTORY: Final = "lgsp-dir.v1+jws"
 BATCH_MAX: Final = 256
+"""Items under one signature of a receipt or an ack."""
 PATH_MAX: Final = 8
 
 

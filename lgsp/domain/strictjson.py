@@ -13,6 +13,7 @@ import jiter
 from pydantic_core import to_json
 
 MAX_DEPTH: Final = 32
+"""Levels of a JSON text."""
 _SHAPE_OF: Final = dict.fromkeys(b"0123456789", b"0") | dict.fromkeys(b"eE", b"e") | {ord("+"): b"+"}
 _SHAPES: Final = b"".join(_SHAPE_OF.get(byte, b" ") for byte in range(256))
 """Digits as 0, both signs of an exponent as e, plus, and all else as a space."""

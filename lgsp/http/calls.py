@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from aiohttp import web
@@ -25,11 +25,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 ALWAYS: Final = frozenset({"bad_request", "unsupported", "too_large", "internal"})
 """What any call may be refused as: by its address, its headers, or a fault of ours."""
-UNPROVEN: Final = frozenset(
-    {"auth_missing", "auth_invalid", "auth_expired", "auth_replayed", "sender_suspended", "forbidden", "unavailable"}
-)
+ANOTHERS: Final = frozenset({"certificate_missing", "certificate_mismatch"})
+"""What it may be refused as where the connection is not that of whoever signed."""
+UNPROVEN: Final = ANOTHERS | {
+    "auth_missing", "auth_invalid", "auth_expired", "auth_replayed", "sender_suspended", "forbidden", "unavailable",
+}  # fmt: skip
 """What a call that has to be signed may be refused as beyond that."""
 JSON: Final = "application/json"
+FORMS_KEPT: Final = 256
+"""Forms of queries of which something is remembered: there are fewer."""
 
 
 class Form(BaseModel):
@@ -163,13 +167,13 @@ def read_query(request: web.Request, model: type[M]) -> M:
     return found
 
 
-@cache
+@lru_cache(maxsize=FORMS_KEPT)
 def _unasked(model: type[M]) -> M:
     """Return the model of a query in which nothing stands: nearly every call's."""
     return model.model_validate({})
 
 
-@cache
+@lru_cache(maxsize=FORMS_KEPT)
 def query_names(model: type[BaseModel]) -> tuple[str, ...]:
     """Return the names that a query may have."""
     return tuple(held.alias or name for name, held in model.model_fields.items())

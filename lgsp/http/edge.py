@@ -27,6 +27,7 @@ from lgsp.http import (
 )
 from lgsp.http.bus_figures import BusFigures
 from lgsp.http.calls import Call, Handler
+from lgsp.http.clients import ClientRule
 from lgsp.http.description import DESCRIPTION, Description
 from lgsp.http.faults import as_refusal, route_of
 from lgsp.http.metrics import Metrics
@@ -35,7 +36,17 @@ from lgsp.http.requests import check_target
 from lgsp.http.settings import HTTP_LIMITS, HttpLimits
 from lgsp.http.siblings import Siblings
 from lgsp.http.streams import Streams
-from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS, SHOWN_METRICS, SHOWN_STREAMS, SIBLINGS, STREAMS
+from lgsp.http.wiring import (
+    BUS,
+    CLIENTS,
+    METRICS,
+    REQUEST_ID,
+    SETTINGS,
+    SHOWN_METRICS,
+    SHOWN_STREAMS,
+    SIBLINGS,
+    STREAMS,
+)
 
 CALLS: Final[tuple[Call[Any], ...]] = (
     *envelopes.CALLS,
@@ -57,7 +68,13 @@ SAFE_HEADERS: Final = {
 }
 
 
-def create_app(bus: Bus, *, settings: HttpLimits = HTTP_LIMITS, siblings: Siblings | None = None) -> web.Application:
+def create_app(
+    bus: Bus,
+    *,
+    settings: HttpLimits = HTTP_LIMITS,
+    siblings: Siblings | None = None,
+    clients: ClientRule | None = None,
+) -> web.Application:
     """Return the application that departments' systems call."""
     app = create_bare_app(bus, settings=settings)
     for call in CALLS:
@@ -66,6 +83,8 @@ def create_app(bus: Bus, *, settings: HttpLimits = HTTP_LIMITS, siblings: Siblin
     app[SHOWN_STREAMS] = app[STREAMS]
     if siblings is not None:
         app[SIBLINGS] = siblings
+    if clients is not None:
+        app[CLIENTS] = clients
     for command in admin.COMMANDS:
         app.router.add_route(command.method, command.path, command.public())
     return app

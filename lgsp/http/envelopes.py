@@ -18,9 +18,9 @@ from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import Delivery, Exchange
 from lgsp.errors import Refusal
 from lgsp.http import frames, inbox
-from lgsp.http.calls import JSON, Call, Content, EnvHash, Header, Nothing, json_of
+from lgsp.http.calls import ANOTHERS, JSON, Call, Content, EnvHash, Header, Nothing, json_of
 from lgsp.http.forms import Accepted, Envelope, History, Replied
-from lgsp.http.requests import integer, one_header, peer_of, read_body, system_of
+from lgsp.http.requests import integer, one_header, peer_of, presented_of, read_body, system_of
 from lgsp.http.wiring import BUS, METRICS, SETTINGS
 
 HEADER: Final = "lgsp-env"
@@ -34,6 +34,7 @@ async def post_envelope(request: web.Request, _: Nothing) -> web.StreamResponse:
     wait = _wait_of(request)
     wire = await wire_of(request)
     bus = request.app[BUS]
+    check_connection(request, wire)
     asked = _request_in(bus, wire) if wait else None
     if asked is None:
         return _receipt_response(await _submit(request, wire))
@@ -49,6 +50,19 @@ async def post_envelope(request: web.Request, _: Nothing) -> web.StreamResponse:
     text = f'{{"receipt":{receipted.receipt},"reply":{{"envelope":{frames.envelope(reply.wire)},"receipt":{reply.receipt}}}}}'
     applied = {"Preference-Applied": f"wait={wait}"}
     return await inbox.hand_out(request, [reply], text, headers=applied, final=True)
+
+
+def check_connection(request: web.Request, wire: Wire) -> None:
+    """Refuse (`certificate_missing`, `certificate_mismatch`) an envelope over a connection that is not its signer's."""
+    shown = presented_of(request)
+    if shown is None:
+        return
+    bus = request.app[BUS]
+    try:
+        shown.check_envelope(wire, bus.registry.current)
+    except Refusal as refusal:
+        bus.refusals.count(refusal.code, peer_of(request))
+        raise
 
 
 async def wire_of(request: web.Request) -> Wire:
@@ -188,7 +202,7 @@ CALLS: Final = (
                 Replied, "The request is accepted, and this is the reply.", headers={"Preference-Applied": APPLIED}
             ),
         ),
-        codes=READ | JUDGED | PLACED,
+        codes=READ | JUDGED | PLACED | ANOTHERS,
     ),
     Call(
         method="GET",

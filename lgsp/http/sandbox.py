@@ -10,9 +10,9 @@ from pydantic import Field
 from lgsp.domain import opinion
 from lgsp.domain.opinion import STEPS, Verdict
 from lgsp.errors import Refusal
-from lgsp.http.calls import Call, Count, Form, Nothing, json_of
+from lgsp.http.calls import ANOTHERS, Call, Count, Form, Nothing, json_of
 from lgsp.http.commands import told
-from lgsp.http.envelopes import FORMS, SIGNED_PART, wire_of
+from lgsp.http.envelopes import FORMS, SIGNED_PART, check_connection, wire_of
 from lgsp.http.forms import Finding
 from lgsp.http.problems import language_of
 from lgsp.http.wiring import BUS
@@ -114,6 +114,7 @@ async def post_check(request: web.Request, _: Nothing) -> web.Response:
     language = language_of(request.headers.get("Accept-Language", ""))
     try:
         wire = await wire_of(request)
+        check_connection(request, wire)
     except Refusal as refusal:
         if refusal.code != "structured":
             raise
@@ -132,6 +133,6 @@ CALLS: Final = (
         headers=(SIGNED_PART,),
         vi="Kiểm tra thử một phong bì: kết luận, các bước và những gì trục tính được, kể cả khi phong bì sẽ bị từ chối; không gửi gì cả.",
         answers=(json_of(Checked, "The verdict."),),
-        codes=frozenset({"rate_limited", "unavailable"}),
+        codes=ANOTHERS | {"rate_limited", "unavailable"},
     ),
 )

@@ -7,7 +7,6 @@ import errno
 import ipaddress
 import os
 import socket
-import ssl
 import stat
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -19,7 +18,8 @@ from aiohttp import web
 
 from lgsp import datafolder
 from lgsp.bus.supervisor import Bus
-from lgsp.errors import Defect, Unusable
+from lgsp.errors import Defect, Unusable, not_usable
+from lgsp.http.certificates import Certificates
 from lgsp.http.connections import Front
 from lgsp.http.edge import create_admin_app, create_app
 from lgsp.http.metrics import Metrics
@@ -29,6 +29,7 @@ from lgsp.http.streams import Streams
 from lgsp.http.wiring import METRICS, STREAMS
 
 BACKLOG: Final = 512
+"""Connections that wait to be taken."""
 SHUTDOWN: Final = 10.0
 """Seconds for which calls in progress are awaited at the end."""
 TLS_HANDSHAKE: Final = 10.0
@@ -72,7 +73,7 @@ async def serve(
     *,
     host: str,
     port: int,
-    ssl_context: ssl.SSLContext | None = None,
+    tls: Certificates | None = None,
     behind_tls_proxy: bool = False,
     siblings: Siblings | None = None,
     settings: HttpLimits = HTTP_LIMITS,
@@ -82,20 +83,23 @@ async def serve(
     With `siblings` the port is that of several processes, among which the machine divides the connections. Refuses as `listen_refused` an
     address beyond loopback without TLS, unless a proxy speaks it; as `port_in_use` a port that is taken.
     """
-    if ssl_context is None and not behind_tls_proxy and not is_loopback(host):
+    if tls is None and not behind_tls_proxy and not is_loopback(host):
         raise Unusable("listen_refused", f"{host} is not loopback, and TLS is not set up")
     sock = bound(host, port, shared=siblings is not None)
     real = sock.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
-    scheme = "http" if ssl_context is None else "https"
-    patience = None if ssl_context is None else TLS_HANDSHAKE
+    scheme = "http" if tls is None else "https"
+    context = None if tls is None else tls.context
+    patience = None if tls is None else TLS_HANDSHAKE
 
     async def listen(connect: Callable[[], asyncio.Protocol]) -> asyncio.Server:
         return await asyncio.get_running_loop().create_server(
-            connect, sock=sock, backlog=BACKLOG, ssl=ssl_context, ssl_handshake_timeout=patience
+            connect, sock=sock, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=patience
         )
 
-    app = create_app(bus, settings=settings, siblings=siblings)
+    app = create_app(bus, settings=settings, siblings=siblings, clients=None if tls is None else tls.rule)
+    if tls is not None:
+        app[METRICS].show_certificate(lambda: tls.days(bus.clock.now()), lambda: tls.is_stale)
     return await _start(app, f"{scheme}://{shown}:{real}", real, listen, settings)
 
 
@@ -121,13 +125,13 @@ def is_loopback(host: str) -> bool:
 
 
 def bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """Return a socket on the first address of `host`, that does not listen yet; refuse as `listen_refused` or `port_in_use`."""
+    """Return a socket on the first address of `host`, that does not listen yet; refuse as `config_invalid` or `port_in_use`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             "127.0.0.1" if host == "localhost" else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror:
-        raise Unusable("listen_refused", f"{host} is no address of this machine") from None
+        raise Unusable("config_invalid", f"http.host: {host} is no address of this machine") from None
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -138,13 +142,13 @@ def bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
         sock.close()
         if error.errno == errno.EADDRINUSE:
             raise Unusable("port_in_use", f"{host}:{port}") from None
-        raise Unusable("listen_refused", f"{host}:{port}: {error.strerror}") from None
+        raise Unusable("config_invalid", f"http.host, http.port: {host}:{port}: {error.strerror}") from None
     return sock
 
 
 def _bound_file(path: Path) -> socket.socket:
     if path.exists() and not stat.S_ISSOCK(path.lstat().st_mode):
-        raise Unusable("listen_refused", f"{path} is there and is no socket")
+        raise Unusable("file_exists", f"{path} is there and is no socket")
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(OWNER_ONLY)
@@ -153,7 +157,7 @@ def _bound_file(path: Path) -> socket.socket:
             sock.bind(name)
     except OSError as error:
         sock.close()
-        raise Unusable("listen_refused", f"{path}: {error.strerror or error}") from None
+        raise not_usable(path, error) from None
     finally:
         os.umask(before)
     return sock

@@ -13,6 +13,7 @@ from typing import Final
 from lgsp.sdk.box import Outgoing
 
 IN_MEMORY: Final = 2_048
+"""Envelopes of the outbox that are held in memory."""
 LOADED_AT_ONCE: Final = 512
 
 Load = Callable[[int, int], Sequence[Outgoing]]

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 
 from lgsp.domain.statements import BATCH_MAX, Statement
 from lgsp.domain.values import fixed
-from lgsp.errors import Defect, Unusable
+from lgsp.errors import Defect, Unusable, not_usable
 from lgsp.gathering import Gathering
 from lgsp.logs import get_logger
 from lgsp.sdk import box_schema
@@ -245,7 +245,7 @@ def _hold(path: Path) -> int:
             path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
     except OSError as error:
-        raise Unusable("data_missing", f"box {path}: {os.strerror(error.errno or 0)}") from None
+        raise not_usable(f"box {path}", error) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

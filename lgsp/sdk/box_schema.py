@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from lgsp import walkeeper
-from lgsp.errors import Unusable
+from lgsp.errors import Unusable, not_usable
 
 VERSION: Final = 3
 OF_LOST_RECEIPTS: Final = """\
@@ -99,7 +99,7 @@ DROP TABLE lgsp_outcomes_by_env;
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """Return the one writing connection, for use on another thread; refuse as `data_missing`, `data_newer` or `config_invalid`."""
+    """Return the one writing connection, for use on another thread; refuse as `data_missing`, `data_newer` or `data_unusable`."""
     _create_private(path)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
@@ -110,7 +110,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         _prepare(connection, path)
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise Unusable("config_invalid", f"box {path}: {error}") from None
+        raise Unusable("data_unusable", f"box {path}: {error}") from None
     except Unusable:
         connection.close()
         raise
@@ -136,7 +136,7 @@ def _create_private(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise Unusable("data_missing", f"box {path}: {os.strerror(error.errno or 0)}") from None
+        raise not_usable(f"box {path}", error) from None
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

@@ -19,6 +19,7 @@ from lgsp.ports.directory import SignedRecords
 from lgsp.sdk.box import Box, Writing
 
 KEPT_IN_MEMORY: Final = 16
+"""Versions of the directory that are held in memory."""
 KEPT_IN_BOX: Final = 64
 """Versions that the box keeps, the newest: one of a whole province is some megabytes. An older one is fetched again when a receipt names it."""
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from lgsp.domain import names
 from lgsp.domain.directory import Directory
+from lgsp.domain.guesses import guess, problems_of
 from lgsp.domain.records import Audience, Code, GrantRecord, MessageType, Pseudonym
 from lgsp.errors import Unusable
 from lgsp.sdk.settings import described
@@ -156,7 +157,7 @@ class AdapterManifest(_Part):
         except tomllib.TOMLDecodeError as error:
             raise Unusable("adapter_invalid", f"{path}: {error}") from None
         except ValidationError as error:
-            raise Unusable("adapter_invalid", f"{path}: {described(error)}") from None
+            raise Unusable("adapter_invalid", described(path, problems_of(error, cls))) from None
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
@@ -206,7 +207,10 @@ class AdapterManifest(_Part):
     def values(self, given: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> AdapterSettings:
         """Return the settings of the adapter; refuse (`config_invalid`) with every problem at once, never with a value."""
         around = os.environ if environment is None else environment
-        problems = [f"settings.{name}: is no setting of this adapter" for name in given.keys() - self.settings.keys()]
+        problems = [
+            f"settings.{name}: is no setting of this adapter{guess(name, self.settings)}"
+            for name in given.keys() - self.settings.keys()
+        ]
         values: dict[str, str | int | float | bool] = {}
         for name, setting in self.settings.items():
             value = around.get(setting.environment or "", given.get(name, setting.default))
@@ -216,7 +220,7 @@ class AdapterManifest(_Part):
             else:
                 values[name] = found
         if problems:
-            raise Unusable("config_invalid", "; ".join(sorted(problems)))
+            raise Unusable("config_invalid", "\n".join(sorted(problems)))
         return AdapterSettings(values)
 
 

@@ -13,6 +13,7 @@ from lgsp.sdk.box import Outgoing
 from lgsp.sdk.outbox import Posted
 
 KEPT: Final = 2_048
+"""Envelopes that are remembered, the newest."""
 
 
 class Recent:

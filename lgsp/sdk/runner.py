@@ -62,8 +62,8 @@ def _load(code: str, manifest_path: Path) -> type[Adapter]:
         sys.path.append(folder)
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except ImportError as error:
-        raise Unusable("adapter_invalid", f"{manifest_path}: class: {error}") from None
+    except Exception as error:  # noqa: BLE001 - a department's own code, and all of it runs when it is imported
+        raise Unusable("adapter_invalid", f"{manifest_path}: class: {type(error).__name__}: {error}") from None
     if not isinstance(found, type) or not issubclass(found, Adapter):
         raise Unusable("adapter_invalid", f"{manifest_path}: class: {code} is no adapter")
     return found
@@ -88,9 +88,15 @@ async def run_adapter(
         async with Client.open(
             found.settings, connect_within=None, drain=drain, window=window, around=around
         ) as client:
-            adapter = found.kind(client=client, manifest=found.manifest, settings=found.values)
-            await Runner(adapter, stopping, drain=drain).run()
+            await Runner(_made(found, client), stopping, drain=drain).run()
     get_logger().info("adapter.stopped", system=names.short_system(found.settings.system))
+
+
+def _made(found: Plan, client: Client) -> Adapter:
+    try:
+        return found.kind(client=client, manifest=found.manifest, settings=found.values)
+    except ConfigInvalid as error:
+        raise Unusable("config_invalid", error.problem) from None
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from lgsp.sdk.box import Outgoing
 from lgsp.sdk.frames import Became, Handed
 
 SIGNATURES_KEPT: Final = 4096
+"""Verified signatures of receipts that are kept."""
 
 
 @fixed

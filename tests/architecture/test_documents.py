@@ -156,7 +156,7 @@ def test_every_decision_is_in_the_index(documents):
 
 
 def test_the_vietnamese_guides_have_the_sections_of_the_english_ones(documents):
-    for name in ("audit.md", "onboarding.md", "operations.md", "quickstart.md", "refusals.md", "sdk.md"):
+    for name in ("audit.md", "limits.md", "onboarding.md", "operations.md", "quickstart.md", "refusals.md", "sdk.md"):
         english, vietnamese = documents[f"docs/{name}"], documents[f"docs/vi/{name}"]
         assert [len(line) - len(line.lstrip("#")) for line in english.splitlines() if line.startswith("#")] == [
             len(line) - len(line.lstrip("#")) for line in vietnamese.splitlines() if line.startswith("#")

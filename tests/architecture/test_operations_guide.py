@@ -12,6 +12,7 @@ import yaml
 
 from lgsp.bus.supervisor import DRAIN_SECONDS
 from lgsp.cli.root import build
+from lgsp.errors import Ending
 from lgsp.http.server import SHUTDOWN
 from lgsp.http.settings import HTTP_LIMITS
 from lgsp.logs import EVENTS
@@ -47,6 +48,12 @@ def listed(pattern, text):
 @pytest.mark.parametrize("guide", GUIDES)
 def test_every_event_of_a_gateway_is_explained_and_no_other(project_files, guide):
     assert listed(ROW, project_files[guide]) == {event for event in EVENTS if event.partition(".")[0] in DIARY}
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_code_that_a_command_ends_with_is_explained_and_no_other(project_files, guide):
+    section = project_files[guide].partition("\n## 15. ")[2]
+    assert re.findall(r"^\| (\d+) \|", section, re.MULTILINE) == [str(int(each)) for each in Ending]
 
 
 def unit_of(text):

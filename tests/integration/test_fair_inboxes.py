@@ -91,3 +91,15 @@ async def test_the_rows_correct_what_was_counted(bus, world):
     assert {(depth.lane, depth.count) for depth in room.depths} == {("request", SHARE)}
     await bus.courier.pull(NDXP, limit=1, wait=0)
     assert room.lane(NDXP, world.attributes()["source"], "request", held=0, now=bus.clock.now()) == "request"
+
+
+async def test_crowds_are_forgotten_when_their_moment_is_over_and_beyond_a_number(bus, monkeypatch):
+    monkeypatch.setattr("lgsp.bus.room.CROWDS_KEPT", 2)
+    room, now = bus.room, bus.clock.now()
+    for source in "abc":
+        assert room.lane(NDXP, source, "request", held=LIMITS.requests_open, now=now) == "bulk"
+    lanes = [room.lane(NDXP, source, "request", held=0, now=now) for source in "abc"]
+    assert lanes == ["request", "bulk", "bulk"]
+    later = now + 2 * CROWDING
+    assert room.lane(NDXP, "d", "request", held=LIMITS.requests_open, now=later) == "bulk"
+    assert len(room._crowding) == 1

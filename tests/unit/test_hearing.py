@@ -49,3 +49,16 @@ async def test_while_there_is_nobody_else_nothing_is_looked_at_for_time_alone(he
             await asyncio.sleep(0.001)
     running.cancel()
     assert set(hearing.looks) == {News()}
+
+
+async def test_more_news_than_is_gathered_is_a_look_at_everything(hearing, monkeypatch):
+    monkeypatch.setattr(hearing_module, "NEWS_MAX", 3)
+    for _ in range(4):
+        hearing.hear(QUEUED)
+    running = asyncio.create_task(hearing.run())
+    async with asyncio.timeout(20):
+        while not hearing.looks:
+            await asyncio.sleep(0)
+    running.cancel()
+    assert hearing.looks[0].missed
+    assert not hearing.looks[0].queued

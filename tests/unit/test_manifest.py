@@ -96,7 +96,7 @@ def test_a_fault_is_named(load, old, new, told):
 
 def test_all_faults_are_told_at_once(load):
     text = GOOD.replace('version = "1.0.0"', 'version = "x"').replace("concurrency = 8", "concurrency = 0")
-    with pytest.raises(Unusable, match=r"adapter\.version.*concurrency|concurrency.*adapter\.version"):
+    with pytest.raises(Unusable, match=r"(?s)adapter\.version.*concurrency"):
         load(text)
 
 

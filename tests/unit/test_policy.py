@@ -41,6 +41,8 @@ SECOND = {
     "purposes": ["dpv:IdentityVerification"], "legalbases": ["dpv:LegalObligation"], "procedures": ["1.004359"], "officers": ["7f3a91"],
 }  # fmt: skip
 
+COLLEAGUES = SECOND | {"officers": ["0a1b2c"]}
+
 
 def subscriber(name: str, system: str, **members: object) -> dict[str, object]:
     return {"kind": "subscription", "id": name, "subscriber": system, "type": CHANGED, "since": 1} | members
@@ -142,6 +144,14 @@ SITUATIONS: dict[str, Situation] = {
     "far over a quota": Situation(changes={"g-verify": {"quota_per_day": 1}}, used={"g-verify": 99}, expected="quota_exceeded"),
     "another grant's use": Situation(changes={"g-verify": {"quota_per_day": 1}}, used={"g-applicants": 9}, expected="g-verify"),
     "much used without a quota": Situation(used={"g-verify": 10**9}, expected="g-verify"),
+    "an officer whose own quota is used up": Situation(
+        changes={"g-verify": {"quota_per_day": 1}}, added=(COLLEAGUES | {"quota_per_day": 1},), used={"g-verify": 1},
+        expected="quota_exceeded",
+    ),
+    "a colleague of theirs, who has a quota of their own": Situation(
+        stated={"authid": "0a1b2c"}, changes={"g-verify": {"quota_per_day": 1}}, added=(COLLEAGUES | {"quota_per_day": 1},),
+        used={"g-verify": 1}, expected="g-z-second",
+    ),
     # with several grants
     "two that allow: the first by id": Situation(added=(SECOND,), expected="g-verify"),
     "the first without the purpose: the second": Situation(
@@ -277,6 +287,23 @@ def outcome_of(situation: Situation) -> policy.Leave | Refusal:
 
 def test_the_table_names_at_least_forty_situations():
     assert len(SITUATIONS) >= 40
+
+
+@pytest.mark.parametrize(
+    ("moment", "seconds"),
+    [
+        ("2026-11-21T17:00:00Z", 86_400),
+        ("2026-11-22T16:59:59Z", 1),
+        ("2026-11-22T16:59:59.999Z", 1),
+        ("2026-11-22T05:00:00Z", 43_200),
+    ],
+)
+def test_whose_quota_is_used_up_is_told_when_the_next_day_begins_at_home(moment, seconds):
+    now = datetime.fromisoformat(moment)
+    refused = outcome_of(
+        Situation(changes={"g-verify": {"quota_per_day": 1}}, used={"g-verify": 1}, now=now, expected="quota_exceeded")
+    )
+    assert refused.facts == {"retry_after": seconds}
 
 
 def test_a_delivery_keeps_apart_who_is_meant_and_whose_inbox_it_is():

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -24,11 +24,8 @@ from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, Trust, read_trust
 from lgsp.domain import base64url, checkpoint
 from lgsp.domain.notes import NoteInvalid, NoteKey, parse_vkey
-from lgsp.errors import Unusable
+from lgsp.errors import Ending, Unusable
 from lgsp.ports.store import Store
-
-BROKEN: Final = 3
-"""Exit code when the log, or a proof, does not verify: told apart from every other failure."""
 
 Witnesses = Annotated[
     list[str] | None,
@@ -93,7 +90,7 @@ def verify(
     verdict = _audited(Settings.load(data), trusted, stated, frozenset(moved_off or ()), processes)
     if verdict.finding is not None:
         where = "" if verdict.finding.index is None else f"index {verdict.finding.index}: "
-        raise Unusable("log_broken", where + verdict.finding.words, exit_code=BROKEN)
+        raise Unusable("log_broken", where + verdict.finding.words, exit_code=Ending.BROKEN)
     _tell_sound(voice, verdict)
 
 
@@ -184,7 +181,7 @@ def check(
         leaf_bytes = read_bytes(entry) if entry else parsed.extra or b""
         found = checkpoint.verify_proof(text, leaf_bytes, pinned.log, [parse_vkey(each) for each in witness or ()])
     except NoteInvalid as error:
-        raise Unusable("log_broken", f"{proof}: {error}", exit_code=BROKEN) from None
+        raise Unusable("log_broken", f"{proof}: {error}", exit_code=Ending.BROKEN) from None
     voice.give(leaf_bytes.decode("utf-8", "replace"))
     voice.tell(
         f"the entry is number {parsed.index} of {found.size} in {found.origin}",

@@ -26,11 +26,9 @@ from lgsp.domain.entries import check_reason
 from lgsp.domain.envelope import HASH_FORM
 from lgsp.domain.evidence_checks import Pins
 from lgsp.domain.notes import NoteInvalid
-from lgsp.errors import Refusal, Unusable
+from lgsp.errors import Ending, Refusal, Unusable
 from lgsp.ports.store import Store
 
-BROKEN: Final = 3
-"""Exit code when the log, or a proof, does not verify: told apart from every other failure."""
 COMMAND: Final = "lgsp audit prove"
 
 
@@ -99,7 +97,7 @@ async def _bundle(reach: Reach, wanted: _Wanted) -> bytes:
     found = await (_made(reach, trust, wanted) if reach.url is None else _fetched(reach, wanted))
     failure = evidence_checks.verify(found, Pins(bus=trust.bus, registrar=trust.registrar, log=trust.log)).failure
     if failure is not None:
-        raise Unusable("log_broken", f"{failure.part} {failure.name}: {failure.words}".strip(), exit_code=BROKEN)
+        raise Unusable("log_broken", f"{failure.part} {failure.name}: {failure.words}".strip(), exit_code=Ending.BROKEN)
     return found
 
 
@@ -164,5 +162,5 @@ async def _fetched_proof(reach: Reach, index: int) -> str:
         checkpoint.verify_proof(proof, leaf_bytes, read_trust(reach.trust).log)
         parsed = checkpoint.parse_proof(proof)
     except (LookupError, TypeError, NoteInvalid) as error:
-        raise Unusable("log_broken", f"what the gateway gave does not hold: {error}", exit_code=BROKEN) from None
+        raise Unusable("log_broken", f"what the gateway gave does not hold: {error}", exit_code=Ending.BROKEN) from None
     return checkpoint.format_proof(index, parsed.path, parsed.checkpoint, leaf_bytes)

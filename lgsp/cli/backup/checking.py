@@ -23,10 +23,8 @@ from lgsp.domain.directory import open_directory
 from lgsp.domain.keys import ROLE_SIGNS
 from lgsp.domain.merkle import Frontier
 from lgsp.domain.notes import NoteInvalid
-from lgsp.errors import Refusal, Unusable
+from lgsp.errors import Ending, Refusal, Unusable, not_usable
 
-BROKEN: Final = 3
-"""Exit code when a log, or evidence about it, does not verify."""
 LEAVES_AT_ONCE: Final = 8_192
 SQLITE: Final = b"SQLite format 3\0"
 
@@ -86,7 +84,7 @@ def _is_ledger(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(len(SQLITE)) == SQLITE
     except OSError as error:
-        raise Unusable("data_missing", f"{path}: {error.strerror}") from None
+        raise not_usable(path, error) from None
 
 
 async def _size_of(path: Path) -> int:
@@ -146,4 +144,4 @@ def covering(manifest: Manifest) -> str:
 
 
 def _broken(words: str) -> Unusable:
-    return Unusable("log_broken", words, exit_code=BROKEN)
+    return Unusable("log_broken", words, exit_code=Ending.BROKEN)

@@ -24,7 +24,7 @@ from lgsp.cli.files import read_bytes
 from lgsp.datafolder import FILE_MODE, FOLDER_MODE
 from lgsp.domain import base64url, strictjson
 from lgsp.domain.envelope import format_time, parse_time
-from lgsp.errors import Unusable
+from lgsp.errors import Unusable, not_usable
 from lgsp.machine import sync
 
 VERSION: Final = 1
@@ -136,7 +136,7 @@ def made_whole(target: Path) -> Iterator[Path]:
     try:
         beside.mkdir(mode=FOLDER_MODE)
     except OSError as error:
-        raise Unusable("data_missing", f"{target}: {os.strerror(error.errno or 0)}") from None
+        raise not_usable(target, error) from None
     try:
         yield beside
         for path in (*beside.rglob("*"), beside):
@@ -152,7 +152,7 @@ def make_private(path: Path) -> None:
     try:
         path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     except OSError as error:
-        raise Unusable("data_missing", f"{path}: {os.strerror(error.errno or 0)}") from None
+        raise not_usable(path, error) from None
 
 
 def copy_private(source: Path, target: Path) -> None:

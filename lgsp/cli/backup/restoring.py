@@ -9,7 +9,6 @@ undo that: it is stated, it has to be asked for, and it is written down.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tomllib
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from lgsp.cli.files import read_text
 from lgsp.config import FILE, Settings
 from lgsp.datafolder import FOLDER_MODE, DataFolder
 from lgsp.domain.entries import check_reason, draft
-from lgsp.errors import Refusal, Unusable
+from lgsp.errors import Refusal, Unusable, not_usable
 from lgsp.machine import SystemClock, sync
 
 WORK = ".restore"
@@ -153,7 +152,7 @@ def _make_work(work: Path) -> None:
     try:
         work.mkdir(mode=FOLDER_MODE)
     except OSError as error:
-        raise Unusable("data_missing", f"{work.parent}: {os.strerror(error.errno or 0)}") from None
+        raise not_usable(work.parent, error) from None
 
 
 async def _refuse_ledger(settings: Settings) -> None:

@@ -19,11 +19,8 @@ from lgsp.cli.demo.engines import engines_of
 from lgsp.cli.demo.screen import Stage, as_json
 from lgsp.cli.demo.story import Outcome, Plan, clear, lookups_beside, tell
 from lgsp.cli.voice import voice_of
+from lgsp.errors import Ending
 
-UNSOUND: Final = 1
-"""What the command ends with when something was not as it had to be."""
-INTERRUPTED: Final = 130
-"""What it ends with when a signal called it off: 128 and the number of SIGINT, as shells have it."""
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -83,7 +80,7 @@ def demo(
             outcome = runner.run(_run(plan, stage, serve=serve))
     except asyncio.CancelledError:
         voice.tell("interrupted: every program is stopped", "đã ngắt: mọi chương trình đã dừng")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(Ending.INTERRUPTED) from None
     finally:
         if not kept:
             clear(root)
@@ -92,7 +89,7 @@ def demo(
     else:
         stage.present(outcome, Console())
     if not outcome.sound:
-        raise typer.Exit(UNSOUND)
+        raise typer.Exit(Ending.NOT_DONE)
 
 
 async def _run(plan: Plan, stage: Stage, *, serve: bool) -> Outcome:

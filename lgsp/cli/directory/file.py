@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,9 +25,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from lgsp import schemafiles
 from lgsp.cli import files
-from lgsp.cli.registrar import PROOF, Name, Wanted, long_name
+from lgsp.cli.registrar import PROOF, Wanted, long_name
 from lgsp.domain import keys, strictjson
-from lgsp.errors import Refusal, Unusable
+from lgsp.domain.guesses import guess
+from lgsp.errors import Refusal, Unusable, not_usable, together
 
 KINDS: Final = ("bus", "agency", "system", "officer", "key", "service", "schema", "grant", "delegation", "subscription")
 REMOVE: Final = "remove"
@@ -82,14 +82,21 @@ def read_file(path: Path) -> Wanted:
     _refuse_unknown(path, tables)
     stated: list[dict[str, Any]] = []
     documents: dict[str, bytes] = {}
+    problems: list[Refusal] = _misremoved(path, tables.get(REMOVE, []))
     for kind in KINDS:
         for row in tables.get(kind, []):
-            members, document = _read_pointed(path.parent, kind, row)
+            try:
+                members, document = _read_pointed(path.parent, kind, row)
+            except Refusal as problem:
+                problems.append(problem)
+                continue
             stated.append({"kind": kind, **members})
             documents |= document
+    if problems:
+        raise together(problems)
     return Wanted(
         stated=tuple(stated),
-        removed=tuple(_removed(path, tables.get(REMOVE, []))),
+        removed=tuple(long_name(row["kind"], row["id"]) for row in tables.get(REMOVE, [])),
         documents=documents,
         shipped=schemafiles.read_all(),
     )
@@ -99,13 +106,17 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Unusable("data_missing", f"{path}: {error.strerror}") from None
+        raise not_usable(path, error) from None
     except ValueError as error:
         raise Unusable("config_invalid", f"{path}: {error}") from None
 
 
 def _refuse_unknown(path: Path, tables: Mapping[str, Any]) -> None:
-    problems = [f"{path}: there is no [[{name}]]{_guess(name)}" for name in tables if name not in {*KINDS, REMOVE}]
+    problems = [
+        f"{path}: there is no [[{name}]]{guess(name, (*KINDS, REMOVE), '[[{}]]')}"
+        for name in tables
+        if name not in {*KINDS, REMOVE}
+    ]
     problems += [
         f"{path}: {name} is written [[{name}]], once for each record"
         for name, rows in tables.items()
@@ -115,16 +126,13 @@ def _refuse_unknown(path: Path, tables: Mapping[str, Any]) -> None:
         raise Unusable("config_invalid", "\n".join(problems))
 
 
-def _guess(name: str) -> str:
-    close = get_close_matches(name, [*KINDS, REMOVE], n=1)
-    return f"; did you mean [[{close[0]}]]?" if close else ""
-
-
-def _removed(path: Path, rows: Iterable[Mapping[str, Any]]) -> Iterable[Name]:
-    for row in rows:
-        if row.keys() != {"kind", "id"} or row["kind"] not in KINDS or not isinstance(row["id"], str):
-            raise Unusable("config_invalid", f"{path}: [[remove]] has a kind, one of {', '.join(KINDS)}, and an id")
-        yield long_name(row["kind"], row["id"])
+def _misremoved(path: Path, rows: Iterable[Mapping[str, Any]]) -> list[Refusal]:
+    words = f"{path}: [[remove]] has a kind, one of {', '.join(KINDS)}, and an id"
+    return [
+        Unusable("config_invalid", words)
+        for row in rows
+        if row.keys() != {"kind", "id"} or row["kind"] not in KINDS or not isinstance(row["id"], str)
+    ]
 
 
 def _read_pointed(folder: Path, kind: str, row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -138,7 +146,7 @@ def _read_pointed(folder: Path, kind: str, row: Mapping[str, Any]) -> tuple[dict
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise Unusable("data_missing", f"{path}: {error.strerror}") from None
+        raise not_usable(path, error) from None
     if kind == "schema":
         return members, {str(row.get("id")): data}
     public = read_public(path, data)

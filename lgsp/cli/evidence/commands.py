@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -17,11 +17,8 @@ from lgsp.datafolder import read_trust
 from lgsp.domain import evidence_checks, jws
 from lgsp.domain.evidence import BUNDLE_MAX
 from lgsp.domain.evidence_checks import Pins, Verdict
-from lgsp.errors import Unusable
+from lgsp.errors import Ending, Unusable
 from lgsp.machine import SystemClock
-
-BROKEN: Final = 3
-"""Exit code when a check does not hold: told apart from every other failure."""
 
 commands = typer.Typer(no_args_is_help=True, help="Check evidence | kiểm tra bộ chứng cứ")
 
@@ -57,7 +54,7 @@ def verify(
     if verdict.failure is not None:
         failure = verdict.failure
         where = words.title(failure.name, failure.part, voice.language)
-        raise Unusable("evidence_invalid", f"{where}: {reason(failure.words, voice.language)}", exit_code=BROKEN)
+        raise Unusable("evidence_invalid", f"{where}: {reason(failure.words, voice.language)}", exit_code=Ending.BROKEN)
 
 
 def _tell(voice: Voice, verdict: Verdict) -> None:

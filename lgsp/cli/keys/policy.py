@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 import lgsp
 from lgsp.domain.directory import Directory, Key
 from lgsp.domain.keys import Role
-from lgsp.errors import Unusable
+from lgsp.errors import Unusable, not_usable
 
 Algorithm = Literal["Ed25519", "ES256"]
 Days = Annotated[int, Field(ge=1, le=36_500)]
@@ -78,7 +78,7 @@ def read_policy(path: Path | None = None) -> KeyPolicy:
     try:
         return KeyPolicy.model_validate(tomllib.loads(chosen.read_text(encoding="utf-8")))
     except OSError as error:
-        raise Unusable("data_missing", f"{chosen}: {error.strerror}") from None
+        raise not_usable(chosen, error) from None
     except ValidationError as error:
         rows = error.errors(include_url=False, include_input=False)
         problems = (f"{chosen}: {'.'.join(map(str, row['loc']))}: {row['msg']}" for row in rows)

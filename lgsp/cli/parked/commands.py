@@ -16,11 +16,11 @@ from lgsp.cli.files import write_secretly
 from lgsp.cli.gateway_door import ask
 from lgsp.cli.parked import screen
 from lgsp.cli.reach import Reach, reaching
-from lgsp.cli.voice import FAILED, Voice, voice_of
+from lgsp.cli.voice import Voice, voice_of
 from lgsp.domain import names, strictjson
 from lgsp.domain.entries import check_reason
 from lgsp.domain.envelope import HASH_FORM
-from lgsp.errors import Refusal, Unusable
+from lgsp.errors import Ending, Refusal, Unusable
 
 AT_ONCE: Final = 256
 """Deliveries in one call, as the bus takes them."""
@@ -217,4 +217,4 @@ def _decide(voice: Voice, reach: Reach, verb: str, chosen: list[dict[str, str]],
     done = sum(not result for result in results)
     voice.tell(f"{done} of {len(results)} changed", f"đã thay đổi {done} trên {len(results)}")
     if any(results):
-        raise typer.Exit(FAILED)
+        raise typer.Exit(Ending.NOT_DONE)

@@ -6,6 +6,7 @@ A copy is never opened for writing where it lies. What it is checked against, an
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import sqlite3
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from lgsp.backends.sql.schema import VERSION, Form
 from lgsp.backends.sql.sqlite import files, queries
 from lgsp.backends.sql.sqlite import statements as sql
 from lgsp.domain.exchange import Delivery, Exchange
-from lgsp.errors import Unusable
+from lgsp.errors import Unusable, not_usable
 from lgsp.machine import sync
 from lgsp.ports.directory import SignedRecords
 from lgsp.ports.ledger import SubjectLink
@@ -37,7 +38,12 @@ def copy_file(source: Path, target: Path) -> None:
     files.make_private(target)
     with files.told_plainly(source), closing(files.open_reader(source)) as connection:
         connection.execute("PRAGMA query_only = OFF")  # else not even another file is written
-        connection.execute("VACUUM INTO ?", (str(target),))
+        try:
+            connection.execute("VACUUM INTO ?", (str(target),))
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & files.PRIMARY_CODE != sqlite3.SQLITE_FULL:
+                raise
+            raise not_usable(target, OSError(errno.ENOSPC, "")) from None  # it is the copy's disk, not the ledger's
     sync(target)
 
 

@@ -59,6 +59,12 @@ def open_writer(path: Path, *, create: bool) -> sqlite3.Connection:
         return connection
 
 
+def check_writable(path: Path) -> None:
+    """Refuse (`data_unusable`) a file that may be read alone: SQLite opens it all the same, and then no commit succeeds."""
+    if not os.access(path, os.W_OK, effective_ids=True):
+        raise Unusable("data_unusable", f"{path.name}: it cannot be written")
+
+
 def open_reader(path: Path) -> sqlite3.Connection:
     """Return a connection that cannot write."""
     with told_plainly(path), closed_on_failure(_connect(path, "ro")) as connection:

@@ -55,13 +55,15 @@ class SqliteLedger:
         self._closed = False
 
     @classmethod
-    def open(cls, path: Path, *, create: bool = False) -> Self:
-        """Open the file, with `create` after making it where it is missing.
+    def open(cls, path: Path, *, create: bool = False, write: bool = False) -> Self:
+        """Open the file, with `create` after making it where it is missing; with `write` only one that can be written.
 
         Refuses (`Unusable`) as `data_missing`, `data_newer`, `data_locked` or `data_unusable`.
         """
         with ExitStack() as opened:
             writer = opened.enter_context(closing(files.open_writer(path, create=create)))
+            if write:
+                files.check_writable(path)
             near = opened.enter_context(closing(files.open_reader(path)))
             far = opened.enter_context(closing(files.open_reader(path)))
             opened.pop_all()
