@@ -140,4 +140,4 @@ def test_calls_made_up_from_the_description_meet_no_fault_and_are_answered_as_de
 @pytest.mark.timeout(1200)
 def test_many_calls_made_up_from_the_description_meet_no_fault():
     with gateway() as edge:
-        judge(tried(edge, *GenerationMode, examples=200))
+        judge(tried(edge, *GenerationMode, examples=40))
