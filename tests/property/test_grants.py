@@ -36,7 +36,6 @@ POPULATION_AGENCY = "urn:lgsp:agency:G01.02"
 LINKED = "vn.lgsp.fisheries.vessel.linked.v1"
 TOPIC = f"urn:lgsp:topic:{LINKED}"
 PURPOSES = ["dpv:IdentityVerification", "dpv:Other"]
-DAYS = ["2026-11-21", "2026-11-22", "2026-11-23"]
 REGISTRAR = signer_named("registrar")
 PROVINCE = [
     record
@@ -46,29 +45,59 @@ PROVINCE = [
 """All that decides who may send what to whom, but the grants."""
 IDS = ("g-1", "g-2", "g-3", "g-4")
 
-grants = st.fixed_dictionaries(
-    {
-        "kind": st.just("grant"),
-        "grantee": st.sampled_from([FISHERIES, ONE_STOP, FISHERIES_AGENCY]),
-        "type": st.sampled_from([VERIFY, OWNER_LIST, LINKED]),
-        "audience": st.sampled_from([POPULATION, POPULATION_AGENCY, POLICE, TOPIC]),
-        "since": st.integers(1, 3),
-        "basis": st.just("Decree"),
-        "purposes": st.lists(st.sampled_from(PURPOSES), max_size=2, unique=True),
-        "legalbases": st.sampled_from([[], ["dpv:LegalObligation"]]),
-        "procedures": st.sampled_from([[], ["1.004359"]]),
-        "officers": st.sampled_from([[], ["7f3a91"], ["7f3a91", "5e12c0"]]),
-    },
-    optional={
-        "until": st.integers(1, 4),
-        "valid_from": st.sampled_from(DAYS),
-        "valid_to": st.sampled_from(DAYS),
-        "quota_per_day": st.integers(1, 3),
-        "lane": st.sampled_from(["request", "event", "bulk"]),
-    },
+WHOLE: list[dict[str, Any]] = [
+    {"type": VERIFY, "audience": POPULATION},
+    {"type": VERIFY, "audience": POPULATION},
+    {"type": OWNER_LIST, "audience": POLICE},
+    {"type": LINKED, "audience": TOPIC},
+]
+"""What a grant is for; the first is the likeliest, so that several for the same meet."""
+OTHERWISE: list[dict[str, Any]] = [
+    {},
+    {},
+    {"grantee": FISHERIES_AGENCY},
+    {"grantee": ONE_STOP},
+    {"audience": POPULATION_AGENCY},
+    {"purposes": PURPOSES[1:]},
+    {"purposes": PURPOSES},
+    {"purposes": []},
+    {"legalbases": []},
+    {"procedures": []},
+    {"officers": ["5e12c0"]},
+    {"officers": ["5e12c0", "7f3a91"]},
+    {"since": 3},
+    {"until": 2},
+    {"valid_from": "2026-11-23"},
+    {"valid_to": "2026-11-21"},
+    {"valid_from": "2026-11-22", "valid_to": "2026-11-22"},
+    {"quota_per_day": 1},
+    {"quota_per_day": 2},
+    {"lane": "bulk"},
+]
+"""In what a grant may differ from one that allows its request: mostly in one thing, or two grants would hardly ever meet in a request."""
+
+
+def _grant(what: dict[str, Any], *differences: dict[str, Any]) -> dict[str, Any]:
+    found = {
+        "kind": "grant",
+        "grantee": FISHERIES,
+        "since": 1,
+        "basis": "Decree",
+        "purposes": PURPOSES[:1],
+        "legalbases": ["dpv:LegalObligation"],
+        "procedures": ["1.004359"],
+        "officers": ["7f3a91"],
+    } | what
+    for difference in differences:
+        found |= difference
+    return found
+
+
+grants = st.builds(
+    _grant, st.sampled_from(WHOLE), st.sampled_from(OTHERWISE), st.sampled_from(OTHERWISE[:5] + OTHERWISE[-3:])
 )
-statuses = st.sampled_from(["active", "active", "suspended"])
-lives = st.sampled_from([{}, {}, {"valid_to": "2026-11-21"}, {"valid_from": "2026-11-23"}])
+statuses = st.sampled_from(["active"] * 5 + ["suspended"])
+lives = st.sampled_from([{}] * 6 + [{"valid_to": "2026-11-21"}, {"valid_from": "2026-11-23"}])
 places = st.fixed_dictionaries(
     {
         FISHERIES: st.builds(dict, status=statuses),
@@ -120,7 +149,7 @@ around = st.builds(
 )
 named = st.builds(
     lambda held, ids: [grant | {"id": name} for grant, name in zip(held, ids, strict=False)],
-    st.lists(grants, min_size=1, max_size=4),
+    st.lists(grants, min_size=2, max_size=4),
     st.permutations(IDS),
 )
 
@@ -214,12 +243,7 @@ def test_a_use_more_never_gives_an_access(surroundings, held):
 def test_the_requests_that_are_tried_are_not_all_of_one_kind():
     allowed = accesses(
         Surroundings(version=1, places={}, subscribers=[POLICE], used={}),
-        [
-            {"kind": "grant", "id": "g-1", "grantee": FISHERIES, "type": kind, "audience": to, "since": 1, "basis": "Decree"}
-            | {"purposes": PURPOSES, "legalbases": ["dpv:LegalObligation"], "procedures": ["1.004359"], "officers": ["7f3a91"]}
-            | {"id": f"g-{kind}"}
-            for kind, to in ((VERIFY, POPULATION), (OWNER_LIST, POLICE), (LINKED, TOPIC))
-        ],
-    )  # fmt: skip
+        [_grant(what) | {"id": name} for what, name in zip(WHOLE, IDS, strict=True)],
+    )
     assert {requests()[place].type for place in allowed} == {VERIFY, OWNER_LIST, LINKED}
     assert 0 < len(allowed) < len(requests())
