@@ -34,8 +34,10 @@ OTHERS: Final[dict[str, dict[str, Any]]] = {
 """A synchronisation; a client that asks as fast as it can, with a grant; one whose envelopes are all refused by their schema; one that sends so
 many, valid, refused by their schema and unsigned in turns."""
 COUNTED_WINDOWS: Final = 5
-"""A flood of a count is looked up beside for so many windows of the usual length: a little less than the rate of one sender lets 20,000 last."""
+"""A flood of a count is looked up beside for so many windows: less than the rate of one sender lets 20,000 last."""
 USUAL_SECONDS: Final = 8.0
+FLOOD_SECONDS: Final = 600.0
+"""In which a flood is answered to its end: it rests for the look-ups beside it."""
 
 
 async def measure(folder: Path, seconds: float, rounds: int) -> dict[str, Any]:
@@ -70,7 +72,7 @@ async def _beside(running: RunningBus, order: dict[str, Any], seconds: float) ->
         if "kinds" in order:
             other = await stack.enter_async_context(program.started("bus.flooder", {"settings": str(running.idle[0])}))
             await other.ask(receiver=running.receivers[0], **(order | common))
-            doing = other.answer(program.ANSWER_SECONDS)
+            doing = other.answer(FLOOD_SECONDS)
         else:
             [other] = running.beside
             doing = running.have(other, load="saturate", **(order | common))
