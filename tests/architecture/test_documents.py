@@ -114,6 +114,21 @@ def test_every_row_of_the_attacks_has_a_test(documents):
     assert not [ids for ids, tests in rows if not TEST.search(tests)]
 
 
+def test_no_attack_of_the_list_is_left_out(documents):
+    first = re.findall(r"^\| ([ARS][0-9][0-9A-Zbc, –]*) \|", documents["docs/security.md"], re.MULTILINE)
+    found = {name for ids in first for part in ids.split(", ") for name in numbered(part)}
+    wanted = {*numbered("A01–A44"), "A04b", *numbered("S01–S08"), *numbered("R01–R20"), "R11b", "R11c"}
+    assert wanted <= found
+
+
+def numbered(part):
+    """The ids of a range, or the one id that stands alone."""
+    low, _, high = part.partition("–")
+    if not high:
+        return [low]
+    return [f"{low[0]}{number:02d}" for number in range(int(low[1:]), int(high[1:]) + 1)]
+
+
 def test_every_threat_names_who_what_boundary_and_tests(documents):
     table = documents["docs/security.md"].partition("## Threats and what meets them")[2].partition("\n## ")[0]
     head, _, *rows = [
