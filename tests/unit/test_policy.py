@@ -24,6 +24,7 @@ from lgsp.testing.world import (
     POPULATION,
     VERIFY,
     World,
+    manifest_of,
 )
 
 FISHERIES_AGENCY = "urn:lgsp:agency:H01.12"
@@ -473,3 +474,17 @@ def test_an_answer_is_awaited_for_as_long_as_the_service_says_and_to_requests_on
     event = decide(SITUATIONS["a topic with two subscribers"])
     assert event.reply_until is None
     assert event.lane == "event"
+
+
+def test_what_goes_to_subscribers_is_an_event_and_what_goes_to_one_system_is_none():
+    assert decide(SITUATIONS["a topic with two subscribers"]).is_event
+    assert not decide(SITUATIONS["a topic without subscribers"]).is_event
+    assert not decide(SITUATIONS["as granted"]).is_event
+
+
+def test_a_request_is_counted_when_a_grant_that_may_allow_it_states_a_quota():
+    for quota, is_counted in ((None, False), (3, True)):
+        world = World.make(changes={"g-verify": {"quota_per_day": quota}})
+        manifest = manifest_of(world.envelope())
+        assert policy.is_counted(world.directory, manifest) is is_counted
+        assert not policy.is_counted(world.directory, manifest_of(world.envelope(source=ONE_STOP)))
