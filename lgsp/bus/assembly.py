@@ -40,6 +40,7 @@ from lgsp.bus.registry import Registry
 from lgsp.bus.replies import Replies
 from lgsp.bus.retention import Forgetting
 from lgsp.bus.room import Room
+from lgsp.bus.sandbox import Sandbox
 from lgsp.bus.searching import Searcher
 from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.settlement import Settlement
@@ -116,6 +117,9 @@ def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
             registry=base.registry, sequencer=base.sequencer, clock=parts.clock, limits=parts.limits
         ),
         ingress=ingress,
+        sandbox=Sandbox(
+            registry=base.registry, ledger=parts.store, quotas=base.quotas, rates=ingress.rates, clock=parts.clock
+        ),
         courier=courier,
         settlement=_settlement(parts, base, courier),
         replies=replies,

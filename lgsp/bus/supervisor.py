@@ -24,6 +24,7 @@ from lgsp.bus.quotas import Quotas
 from lgsp.bus.registry import Registry
 from lgsp.bus.replies import Replies
 from lgsp.bus.room import Room
+from lgsp.bus.sandbox import Sandbox
 from lgsp.bus.searching import Searcher
 from lgsp.bus.sequencer import Sequencer
 from lgsp.bus.settlement import Settlement
@@ -73,6 +74,7 @@ class Bus:
     registry: Registry
     authenticator: Authenticator
     ingress: Ingress
+    sandbox: Sandbox
     courier: Courier
     settlement: Settlement
     replies: Replies

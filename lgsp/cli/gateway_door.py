@@ -115,6 +115,12 @@ async def ask(reach: Reach, method: str, path: str, members: dict[str, Any] | No
         return await _asked(session, reach.url, call, {"Authorization": _signed(reach, call)})
 
 
+async def ask_openly(reach: Reach, call: Call, headers: dict[str, str]) -> bytes:
+    """Make a call that needs no authorization over the network, and return its answer; refuse as the gateway does, or as `unavailable`."""
+    async with _far(reach) as session:
+        return await _asked(session, str(reach.url), call, headers)
+
+
 def _signed(reach: Reach, call: Call) -> str:
     if reach.key is None or reach.officer is None:
         raise Unusable("bad_request", "--url goes with --as and --key")
@@ -213,6 +219,11 @@ def _refusal(body: bytes) -> Refusal:
         members = strictjson.parse_object(body)
     except strictjson.NotStrict:
         return Unusable("unavailable", "what answers is no gateway")
+    return refusal_in(members)
+
+
+def refusal_in(members: dict[str, Any]) -> Refusal:
+    """Return the refusal that the members of a problem tell of; a code that is not known here is `internal`."""
     code = str(members.get("code", "internal"))
     known = code if code in catalogue() else "internal"
     return Refusal(known, str(members.get("detail", "")), pointer=str(members.get("pointer", "")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -19,6 +20,8 @@ _LARGE_POWER: Final = b"0e000"
 _LARGE_SIGNED_POWER: Final = b"0e+000"
 _MANY_DIGITS: Final = b"0" * 200
 """What a number out of the range of a double has in it, by its shape; texts may have it too."""
+_PLACE: Final = re.compile(r" at line (\d+) column (\d+)$", re.ASCII)
+"""How the parser's text ends; all before it may quote the input."""
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _TEXT: Final = frozenset({str})
 _PLAIN: Final = frozenset({str, int, bool})
@@ -32,7 +35,7 @@ class NotStrict(ValueError):
 def parse(data: bytes, *, depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401 - any JSON value
     """Return the one JSON value in `data`, nested at most `depth` levels; raise `NotStrict` otherwise."""
     try:
-        value = jiter.from_json(data, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True)
+        value = _parsed(data)
     except ValueError:
         # The parser's text may quote member names, so it goes no further.
         raise NotStrict("not strict JSON") from None
@@ -53,6 +56,23 @@ def parse_object(data: bytes, *, depth: int = MAX_DEPTH) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise NotStrict("not a JSON object")
     return value
+
+
+def breaks_at(data: bytes) -> int | None:
+    """Return the byte, counted from 0, at which bytes are seen to be no JSON or to say a name twice; None where the parser finds nothing wrong."""
+    try:
+        _parsed(data)
+    except ValueError as error:
+        place = _PLACE.search(str(error))
+        if place is None:
+            return None
+        line, column = int(place[1]), int(place[2])
+        return sum(len(before) + 1 for before in data.split(b"\n")[: line - 1]) + max(column - 1, 0)
+    return None
+
+
+def _parsed(data: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    return jiter.from_json(data, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True)
 
 
 def _check(value: object, room: int) -> None:

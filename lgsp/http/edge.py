@@ -12,7 +12,7 @@ from aiohttp import web
 
 from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
-from lgsp.http import admin, audit, catalogue, entry_search, envelopes, evidence, health, inbox, outcomes
+from lgsp.http import admin, audit, catalogue, entry_search, envelopes, evidence, health, inbox, outcomes, sandbox
 from lgsp.http.bus_figures import BusFigures
 from lgsp.http.faults import as_refusal, route_of
 from lgsp.http.metrics import Metrics
@@ -31,6 +31,7 @@ EVIDENCE: Final = "/v1/evidence/{env}"
 ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/v1/envelopes", envelopes.post_envelope),
     ("GET", "/v1/envelopes/{env}", envelopes.get_envelope),
+    ("POST", "/v1/check", sandbox.post_check),
     ("GET", "/v1/stream", open_stream),
     ("GET", "/v1/inbox", inbox.get_inbox),
     ("POST", "/v1/acks", inbox.post_acks),

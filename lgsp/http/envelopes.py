@@ -31,7 +31,7 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
     """Submit an envelope: 202 with the receipt, or 200 with the reply when the caller waited and it came in time."""
     query_of(request)
     wait = _wait_of(request)
-    wire = await _wire_of(request)
+    wire = await wire_of(request)
     bus = request.app[BUS]
     asked = _request_in(bus, wire) if wait else None
     if asked is None:
@@ -50,7 +50,8 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
     return await inbox.hand_out(request, [reply], text, headers=applied, final=True)
 
 
-async def _wire_of(request: web.Request) -> Wire:
+async def wire_of(request: web.Request) -> Wire:
+    """Return the envelope in a call, in either form; refuse (`bad_request`, `structured`, `too_large`) what holds none."""
     bus = request.app[BUS]
     largest = admission.largest_body(bus.registry.current, bus.limits)
     compact = one_header(request, HEADER)

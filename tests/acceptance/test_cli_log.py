@@ -229,6 +229,68 @@ def test_check_refuses_what_is_no_envelope(province, lgsp, content):
     assert (ended.code, "[structured]" in ended.err) == (1, True)
 
 
+SPOILT = {
+    "a line break after hashing": (
+        lambda p: envelope.Wire(compact=sign(p).compact, body=sign(p).body + b"\n"),
+        ["what was hashed: the body without its last line break"],
+    ),
+    "a space in the header": (
+        lambda p: with_header(sign(p), lambda header: header.replace(b'","', b'", "', 1)),
+        ["header: differs at byte 17", "received {", "expected {"],
+    ),
+    "a signature that is cut": (
+        lambda p: with_signature(sign(p), lambda signature: signature[:-3]),
+        ["signed bytes", "signature: 61 bytes instead of 64", "key: ", ASKER],
+    ),
+    "another's name": (lambda p: sign(p, source=ANSWERER), [f"Ed25519, {ASKER}"]),
+    "padding": (
+        lambda p: envelope.Wire(compact=sign(p).compact + b"=", body=b""),
+        ["signature: no base64url at byte 86"],
+    ),
+}
+
+
+def with_signature(wire, change):
+    signed, _, signature = wire.compact.rpartition(b".")
+    spoilt = base64url.encode(change(base64url.decode(signature))).encode()
+    return envelope.Wire(compact=signed + b"." + spoilt, body=wire.body)
+
+
+def with_header(wire, change):
+    protected, rest = wire.compact.split(b".", 1)
+    spoilt = base64url.encode(change(base64url.decode(protected))).encode()
+    return envelope.Wire(compact=spoilt + b"." + rest, body=wire.body)
+
+
+@pytest.mark.parametrize(("make", "said"), SPOILT.values(), ids=SPOILT.keys())
+def test_check_says_where_an_envelope_parts_from_what_was_expected(province, lgsp, make, said):
+    ended = lgsp("check", write(province.parent, make(province)), "--data", province)
+    assert ended.code == 1
+    assert [words for words in said if words not in ended.out] == []
+
+
+def test_check_asks_a_gateway_and_says_the_same(province, gateway, lgsp, tmp_path):
+    sound = write(province.parent, sign(province))
+    near = lgsp("check", sound, "--data", province)
+    far = lgsp("check", sound, "--url", gateway, "--data", tmp_path / "none")
+    assert (far.code, far.out) == (near.code, near.out) == (0, near.out)
+    spoilt = write(province.parent, SPOILT["a line break after hashing"][0](province))
+    ended = lgsp("check", spoilt, "--url", gateway + "/")
+    assert (ended.code, "[datahash]" in ended.err) == (1, True)
+    assert "the body without its last line break" in ended.out
+
+
+def test_check_at_another_time_asks_no_gateway(province, lgsp):
+    path = write(province.parent, sign(province))
+    ended = lgsp("check", path, "--url", "http://127.0.0.1:1", "--at", "2036-01-01T00:00:00+0700")
+    assert (ended.code, "[bad_request]" in ended.err) == (2, True)
+
+
+def test_check_without_a_gateway_at_the_address_is_told(province, lgsp):
+    ended = lgsp("check", write(province.parent, sign(province)), "--url", "http://127.0.0.1:1")
+    assert (ended.code, "[unavailable]" in ended.err) == (2, True)
+
+
 def test_check_of_a_missing_file_is_told(province, lgsp):
     ended = lgsp("check", province.parent / "none.json", "--data", province)
     assert (ended.code, "[data_missing]" in ended.err) == (2, True)

@@ -2,11 +2,12 @@
 
 from lgsp.backends.memory import MemoryLedger
 from lgsp.bus.refusing import EnvelopeRefused
-from lgsp.cli.checking import LOOK_UP, form_opinion
+from lgsp.cli.checking import form_opinion
 from lgsp.cli.gateway_door import Kept
 from lgsp.cli.keys.commands import P256_ORDER
 from lgsp.domain import base64url, keys
 from lgsp.domain.envelope import Wire
+from lgsp.domain.opinion import LOOK_UP
 from lgsp.testing.bus import running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy

@@ -26,7 +26,11 @@ DELIVERY_LIMIT: Final = 1_000_000
 PROBE_SECONDS: Final = 1.0
 PROBES: Final = 25
 """How often a queue is tried before it is held for dead: a cluster takes some ten seconds to choose a new leader, more under load."""
+PROBES_BETWEEN: Final = 5
+"""How many of them lie between two looks whether it is the queue's trouble alone; after the broker's it has all of them again."""
 DELETE_SECONDS: Final = 30.0
+TRIAL_ARGUMENTS: Final[dict[str, Any]] = {"x-queue-type": "quorum", "x-expires": 60_000}
+"""Of a queue that is made only to see whether one can be: should its maker not come to delete it, the broker does, after so many milliseconds."""
 TRIAL: Final = "trial"
 """The last part of the name of a queue that no inbox has: it is made when others are silent, to tell their trouble from the broker's."""
 
@@ -164,9 +168,12 @@ class Topology:
             self._feared.add(name)
             self.link.complaint = ""  # heeded once: then the queue answers for itself
         await self._declare_anew(name)
-        for _ in range(self.probes):
+        for number in range(self.probes):
             if await self._answers(name):
                 return True
+            if number % PROBES_BETWEEN == 0:
+                await self._try_beside(name)
+        await self._try_beside(name)
         # A queue declared within seconds of a kill comes back without a leader for good, and one whose disk was full may have no process any
         # more. The rows have all that it held.
         get_logger().warning("broker.queue_dead", queue=name)
@@ -175,6 +182,21 @@ class Topology:
         self._feared.discard(name)
         self.lost(name)
         return await self._answers(name)
+
+    async def _try_beside(self, name: str) -> None:
+        """Make a queue beside a silent one and delete it again; raise `BrokerAwayError` when that cannot be: then no queue is to blame.
+
+        While a node of a cluster stands still, the queues that it leads are silent until the others hold it for down (`net_ticktime`, a minute),
+        and none can be made: both wait for its copy of what the broker knows of queues.
+        """
+        beside = f"{name}.{TRIAL}"
+        channel = await self.link.channel()
+        try:
+            with broker_calls():
+                await channel.declare_queue(beside, durable=True, arguments=TRIAL_ARGUMENTS, timeout=CALL_SECONDS)
+        finally:
+            await close(channel)
+        await self._delete(beside)
 
     async def _declare_anew(self, name: str) -> None:
         channel = await self.link.channel()

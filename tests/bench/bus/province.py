@@ -28,7 +28,8 @@ from lgsp.domain.keys import PrivateKey
 from lgsp.machine import SystemClock
 from tests.bench.made_up import DOCUMENT, LANE_OF, REQUESTS, SCHEMA
 
-BUS: Final = "urn:lgsp:bus:91"
+BUS_OF: Final = {1: "urn:lgsp:bus:91", 2: "urn:lgsp:bus:92"}
+"""By the number of its gateways: parts that share a broker are buses of their own, for queues are named after the bus."""
 FIRST: Final = "a"
 AGENCY: Final = "H01.99"
 TYPES: Final = tuple(LANE_OF)
@@ -55,8 +56,9 @@ class Province:
 async def make(data: Path, *, ports: Sequence[int], transport: Carrier, senders: int, receivers: int) -> Province:
     """Make a province with a gateway at each of these loopback ports."""
     folder = DataFolder(root=data)
+    bus = BUS_OF[len(ports)]
     founding = Founding(
-        bus=BUS, gateway=_urn(FIRST), origin="lgsp.example.vn/91/2026", port=ports[0], transport=transport
+        bus=bus, gateway=_urn(bus, FIRST), origin="lgsp.example.vn/91/2026", port=ports[0], transport=transport
     )
     if not await asyncio.to_thread(found, folder, founding):
         raise FileExistsError(data)
@@ -66,17 +68,17 @@ async def make(data: Path, *, ports: Sequence[int], transport: Carrier, senders:
         _make_system(folder, short, f"http://127.0.0.1:{port}")
     further = dict(zip(ascii_lowercase[1:], ports[1:], strict=False))
     made = {name: _write_gateway_key(folder, name) for name in further}
-    await _publish(folder, [*_records(folder, sending, receiving), *map(_key_record, made, made.values())])
+    await _publish(folder, [*_records(folder, sending, receiving), *(_key_record(bus, *each) for each in made.items())])
     first = Gateway(data=data, port=ports[0], environment={})
     return Province(
-        gateways=(first, *(_copy(folder, name, port) for name, port in further.items())),
+        gateways=(first, *(_copy(folder, bus, name, port) for name, port in further.items())),
         senders=tuple(_settings_file(folder, short) for short in sending),
         receivers=tuple(_settings_file(folder, short) for short in receiving),
     )
 
 
-def _urn(name: str) -> str:
-    return f"{BUS}:gw:{name}"
+def _urn(bus: str, name: str) -> str:
+    return f"{bus}:gw:{name}"
 
 
 def _key_file(name: str) -> str:
@@ -89,15 +91,15 @@ def _write_gateway_key(folder: DataFolder, name: str) -> PrivateKey:
     return key
 
 
-def _key_record(name: str, key: PrivateKey) -> dict[str, Any]:
-    return {"kind": "key", "owner": _urn(name), "role": "gateway", "jwk": key.public.jwk}
+def _key_record(bus: str, name: str, key: PrivateKey) -> dict[str, Any]:
+    return {"kind": "key", "owner": _urn(bus, name), "role": "gateway", "jwk": key.public.jwk}
 
 
-def _copy(folder: DataFolder, name: str, port: int) -> Gateway:
+def _copy(folder: DataFolder, bus: str, name: str, port: int) -> Gateway:
     """Give a further gateway a folder of its own; what all gateways of a bus share is the same there."""
     data = folder.root.with_name(f"{folder.root.name}-{name}")
     shutil.copytree(folder.root, data, ignore=shutil.ignore_patterns("*.sqlite*", "lock", "*.sock"))
-    told = {"LGSP_BUS__GATEWAY": _urn(name), "LGSP_KEYS__GATEWAY": _key_file(name), "LGSP_HTTP__PORT": str(port)}
+    told = {"LGSP_BUS__GATEWAY": _urn(bus, name), "LGSP_KEYS__GATEWAY": _key_file(name), "LGSP_HTTP__PORT": str(port)}
     return Gateway(data=data, port=port, environment=told)
 
 
