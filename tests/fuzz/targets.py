@@ -28,6 +28,8 @@ from lgsp.domain import (
     strictjson,
     tiles,
 )
+from lgsp.domain.admission import Refused
+from lgsp.domain.diagnosis import diagnose
 from lgsp.domain.directory import empty_directory
 from lgsp.domain.validation import Contract
 from lgsp.errors import Refusal
@@ -103,6 +105,13 @@ def compact_jws(data):
     for name in ("fisheries", "es256"):
         if taken(partial(jws.verify, key=world().signers[name].public), parsed, codes=KEY_CODES) is not REFUSED:
             assert parsed.signing_input in signed_here()
+
+
+def diagnosis(data):
+    wire = envelope.Wire(compact=data, body=b"{}")
+    read = world().read(wire)
+    found = diagnose(wire, world().directory, read.refusal if isinstance(read, Refused) else None)
+    assert strictjson.parse(strictjson.compact(found)) == found
 
 
 def manifest(data):
@@ -261,7 +270,7 @@ def name(data):
 TARGETS = {
     target.__name__: target
     for target in (
-        strict_json, compact_jws, manifest, structured, gateway_frames, client_frames, statement, note, record, directory_file, adapter_manifest,
+        strict_json, compact_jws, diagnosis, manifest, structured, gateway_frames, client_frames, statement, note, record, directory_file, adapter_manifest,
         bundle, schema_document, name,
     )
 }  # fmt: skip
