@@ -5,6 +5,7 @@ writes; and where the standard library reads the same, both read it alike. Any o
 """
 
 import json
+import re
 import tempfile
 import tomllib
 from base64 import urlsafe_b64decode
@@ -40,6 +41,7 @@ from lgsp.testing.world import BUS, FISHERIES, LOG, NDXP, NOW, World, key_record
 from tests.fuzz import reference
 
 REFUSED = object()
+BASE64URL = re.compile(rb"[A-Za-z0-9_.-]*")
 ES256 = keys.p256_from_scalar(9_110_026)
 LOG_KEY = notes.NoteKey(name=LOG, kind=notes.LOG_KEY, public=signer_named("log").public.handle.public_bytes_raw())
 SCHEMA = "urn:lgsp:schema:tests:fuzz:1.0.0"
@@ -133,7 +135,11 @@ def structured(data):
     wire = taken(envelope.parse_structured, data, codes={"structured"})
     if wire is not REFUSED:
         assert envelope.parse_structured(strictjson.compact(wire.structured())) == wire
-        assert json.loads(frames.envelope(wire)) == wire.structured() == json.loads(data)
+        assert wire.structured() == json.loads(data)
+    if wire is not REFUSED and BASE64URL.fullmatch(
+        wire.compact
+    ):  # what is handed over was proven, and is written without escapes
+        assert json.loads(frames.envelope(wire)) == wire.structured()
 
 
 def gateway_frames(data):
