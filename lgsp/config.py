@@ -76,18 +76,29 @@ class BusSection(Section):
 
 
 class HttpSection(Section):
-    """Where the gateway listens; port 0 takes a free one. Beyond loopback it needs TLS, its own or a proxy's."""
+    """Where the gateway listens; port 0 takes a free one. Beyond loopback it needs TLS, its own or a proxy's.
+
+    `tls_oldest` is the oldest version of TLS that is spoken. `client_ca` are the authorities whose certificates name systems;
+    `client_certificates` says whether every system has to show one.
+    """
 
     host: Annotated[str, StringConstraints(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = DEFAULT_PORT
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    tls_oldest: Literal["1.2", "1.3"] = "1.3"
+    client_ca: Path | None = None
+    client_certificates: Literal["optional", "required"] = "optional"
     behind_tls_proxy: bool = False
 
     @model_validator(mode="after")
-    def _whole_pair(self) -> Self:
+    def _whole(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key are given together or not at all")
+        if self.client_ca is not None and self.tls_cert is None:
+            raise ValueError("client_ca needs tls_cert and tls_key: behind a proxy no client's certificate is seen")
+        if self.client_certificates == "required" and self.client_ca is None:
+            raise ValueError("client_certificates are required, and client_ca names nobody who gives them")
         return self
 
 
@@ -258,7 +269,7 @@ class Settings(BaseSettings):
     def _located(self) -> Self:
         return self.model_copy(
             update={
-                "http": _resolve(self.http, self.data, "tls_cert", "tls_key"),
+                "http": _resolve(self.http, self.data, "tls_cert", "tls_key", "client_ca"),
                 "storage": _resolve(self.storage, self.data, "path"),
                 "witness": _resolve(self.witness, self.data, "ca"),
                 "keys": _resolve(self.keys, self.data, "gateway", "log", "body", "subject"),

@@ -1,4 +1,4 @@
-"""Private keys and secrets in files: PKCS#8 PEM for signing keys, 32 raw bytes for the others (protocol section 8).
+"""Private keys and secrets in files: PKCS#8 PEM for signing keys, encrypted or not, 32 raw bytes for the others (protocol section 8).
 
 A file is read only when nobody else can read or replace it, and written once: it never takes the place of another. The one exception is the
 ring of keys for persons' pseudonyms, in which keys come and go. What a key may do is
@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
+from lgsp import passphrases
+from lgsp.domain import encryption
 from lgsp.domain.keys import PrivateKey, private_key
 from lgsp.errors import Refusal, Unusable
 
@@ -26,18 +28,27 @@ MODE: Final = 0o600
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 LARGEST: Final = 16 * 1024
 """Bytes of a key file; a PEM of the keys that the bus takes has about 250."""
+ENCRYPTED: Final = f"-----BEGIN {encryption.LABEL}-----".encode()
 SECRET_BYTES: Final = 32
 SECRETS_MAX: Final = 8
 """Secrets in one file."""
 
 
 def read_private(path: Path) -> PrivateKey:
-    """Return the signing key of a PKCS#8 PEM file; refuse as `key_file_unsafe` or `key_file_broken`."""
+    """Return the signing key of a PKCS#8 PEM file, whose passphrase is asked for where it is encrypted (`passphrases`).
+
+    Refuse as `key_file_unsafe`, `key_file_broken`, `passphrase_missing` or `passphrase_wrong`.
+    """
     data = _read(path)
+    passphrase = passphrases.given(path, _read) if ENCRYPTED in data else None
     try:
-        handle = load_pem_private_key(data, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise _broken(path, "holds no unencrypted PKCS#8 key in PEM form") from None
+        handle = load_pem_private_key(data, password=passphrase)
+    except ValueError:
+        if passphrase is not None:
+            raise Unusable("passphrase_wrong", f"{path}") from None
+        raise _broken(path, "holds no PKCS#8 key in PEM form") from None
+    except (TypeError, UnsupportedAlgorithm):
+        raise _broken(path, "holds no PKCS#8 key in PEM form, or one encrypted in a way that is not known") from None
     if not isinstance(handle, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
         raise _broken(path, "holds a key of another kind than Ed25519 or P-256")
     try:
@@ -46,9 +57,33 @@ def read_private(path: Path) -> PrivateKey:
         raise _broken(path, "holds a key on another curve than Ed25519 or P-256") from None
 
 
-def write_private(path: Path, key: PrivateKey) -> None:
-    """Write a signing key as PKCS#8 PEM with mode 0600; refuse (`file_exists`) when something stands there."""
-    _write(path, key.handle.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+def write_private(path: Path, key: PrivateKey, *, passphrase: bytes | None = None) -> None:
+    """Write a signing key as PKCS#8 PEM with mode 0600, encrypted where a passphrase is given; refuse (`file_exists`) when something is there."""
+    if passphrase is None:
+        _write(path, key.handle.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return
+    plain = key.handle.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    salt, iv = os.urandom(encryption.SALT_BYTES), os.urandom(encryption.IV_BYTES)
+    _write(path, encryption.encrypt_key(plain, passphrase, salt=salt, iv=iv))
+
+
+def new_passphrase(path: Path) -> bytes:
+    """Return the passphrase for a key file that is to be encrypted; refuse as `passphrases.chosen`."""
+    return passphrases.chosen(path, _read)
+
+
+def passphrase_of(path: Path) -> bytes | None:
+    """Return the passphrase of a key file that is encrypted, None of one that is not; refuse as `read_private`."""
+    return passphrases.given(path, _read) if ENCRYPTED in _read(path) else None
+
+
+def encrypt_private(path: Path) -> bool:
+    """Put a signing key's encrypted form in the place of its file, whole or not at all; return False when it is encrypted already."""
+    if ENCRYPTED in _read(path):
+        return False
+    key, passphrase = read_private(path), new_passphrase(path)
+    _replace(path, lambda beside: write_private(beside, key, passphrase=passphrase))
+    return True
 
 
 def read_secret(path: Path) -> bytes:
@@ -69,10 +104,14 @@ def read_secrets(path: Path) -> tuple[bytes, ...]:
 
 def replace_secrets(path: Path, secrets: Sequence[bytes]) -> None:
     """Put secrets of 32 bytes in the place of a key file's present ones, whole or not at all, durable when this returns."""
+    _replace(path, lambda beside: write_secrets(beside, secrets))
+
+
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
     check_safe(path)
     beside = path.with_name(f".{path.name}.new")
     beside.unlink(missing_ok=True)  # of a process that was killed
-    write_secrets(beside, secrets)
+    write(beside)
     try:
         beside.replace(path)
         _sync_names(path.parent)

@@ -15,6 +15,8 @@ from structlog.typing import EventDict, WrappedLogger
 
 EVENTS: Final[dict[str, frozenset[str]]] = {
     "gateway.started": frozenset({"url", "version", "entries"}),
+    "tls.renewed": frozenset({"until"}),
+    "tls.kept": frozenset({"reason", "until"}),
     "gateway.draining": frozenset({"streams"}),
     "gateway.stopped": frozenset({"entries"}),
     "admin.asked": frozenset({"by", "path"}),

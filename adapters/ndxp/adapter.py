@@ -6,9 +6,8 @@ A verification changes nothing on the platform, so that one repeated after a cra
 import time
 from typing import Final
 
-import aiohttp
-
 from adapters.ndxp.client import Credentials, NdxpError, PopulationClient, Refused
+from adapters.ndxp.connection import Connecting
 from adapters.ndxp.mapping import Asker
 from lgsp.sdk import (
     Adapter,
@@ -43,11 +42,11 @@ class Ndxp(Adapter):
 
     def __init__(self, *, client: Client, manifest: AdapterManifest, settings: AdapterSettings) -> None:
         super().__init__(client=client, manifest=manifest, settings=settings)
-        connections = aiohttp.TCPConnector(limit=manifest.concurrency)
-        self._session = aiohttp.ClientSession(connector=connections, cookie_jar=aiohttp.DummyCookieJar())
+        connecting = Connecting.of(settings)
+        self._session = connecting.session(manifest.concurrency)
         self._population = PopulationClient(
             self._session,
-            address=settings.text("address"),
+            address=connecting.address,
             credentials=Credentials(key=settings.text("consumer_key"), secret=settings.text("consumer_secret")),
             clock=time.monotonic,
             seconds=settings.number("seconds"),

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -41,6 +41,8 @@ SIGNS: Final[dict[State, tuple[str, str]]] = {"ok": ("✓", "green"), "warning":
 ROOM_WANTED: Final = 5 * 1024**3
 ROOM_NEEDED: Final = 256 * 1024**2
 """Bytes free on the ledger's disk: some 200 million entries a year are some hundred gigabytes; below this a night's traffic may not fit."""
+CERTIFICATE_SOON: Final = timedelta(days=30)
+"""Before its end a certificate is to be renewed."""
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -157,9 +159,30 @@ def _look_at_registrar(settings: Settings) -> Iterator[Finding]:
 def _look_at_tls(settings: Settings) -> Iterator[Finding]:
     http = settings.http
     if http.tls_cert is not None:
-        yield _tried(lambda: tls_of(http), "TLS certificate and key fit", "chứng thư và khóa TLS khớp nhau")
+        try:
+            tls = tls_of(http)
+        except Refusal as refusal:
+            yield _refused(refusal)
+        else:
+            yield Finding(state="ok", en="TLS certificate and key fit", vi="chứng thư và khóa TLS khớp nhau")
+            if tls is not None:
+                yield _certificate(tls.until)
     elif not is_loopback(http.host) and not http.behind_tls_proxy:
         yield _refused(Refusal("listen_refused", f"http.host is {http.host}"))
+
+
+def _certificate(until: datetime) -> Finding:
+    """Return how long the TLS certificate is good for: systems call nobody whose certificate has expired."""
+    left = until - SystemClock().now()
+    state: State = "wrong" if left <= timedelta(0) else "warning" if left < CERTIFICATE_SOON else "ok"
+    is_over = state == "wrong"
+    return Finding(
+        state=state,
+        en=f"the TLS certificate {'expired' if is_over else 'is good for another'} {abs(left).days} days{' ago' if is_over else ''}",
+        vi=f"chứng thư TLS {'đã hết hạn' if is_over else 'còn hạn'} {abs(left).days} ngày{' trước' if is_over else ''}",
+        mend_en="" if state == "ok" else "put a new certificate in its place; a running gateway takes it by itself",
+        mend_vi="" if state == "ok" else "hãy thay chứng thư mới; cổng đang chạy sẽ tự dùng",
+    )
 
 
 def _look_at_storage(settings: Settings) -> Iterator[Finding]:

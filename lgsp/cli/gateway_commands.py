@@ -160,8 +160,11 @@ def witness_text(new: Path, settings: Settings) -> str:
 
 def _write_keys(new: Path, settings: Settings, founding: Founding) -> None:
     key = make_key(read_policy(), "gateway", None)
-    keyfiles.write_private(new / founding.gateway_key, key)
-    keyfiles.write_private(new / "keys/log.pem", keyfiles.read_private(settings.keys.log))
+    passphrase = keyfiles.passphrase_of(
+        settings.keys.log
+    )  # a key that is encrypted here lies in the clear nowhere else
+    keyfiles.write_private(new / founding.gateway_key, key, passphrase=passphrase)
+    keyfiles.write_private(new / "keys/log.pem", keyfiles.read_private(settings.keys.log), passphrase=passphrase)
     keyfiles.write_secret(new / "keys/body.key", keyfiles.read_secret(settings.keys.body))
     keyfiles.write_secrets(new / "keys/subject.key", keyfiles.read_secrets(settings.keys.subject))
     proof = prove(key, owner=founding.gateway, bus=founding.bus, at=SystemClock().now(), jti=SystemEntropy().uuid7())

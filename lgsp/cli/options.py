@@ -50,3 +50,11 @@ Proof = Annotated[
         help="What lgsp keys prove printed, unless it is in FILE | bằng chứng đang giữ khóa",
     ),
 ]
+Encrypt = Annotated[
+    bool,
+    typer.Option(
+        "--encrypt",
+        envvar="LGSP_ENCRYPT",
+        help="Encrypt the file under the passphrase of LGSP_KEY_PASSPHRASE_FILE, LGSP_KEY_PASSPHRASE or the terminal | mã hóa tệp khóa",
+    ),
+]

@@ -12,6 +12,11 @@ SOCKET: Final = "NOTIFY_SOCKET"
 WATCHDOG: Final = "WATCHDOG_USEC"
 
 
+def is_there() -> bool:
+    """Tell whether a manager started the program and listens."""
+    return bool(os.environ.get(SOCKET, ""))
+
+
 def tell(state: str) -> None:
     """Tell the manager a state, like `READY=1` (sd_notify(3)); one that does not listen is none."""
     place = os.environ.get(SOCKET, "")

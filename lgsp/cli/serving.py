@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import ssl
 import sys
 from collections.abc import AsyncIterator
 from importlib import metadata
@@ -27,6 +26,7 @@ from lgsp.config import HttpSection, Settings
 from lgsp.datafolder import DataFolder
 from lgsp.errors import Refusal, Unusable
 from lgsp.http import server
+from lgsp.http.certificates import Certificates, TlsFiles
 from lgsp.http.siblings import Siblings
 from lgsp.machine import spare_collector
 
@@ -129,17 +129,21 @@ async def _listening(
 ) -> AsyncIterator[tuple[Bus, str]]:
     """Run bus, public port and admin socket of a data folder that is held; give the bus and its address."""
     admin_socket = DataFolder(root=settings.data).worker_socket(worker)
+    tls = tls_of(settings.http)
     async with app.open_bus(settings, worker=worker) as bus, contextlib.AsyncExitStack() as stack:
         _check_own_key(settings, bus)
         edge = await server.serve(
             bus,
             host=settings.http.host,
             port=settings.http.port,
-            ssl_context=tls_of(settings.http),
+            tls=tls,
             behind_tls_proxy=settings.http.behind_tls_proxy,
             siblings=siblings,
         )
-        bus.tasks.spawn("expiries", keep_shown(bus, settings, edge.metrics))
+        bus.tasks.spawn("expiries", keep_shown(bus, settings, edge.metrics, tls))
+        if tls is not None:
+            bus.tasks.spawn("certificates", tls.keep_fresh(bus.clock))
+        _heed_reload(tls)
         stack.push_async_callback(_tell_stopped, bus)
         stack.push_async_callback(edge.close)
         admin = await server.serve_admin(bus, admin_socket, beside=edge)
@@ -151,6 +155,14 @@ async def _listening(
         logs.get_logger().info("gateway.started", url=edge.url, version=metadata.version("lgsp"), entries=entries)
         yield bus, edge.url
         logs.get_logger().info("gateway.draining", streams=len(edge.streams))
+
+
+def _heed_reload(tls: Certificates | None) -> None:
+    """Have SIGHUP read the certificate again; where there is none, a service manager's word to reload is not to end the gateway."""
+    if tls is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tls.ask)
+    elif service_manager.is_there():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
 
 
 def _check_own_key(settings: Settings, bus: Bus) -> None:
@@ -168,14 +180,15 @@ async def _tell_stopped(bus: Bus) -> None:
     logs.get_logger().info("gateway.stopped", entries=entries)
 
 
-def tls_of(http: HttpSection) -> ssl.SSLContext | None:
-    """Return the TLS context of the settings, None without certificate; refuse (`config_invalid`) what cannot be used."""
+def tls_of(http: HttpSection) -> Certificates | None:
+    """Return what TLS is spoken with by the settings, None without certificate; refuse (`config_invalid`) what cannot be used."""
     if http.tls_cert is None or http.tls_key is None:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(http.tls_cert, http.tls_key)
-    except OSError as error:  # ssl.SSLError is one
-        raise Unusable("config_invalid", f"http.tls_cert, http.tls_key: {error.strerror or error}") from None
-    return context
+    files = TlsFiles(
+        cert=http.tls_cert,
+        key=http.tls_key,
+        client_ca=http.client_ca,
+        oldest=http.tls_oldest,
+        demand=http.client_certificates == "required",
+    )
+    return Certificates(files)

@@ -20,7 +20,7 @@ from lgsp.cli.files import read_text, write_text
 from lgsp.cli.keys.commands import make_key
 from lgsp.cli.keys.policy import read_policy
 from lgsp.cli.keys.possession import prove
-from lgsp.cli.options import DEFAULT_DATA, Data, Proof, PublicKeyFile, Registrar
+from lgsp.cli.options import DEFAULT_DATA, Data, Encrypt, Proof, PublicKeyFile, Registrar
 from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.registrar import PROOF, Wanted
 from lgsp.cli.voice import voice_of
@@ -70,7 +70,7 @@ def group() -> None:
 
 
 @commands.command()
-def new(
+def new(  # noqa: PLR0913 - one parameter for each thing that a person says
     context: typer.Context,
     system: Annotated[
         str, typer.Argument(metavar="CODE/NAME", help="Such as H01.99/example | mã cơ quan/tên hệ thống")
@@ -101,6 +101,8 @@ def new(
             help="The authority behind the gateway's certificate, PEM; copied | tệp chứng thư CA của cổng",
         ),
     ] = None,
+    *,
+    encrypt: Encrypt = False,
 ) -> None:
     """Make key.pem, key.jwk and system.toml; print the key record to register | tạo khóa và cấu hình, in bản ghi khóa."""
     voice = voice_of(context)
@@ -117,7 +119,8 @@ def new(
         )
         return
     key = make_key(read_policy(), "system", alg)
-    make_system(folder, urn, pinned, address, key, ca=authority)
+    passphrase = keyfiles.new_passphrase(folder / "key.pem") if encrypt else None
+    make_system(folder, urn, pinned, address, key, ca=authority, passphrase=passphrase)
     voice.give(key_record(urn, pinned.bus, key).rstrip("\n"))
     voice.tell(
         f"made {folder}; give the record above (or {folder}/key.jwk) to the registrar, then: --system {folder}/system.toml",
@@ -206,10 +209,20 @@ def _authority(path: Path) -> str:
     return text
 
 
-def make_system(folder: Path, urn: str, trust: Trust, url: str, key: PrivateKey, *, ca: str | None = None) -> None:
+def make_system(
+    folder: Path,
+    urn: str,
+    trust: Trust,
+    url: str,
+    key: PrivateKey,
+    *,
+    ca: str | None = None,
+    passphrase: bytes | None = None,
+) -> None:
     """Make the folder of a new system, whole or not at all; refuse (`file_exists`) when it is there.
 
-    `ca` is the text of a PEM file: the authority behind the gateway's certificate, where it is not one that every machine trusts.
+    `ca` is the text of a PEM file: the authority behind the gateway's certificate, where it is not one that every machine trusts. With a
+    `passphrase` the key's file is encrypted.
     """
     try:
         folder.mkdir(mode=FOLDER_MODE, parents=True)
@@ -218,7 +231,7 @@ def make_system(folder: Path, urn: str, trust: Trust, url: str, key: PrivateKey,
     except OSError as error:
         raise Unusable("data_missing", f"{folder}: {error.strerror}") from None
     try:
-        keyfiles.write_private(folder / "key.pem", key)
+        keyfiles.write_private(folder / "key.pem", key, passphrase=passphrase)
         write_text(folder / "key.jwk", json.dumps({**key.public.jwk, PROOF: _proof(urn, trust.bus, key)}) + "\n")
         if ca is not None:
             write_text(folder / AUTHORITY, ca)

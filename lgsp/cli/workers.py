@@ -49,6 +49,7 @@ class Workers:
     port_file: Path | None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     _listening: dict[int, str] = field(default_factory=dict)
+    _running: dict[int, asyncio.subprocess.Process] = field(default_factory=dict)
     _told: bool = False
 
     async def run(self) -> int:
@@ -56,6 +57,8 @@ class Workers:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
         http = self.settings.http
+        if http.tls_cert is not None or service_manager.is_there():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._pass_on)
         folder = DataFolder(root=self.settings.data)
         with datafolder.hold(folder, command="lgsp serve"), _kept_port(http.host, http.port) as port:
             async with asyncio.TaskGroup() as tasks:
@@ -69,6 +72,12 @@ class Workers:
     def _on_signal(self) -> None:
         service_manager.tell("STOPPING=1")
         self.stop.set()
+
+    def _pass_on(self) -> None:
+        """Have every worker that listens read its certificate again; one that is only beginning reads it anyway."""
+        for number, worker in self._running.items():
+            if number in self._listening and worker.returncode is None:
+                worker.send_signal(signal.SIGHUP)
 
     async def _keep(self, number: int, port: int) -> int:
         """Run one worker after the other until it is time to stop; return the code of one that ended badly before all listened."""
@@ -92,6 +101,7 @@ class Workers:
         worker = await asyncio.create_subprocess_exec(
             *self._command(number, port), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
+        self._running[number] = worker
         try:
             async with asyncio.TaskGroup() as tasks:
                 ended, stopped = tasks.create_task(worker.wait()), tasks.create_task(self.stop.wait())

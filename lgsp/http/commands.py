@@ -17,7 +17,7 @@ from lgsp.bus.authentication import Promise
 from lgsp.domain import strictjson
 from lgsp.domain.records import OfficerRole
 from lgsp.errors import Refusal
-from lgsp.http.requests import one_header, peer_of, read_body
+from lgsp.http.requests import check_certificate, one_header, peer_of, read_body
 from lgsp.http.wiring import BUS, SETTINGS
 from lgsp.logs import get_logger
 
@@ -75,6 +75,7 @@ class Command:
                 promise = bus.authenticator.proven(
                     one_header(request, "Authorization"), method=request.method, path=request.raw_path
                 )
+                check_certificate(request, promise.caller)
                 if not promise.has_one_of(self.roles):
                     await self._turn_away(request, promise)
                 body = await read_body(request, self._most(request))

@@ -14,6 +14,7 @@ from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
 from lgsp.http import admin, audit, catalogue, entry_search, envelopes, evidence, health, inbox, outcomes, sandbox
 from lgsp.http.bus_figures import BusFigures
+from lgsp.http.clients import ClientRule
 from lgsp.http.faults import as_refusal, route_of
 from lgsp.http.metrics import Metrics
 from lgsp.http.problems import language_of, problem_response
@@ -22,7 +23,17 @@ from lgsp.http.settings import HTTP_LIMITS, HttpLimits
 from lgsp.http.siblings import Siblings
 from lgsp.http.stream import open_stream
 from lgsp.http.streams import Streams
-from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS, SHOWN_METRICS, SHOWN_STREAMS, SIBLINGS, STREAMS
+from lgsp.http.wiring import (
+    BUS,
+    CLIENTS,
+    METRICS,
+    REQUEST_ID,
+    SETTINGS,
+    SHOWN_METRICS,
+    SHOWN_STREAMS,
+    SIBLINGS,
+    STREAMS,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -58,7 +69,13 @@ SAFE_HEADERS: Final = {
 }
 
 
-def create_app(bus: Bus, *, settings: HttpLimits = HTTP_LIMITS, siblings: Siblings | None = None) -> web.Application:
+def create_app(
+    bus: Bus,
+    *,
+    settings: HttpLimits = HTTP_LIMITS,
+    siblings: Siblings | None = None,
+    clients: ClientRule | None = None,
+) -> web.Application:
     """Return the application that departments' systems call."""
     app = create_bare_app(bus, settings=settings)
     for method, path, handler in ROUTES:
@@ -66,6 +83,8 @@ def create_app(bus: Bus, *, settings: HttpLimits = HTTP_LIMITS, siblings: Siblin
     app[SHOWN_STREAMS] = app[STREAMS]
     if siblings is not None:
         app[SIBLINGS] = siblings
+    if clients is not None:
+        app[CLIENTS] = clients
     for command in admin.COMMANDS:
         app.router.add_route(command.method, command.path, command.public())
     return app

@@ -18,7 +18,7 @@ from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import Delivery, Exchange
 from lgsp.errors import Refusal
 from lgsp.http import frames, inbox
-from lgsp.http.requests import integer, one_header, peer_of, query_of, read_body, system_of
+from lgsp.http.requests import integer, one_header, peer_of, presented_of, query_of, read_body, system_of
 from lgsp.http.wiring import BUS, METRICS, SETTINGS
 
 HEADER: Final = "lgsp-env"
@@ -33,6 +33,7 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
     wait = _wait_of(request)
     wire = await wire_of(request)
     bus = request.app[BUS]
+    check_connection(request, wire)
     asked = _request_in(bus, wire) if wait else None
     if asked is None:
         return _receipt_response(await _submit(request, wire))
@@ -48,6 +49,19 @@ async def post_envelope(request: web.Request) -> web.StreamResponse:
     text = f'{{"receipt":{receipted.receipt},"reply":{{"envelope":{frames.envelope(reply.wire)},"receipt":{reply.receipt}}}}}'
     applied = {"Preference-Applied": f"wait={wait}"}
     return await inbox.hand_out(request, [reply], text, headers=applied, final=True)
+
+
+def check_connection(request: web.Request, wire: Wire) -> None:
+    """Refuse (`certificate_missing`, `certificate_mismatch`) an envelope over a connection that is not its signer's."""
+    shown = presented_of(request)
+    if shown is None:
+        return
+    bus = request.app[BUS]
+    try:
+        shown.check_envelope(wire, bus.registry.current)
+    except Refusal as refusal:
+        bus.refusals.count(refusal.code, peer_of(request))
+        raise
 
 
 async def wire_of(request: web.Request) -> Wire:

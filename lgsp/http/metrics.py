@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -61,6 +61,19 @@ class Metrics:
         self._expiries.clear()
         for what, moment in ends.items():
             self._expiries.labels(what).set(moment.timestamp())
+
+    def show_certificate(self, days: Callable[[], float], is_stale: Callable[[], bool]) -> None:
+        """Show from now on what these two tell of the certificate in use each time that they are asked."""
+        left = Gauge(
+            "lgsp_tls_certificate_days", "Days until the TLS certificate in use expires", registry=self.registry
+        )
+        stale = Gauge(
+            "lgsp_tls_certificate_stale",
+            "Whether certificate, key or authorities in their files could not be taken, so that those before serve on",
+            registry=self.registry,
+        )
+        left.set_function(days)
+        stale.set_function(lambda: float(is_stale()))
 
     def exposition(self) -> tuple[bytes, str]:
         """Return all figures in Prometheus text format, and its content type."""

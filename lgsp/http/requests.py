@@ -11,7 +11,8 @@ from aiohttp import HttpVersion10, web
 from lgsp.bus.authentication import Caller
 from lgsp.domain import strictjson
 from lgsp.errors import Refusal
-from lgsp.http.wiring import BUS, SETTINGS
+from lgsp.http.clients import Presented, presented
+from lgsp.http.wiring import BUS, CLIENTS, SETTINGS
 
 PLAIN_PATH: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~:-]+)+")
 """Segments of unreserved characters and colons (RFC 3986 2.3): all that our paths need, so nothing is ever percent-encoded."""
@@ -94,12 +95,14 @@ async def caller_of(request: web.Request, body: bytes | None = None) -> Caller:
     try:
         sent = await read_body(request, 0) if body is None else body
         with bus.figures.timed("authenticate"):
-            return await bus.authenticator.check(
+            caller = await bus.authenticator.check(
                 one_header(request, "Authorization"), method=request.method, path=request.raw_path, body=sent
             )
+        check_certificate(request, caller)
     except Refusal as refusal:
         bus.refusals.count(refusal.code, peer_of(request))
         raise
+    return caller
 
 
 async def system_of(request: web.Request, body: bytes | None = None) -> str:
@@ -108,6 +111,18 @@ async def system_of(request: web.Request, body: bytes | None = None) -> str:
     if caller.role != "system":
         raise Refusal("forbidden", "this call is a system's")
     return caller.urn
+
+
+def presented_of(request: web.Request) -> Presented | None:
+    """Return the certificate that the connection showed, None where clients' certificates are not looked at."""
+    return presented(request, request.app.get(CLIENTS))
+
+
+def check_certificate(request: web.Request, caller: Caller) -> None:
+    """Refuse (`certificate_missing`, `certificate_mismatch`) a proven caller over a connection that is another's."""
+    shown = presented_of(request)
+    if shown is not None:
+        shown.check(caller)
 
 
 def peer_of(request: web.BaseRequest) -> str:

@@ -7,7 +7,7 @@ from aiohttp import web
 from lgsp.domain import opinion
 from lgsp.errors import Refusal
 from lgsp.http.commands import told
-from lgsp.http.envelopes import wire_of
+from lgsp.http.envelopes import check_connection, wire_of
 from lgsp.http.problems import language_of
 from lgsp.http.requests import query_of
 from lgsp.http.wiring import BUS
@@ -19,6 +19,7 @@ async def post_check(request: web.Request) -> web.Response:
     language = language_of(request.headers.get("Accept-Language", ""))
     try:
         wire = await wire_of(request)
+        check_connection(request, wire)
     except Refusal as refusal:
         if refusal.code != "structured":
             raise

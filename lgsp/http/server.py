@@ -7,7 +7,6 @@ import errno
 import ipaddress
 import os
 import socket
-import ssl
 import stat
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from aiohttp import web
 from lgsp import datafolder
 from lgsp.bus.supervisor import Bus
 from lgsp.errors import Defect, Unusable
+from lgsp.http.certificates import Certificates
 from lgsp.http.connections import Front
 from lgsp.http.edge import create_admin_app, create_app
 from lgsp.http.metrics import Metrics
@@ -72,7 +72,7 @@ async def serve(
     *,
     host: str,
     port: int,
-    ssl_context: ssl.SSLContext | None = None,
+    tls: Certificates | None = None,
     behind_tls_proxy: bool = False,
     siblings: Siblings | None = None,
     settings: HttpLimits = HTTP_LIMITS,
@@ -82,20 +82,23 @@ async def serve(
     With `siblings` the port is that of several processes, among which the machine divides the connections. Refuses as `listen_refused` an
     address beyond loopback without TLS, unless a proxy speaks it; as `port_in_use` a port that is taken.
     """
-    if ssl_context is None and not behind_tls_proxy and not is_loopback(host):
+    if tls is None and not behind_tls_proxy and not is_loopback(host):
         raise Unusable("listen_refused", f"{host} is not loopback, and TLS is not set up")
     sock = bound(host, port, shared=siblings is not None)
     real = sock.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
-    scheme = "http" if ssl_context is None else "https"
-    patience = None if ssl_context is None else TLS_HANDSHAKE
+    scheme = "http" if tls is None else "https"
+    context = None if tls is None else tls.context
+    patience = None if tls is None else TLS_HANDSHAKE
 
     async def listen(connect: Callable[[], asyncio.Protocol]) -> asyncio.Server:
         return await asyncio.get_running_loop().create_server(
-            connect, sock=sock, backlog=BACKLOG, ssl=ssl_context, ssl_handshake_timeout=patience
+            connect, sock=sock, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=patience
         )
 
-    app = create_app(bus, settings=settings, siblings=siblings)
+    app = create_app(bus, settings=settings, siblings=siblings, clients=None if tls is None else tls.rule)
+    if tls is not None:
+        app[METRICS].show_certificate(lambda: tls.days(bus.clock.now()), lambda: tls.is_stale)
     return await _start(app, f"{scheme}://{shown}:{real}", real, listen, settings)
 
 

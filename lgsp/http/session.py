@@ -24,11 +24,13 @@ from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
 from lgsp.domain import envelope
 from lgsp.domain.directory import Directory
+from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import Delivery
 from lgsp.domain.statements import Statement
 from lgsp.errors import Language, Refusal
 from lgsp.gathering import Gathering
 from lgsp.http import frames
+from lgsp.http.clients import Presented
 from lgsp.http.leavings import Leavings
 from lgsp.http.metrics import Metrics
 from lgsp.http.outgoing import Outgoing
@@ -70,6 +72,8 @@ class Surroundings:
     leavings: Leavings
     language: Language
     peer: str
+    presented: Presented | None
+    """The client's certificate, where such are looked at."""
 
 
 class Session:
@@ -377,7 +381,7 @@ class Session:
         refs, wires = [], []
         for ref, value in sends:
             try:
-                wires.append(envelope.from_structured(value))
+                wires.append(self._own(envelope.from_structured(value)))
                 refs.append(ref)
             except Refusal as refusal:
                 self._bus.refusals.count(refusal.code, self._around.peer)
@@ -391,6 +395,11 @@ class Session:
                 system=self.system,
                 tell=lambda place, answer: self._answer_send(refs[place], answer),
             )
+
+    def _own(self, wire: Wire) -> Wire:
+        if self._around.presented is not None:
+            self._around.presented.check_envelope(wire, self._bus.registry.current)
+        return wire
 
     def _answer_send(self, ref: str, answer: Answer) -> None:
         self._unanswered -= 1

@@ -16,7 +16,7 @@ from lgsp.http import frames
 from lgsp.http.envelopes import STRUCTURED_ROOM
 from lgsp.http.outgoing import Outgoing
 from lgsp.http.problems import language_of, problem_text
-from lgsp.http.requests import peer_of, query_of
+from lgsp.http.requests import peer_of, presented_of, query_of
 from lgsp.http.session import GONE, LOST, Session, Socket, Surroundings
 from lgsp.http.wiring import BUS, METRICS, SETTINGS, STREAMS
 
@@ -78,6 +78,7 @@ def _surroundings(request: web.Request) -> Surroundings:
         leavings=request.app[STREAMS].leavings,
         language=language_of(request.headers.get("Accept-Language", "")),
         peer=peer_of(request),
+        presented=presented_of(request),
     )
 
 
@@ -101,7 +102,9 @@ async def _greet(ws: Socket, around: Surroundings) -> Caller | None:
     nonce = bus.entropy.uuid7()
     await ws.send_str(frames.welcome(nonce=nonce, max_inflight=bus.limits.max_inflight, now=bus.clock.now()))
     try:
-        return bus.authenticator.check_hello(await _hello(ws, around), nonce=nonce)
+        caller = bus.authenticator.check_hello(await _hello(ws, around), nonce=nonce)
+        if around.presented is not None:
+            around.presented.check(caller)
     except Refusal as refusal:
         bus.refusals.count(refusal.code, around.peer)
         around.metrics.count_refusal(refusal.code)
@@ -110,6 +113,7 @@ async def _greet(ws: Socket, around: Surroundings) -> Caller | None:
             await ws.send_str(frames.closing(refusal.code, problem=problem))
             await ws.close(code=POLICY, message=refusal.code.encode())
         return None
+    return caller
 
 
 async def _hello(ws: Socket, around: Surroundings) -> str:

@@ -28,8 +28,9 @@ from lgsp.sdk.manifest import AdapterManifest, AdapterSettings
 from lgsp.sdk.message import Effect, Failure, Message, Tables, Work
 from lgsp.sdk.outbox import Outcome, Sent
 from lgsp.sdk.runner import run_adapter
-from lgsp.sdk.settings import SystemSettings
+from lgsp.sdk.settings import SystemSettings, check_url
 from lgsp.sdk.surroundings import Surroundings
+from lgsp.sdk.tls import trusting
 from lgsp.sdk.yielding import YieldingWindow
 
 __all__ = [
@@ -61,7 +62,9 @@ __all__ = [
     "Unreachable",
     "Work",
     "YieldingWindow",
+    "check_url",
     "get_logger",
     "handles",
     "run_adapter",
+    "trusting",
 ]

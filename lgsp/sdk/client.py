@@ -131,7 +131,7 @@ class Client:
         around = around or Surroundings()
         signer = read_private(settings.key)
         composer = Composer(system=settings.system, signer=signer, clock=around.clock, entropy=around.entropy)
-        tls = trusting(settings.ca)
+        tls = trusting(settings.ca, certificate=settings.certificate, key=settings.certificate_key)
         box = Box.open(settings.box, sign=composer.acks)
         try:
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as http:

@@ -88,9 +88,15 @@ async def run_adapter(
         async with Client.open(
             found.settings, connect_within=None, drain=drain, window=window, around=around
         ) as client:
-            adapter = found.kind(client=client, manifest=found.manifest, settings=found.values)
-            await Runner(adapter, stopping, drain=drain).run()
+            await Runner(_made(found, client), stopping, drain=drain).run()
     get_logger().info("adapter.stopped", system=names.short_system(found.settings.system))
+
+
+def _made(found: Plan, client: Client) -> Adapter:
+    try:
+        return found.kind(client=client, manifest=found.manifest, settings=found.values)
+    except ConfigInvalid as error:
+        raise Unusable("config_invalid", error.problem) from None
 
 
 @contextmanager

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lgsp.domain import keys, names
 from lgsp.domain.keys import PublicKey
 from lgsp.errors import Refusal, Unusable
 
 PREFIX: Final = "LGSP_SETTING_"
+FILES: Final = ("key", "box", "ca", "certificate", "certificate_key")
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -73,12 +74,21 @@ class SystemSettings(BaseModel):
     """The file of outbox and inbox, made when missing."""
     ca: Path | None = None
     """The only authorities by which the gateway's TLS certificate is believed, PEM; without it those that this machine trusts."""
+    certificate: Path | None = None
+    """The certificate that names this system, PEM, for a gateway that looks at it, with `certificate_key` in a file of its own."""
+    certificate_key: Path | None = None
     registrar: Annotated[dict[str, str], AfterValidator(_public)]
     """The pinned public key (JWK) under which the directory is believed."""
     log: Annotated[str, Field(pattern=r"^[a-z0-9./-]{3,120}$")]
     """The origin of the bus's log, which every receipt names."""
     settings: dict[str, Any] = Field(default_factory=dict, repr=False)
     """The adapter's own settings."""
+
+    @model_validator(mode="after")
+    def _whole_pair(self) -> Self:
+        if (self.certificate is None) != (self.certificate_key is None):
+            raise ValueError("certificate and certificate_key are given together or not at all")
+        return self
 
     @classmethod
     def load(cls, path: Path, environment: Mapping[str, str] | None = None) -> Self:
@@ -98,7 +108,7 @@ class SystemSettings(BaseModel):
         except ValidationError as error:
             raise Unusable("config_invalid", f"{path}: {described(error)}") from None
         folder = path.absolute().parent
-        paths = {name: folder / given for name in ("key", "box", "ca") if (given := getattr(found, name)) is not None}
+        paths = {name: folder / given for name in FILES if (given := getattr(found, name)) is not None}
         return found.model_copy(update=paths)
 
     @property

@@ -12,6 +12,7 @@ The client checks nothing: what a receiver has to check is the SDK's.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from lgsp.domain.envelope import Wire
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
 from lgsp.domain.statements import Statement
+from lgsp.http.certificates import Certificates
 from lgsp.http.server import Running, serve
 from lgsp.http.settings import HTTP_LIMITS, HttpLimits
 from lgsp.ports.anchor import Anchor
@@ -217,11 +219,18 @@ async def running_edge(
 
 
 @asynccontextmanager
-async def behind_edge(world: World, bus: Bus, *, settings: HttpLimits = HTTP_LIMITS) -> AsyncIterator[Edge]:
-    """Put an edge on a free port of loopback before a bus that runs."""
-    running = await serve(bus, host="127.0.0.1", port=0, settings=settings)
+async def behind_edge(
+    world: World,
+    bus: Bus,
+    *,
+    settings: HttpLimits = HTTP_LIMITS,
+    tls: Certificates | None = None,
+    trusting: ssl.SSLContext | bool = True,
+) -> AsyncIterator[Edge]:
+    """Put an edge on a free port of loopback before a bus that runs; with `tls` its client believes, and shows, what `trusting` says."""
+    running = await serve(bus, host="127.0.0.1", port=0, settings=settings, tls=tls)
     try:
-        async with aiohttp.ClientSession() as client:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as client:
             yield Edge(world=world, bus=bus, running=running, client=client)
     finally:
         await running.close()

@@ -153,7 +153,6 @@ class Machine:
             text = text.replace(f"{name}:8791", f"127.0.0.1:{ports[name]}")
         text = text.replace("https://gateway:8791", f"https://localhost:{ports['gateway']}")
         text = text.replace("8791", ports["gateway"]).replace("bind :", "bind 127.0.0.1:")
-        text = text.replace("http://ndxp-mock:8792", f"http://127.0.0.1:{ports['ndxp-mock']}")
         text = text.replace("https://ndxp-mock:8793", f"https://localhost:{ports['witness']}")
         text = text.replace("8793", ports["witness"])
         text = text.replace("8792", ports["ndxp-mock"]).replace("9090", ports["prometheus"])

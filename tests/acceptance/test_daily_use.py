@@ -6,19 +6,13 @@ import stat
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from lgsp.cli import gateway_door
 from lgsp.datafolder import DataFolder, hold
 from lgsp.domain import envelope
+from lgsp.testing.authority import Authority
 
 OFFICER = "urn:lgsp:agency:H01.99:officer:a0d170"
 ASK = "vn.lgsp.examples.record.ask.v1"
@@ -290,34 +284,16 @@ def test_a_subscription_begins_and_ends_with_a_version_and_may_begin_again(provi
 
 
 def test_an_officer_reaches_a_gateway_behind_an_authority_of_its_own(officer, province, lgsp, serve_for_a_moment):
-    certificate, key = certificate_in(province)
+    authority = Authority.make(province / "tls")
+    pair = authority.sign("gateway", addresses=["127.0.0.1"])
     settings = province / "lgsp.toml"
-    paths = f'[http]\ntls_cert = "{certificate.name}"\ntls_key = "{key.name}"\n'
+    paths = f'[http]\ntls_cert = "{pair.cert}"\ntls_key = "{pair.key}"\n'
     settings.write_text(settings.read_text().replace("[http]\n", paths))
     with serve_for_a_moment() as url:
         far = ("--url", url, "--as", OFFICER, "--key", officer, "--trust", province / "trust.json")
         assert url.startswith("https://")
-        assert lgsp("status", *far, "--ca", certificate).code == 0
+        assert lgsp("status", *far, "--ca", authority.cert).code == 0
         assert code_of(lgsp("status", *far)) == "unavailable"
-
-
-def certificate_in(folder):
-    """Write a key and its own certificate for this machine."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway of a test")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "tls.pem").write_bytes(made.public_bytes(Encoding.PEM))
-    (folder / "tls.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return folder / "tls.pem", folder / "tls.key"
 
 
 def test_where_no_gateway_listens_the_command_says_so(officer, province, lgsp):

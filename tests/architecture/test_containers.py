@@ -250,7 +250,8 @@ def wrong_ports(found: Installation) -> Iterator[str]:
     yield from (f"{where} is {value}, not {port}" for where, value in said.items() if value != port)
     address = urlsplit(bridge["environment"]["NDXP_ADDRESS"])
     listens = mock._parser().parse_args(found.argv("ndxp-mock")[3:])
-    if (address.hostname, address.port) != ("ndxp-mock", listens.port) or listens.host == mock.LOOPBACK:
+    told = (address.scheme, address.hostname, str(address.port))
+    if told != ("https", "ndxp-mock", listens.tls[0]) or listens.host == mock.LOOPBACK:
         yield "the bridge does not find the mock"
     if str(listens.port_file) != found.probe("ndxp-mock")[-1]:
         yield "the mock's health check looks at another file"
@@ -620,7 +621,8 @@ def test_a_compose_file_that_does_not_is_found(here, tmp_path):
         ("docker/compose.yaml", 'HTTP__PORT: "8791"', 'HTTP__PORT: "8800"', "the setting of gateway-b is 8800"),
         ("docker/compose.yaml", ":8791:8791", ":8791:8790", "the published port is 8790"),
         ("docker/compose.yaml", "127.0.0.1:8791:8791", "0.0.0.0:8791:8791", "open to the network"),
-        ("docker/compose.yaml", "http://ndxp-mock:8792", "http://ndxp-mock:8793", "does not find the mock"),
+        ("docker/compose.yaml", "https://ndxp-mock:8793", "https://ndxp-mock:8792", "does not find the mock"),
+        ("docker/compose.yaml", "https://ndxp-mock:8793", "http://ndxp-mock:8793", "does not find the mock"),
         ("docker/compose.yaml", 'volumes: ["police:/systems/police"]', 'volumes: ["police:/system/police"]', "no folder of the image"),
         ("docker/compose.yaml", 'volumes: ["police:/systems/police"]', 'volumes: ["gateway-a:/systems/police"]', "police mounts"),
         ("docker/compose.yaml", 'volumes: ["gateway-a:/data"]', 'volumes: ["./data:/data"]', "a folder of the host"),

@@ -38,6 +38,7 @@ WELL = {
     f"lgsp_checkpoint_age_seconds{{{GATEWAY}}}": "1",
     f"lgsp_witness_age_seconds{{{GATEWAY}}}": "1",
     f'lgsp_expiry_timestamp_seconds{{{GATEWAY},what="tls"}}': str(90 * DAY),
+    f"lgsp_tls_certificate_stale{{{GATEWAY}}}": "0",
     f'lgsp_stage_seconds_bucket{{{GATEWAY},stage="submit",le="0.1"}}': "0+600",
     f'lgsp_stage_seconds_bucket{{{GATEWAY},stage="submit",le="2.5"}}': "0+600",
     f'lgsp_stage_seconds_bucket{{{GATEWAY},stage="submit",le="+Inf"}}': "0+600",
@@ -57,6 +58,7 @@ WRONG = {
     "WitnessAway": {f"lgsp_witness_age_seconds{{{GATEWAY}}}": "601"},
     "ExpiresSoon": {f'lgsp_expiry_timestamp_seconds{{{GATEWAY},what="tls"}}': str(20 * DAY)},
     "ExpiresNow": {f'lgsp_expiry_timestamp_seconds{{{GATEWAY},what="tls"}}': str(2 * DAY)},
+    "CertificateStale": {f"lgsp_tls_certificate_stale{{{GATEWAY}}}": "1"},
     "ErrorBudgetBurns": {f'lgsp_refusals_total{{{GATEWAY},code="unavailable"}}': "0+12"},
     "ReceiptsSlow": {f'lgsp_stage_seconds_bucket{{{GATEWAY},stage="submit",le="0.1"}}': "0+590"},
 }
@@ -139,6 +141,7 @@ async def given():
         await edge.post(world.envelope())
         await edge.call("GET", "/v1/nothing")
         edge.running.metrics.show_expiries({"tls": clock.now()})
+        edge.running.metrics.show_certificate(lambda: 90.0, lambda: False)
         await edge.bus.room.refresh()
         answer = await edge.call("GET", "/metrics")
     families = text_string_to_metric_families(answer.body.decode())

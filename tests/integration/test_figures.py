@@ -124,6 +124,7 @@ async def test_no_label_is_other_than_ours_and_nothing_of_a_body_is_in_it(edge, 
 async def test_the_guide_explains_every_figure_with_its_labels_and_no_other(edge, world, guide):
     await exchanged(edge, world)
     edge.running.metrics.show_expiries({"tls": datetime(2027, 1, 2, tzinfo=UTC)})
+    edge.running.metrics.show_certificate(lambda: 90.0, lambda: False)
     await edge.bus.room.refresh()
     answer = await edge.call("GET", "/metrics")
     families = list(text_string_to_metric_families(answer.body.decode()))

@@ -5,21 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import ssl
 import stat
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from lgsp import logs
 from lgsp.backends.memory import MemoryLedger
@@ -27,7 +19,10 @@ from lgsp.domain import checkpoint, directory, envelope, jws, merkle, notes, sta
 from lgsp.domain.limits import LIMITS
 from lgsp.errors import Unusable, catalogue
 from lgsp.http import server
+from lgsp.http.certificates import Certificates, TlsFiles
 from lgsp.http.settings import HTTP_LIMITS
+from lgsp.sdk.tls import trusting
+from lgsp.testing.authority import Authority
 from lgsp.testing.bus import ack_of
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.edge import running_edge
@@ -695,34 +690,14 @@ async def test_an_address_beyond_loopback_needs_tls_or_a_proxy(edge):
 
 
 async def test_tls_is_spoken_where_it_is_set_up(edge, tmp_path):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate(tmp_path))
-    running = await server.serve(edge.bus, host="127.0.0.1", port=0, ssl_context=context)
-    trusting = ssl.create_default_context(cafile=str(tmp_path / "tls.pem"))
-    async with edge.client.get(f"{running.url}/healthz", ssl=trusting) as answer:
+    authority = Authority.make(tmp_path)
+    pair = authority.sign("gateway", addresses=["127.0.0.1"])
+    tls = Certificates(TlsFiles(cert=pair.cert, key=pair.key))
+    running = await server.serve(edge.bus, host="127.0.0.1", port=0, tls=tls)
+    async with edge.client.get(f"{running.url}/healthz", ssl=trusting(authority.cert)) as answer:
         assert (running.url[:8], answer.status) == ("https://", 200)
         assert answer.headers["Strict-Transport-Security"]
     await running.close()
-
-
-def certificate(folder):
-    """Write a key with its own certificate for 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway of a test")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path = folder / "tls.pem"
-    path.write_bytes(private + made.public_bytes(Encoding.PEM))
-    return path
 
 
 @pytest.mark.parametrize("host", ["::1", "localhost", "127.0.0.1", "127.9.9.9"])

@@ -111,6 +111,18 @@ WRONG = {
         ("port = 8700", 'tls_key = "k.pem"'),
         "http (lgsp.toml): tls_cert and tls_key are given together or not at all",
     ),
+    "clients behind a proxy": (
+        ("port = 8700", 'client_ca = "clients.pem"'),
+        "http (lgsp.toml): client_ca needs tls_cert and tls_key: behind a proxy no client's certificate is seen",
+    ),
+    "clients of nobody": (
+        ("port = 8700", 'client_certificates = "required"'),
+        "http (lgsp.toml): client_certificates are required, and client_ca names nobody who gives them",
+    ),
+    "an old version": (
+        ("port = 8700", 'tls_oldest = "1.1"'),
+        "http.tls_oldest (lgsp.toml): Input should be '1.2' or '1.3'",
+    ),
     "private registrar": (('kty = "OKP"', 'd = "AA"\nkty = "OKP"'), "a private key was given"),
     "low-order registrar": ((REGISTRAR.jwk["x"], "A" * 43), "the point is of low order"),
 }

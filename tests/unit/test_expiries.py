@@ -28,7 +28,7 @@ async def test_after_a_look_that_failed_the_next_comes_soon_and_each_later_than_
     shown, pauses = Shown(), []
     answers = iter([*["away"] * 10, "there", "away", "there"])
 
-    async def look(_bus, _settings):
+    async def look(_bus, _settings, _tls):
         if next(answers) == "away":
             raise Unusable("database_away")
         return FOUND
@@ -41,6 +41,6 @@ async def test_after_a_look_that_failed_the_next_comes_soon_and_each_later_than_
     monkeypatch.setattr(expiries, "ends", look)
     monkeypatch.setattr(expiries.asyncio, "sleep", pause)
     with pytest.raises(asyncio.CancelledError):
-        await expiries.keep_shown(None, None, shown)
+        await expiries.keep_shown(None, None, shown, None)
     assert pauses[:10] == [5, 10, 20, 40, 80, 160, 320, 600, 600, 600]
     assert pauses[10:] == [600, 5, 600]

@@ -1,7 +1,9 @@
 """Key files are opened only when nobody else can read or replace them, and are never overwritten."""
 
+import base64
 import os
 import stat
+import subprocess
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -13,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from lgsp import keyfiles
-from lgsp.domain import keys
+from lgsp import keyfiles, passphrases
+from lgsp.domain import encryption, keys
 from lgsp.errors import Unusable
 
 ED25519 = keys.ed25519_from_seed(bytes(range(32)))
@@ -89,7 +91,6 @@ BROKEN = {
     "nothing": b"",
     "words": b"not a key",
     "public": ED25519.public.handle.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-    "encrypted": pkcs8(ED25519.handle, BestAvailableEncryption(b"secret")),
     "rsa": pkcs8(rsa.generate_private_key(65537, 2048)),
     "another curve": pkcs8(ec.generate_private_key(ec.SECP384R1())),
     "too large": b"x" * (keyfiles.LARGEST + 1),
@@ -146,3 +147,112 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         keyfiles.write_private(tmp_path / "key.pem", ED25519)
     assert list(tmp_path.iterdir()) == []
+
+
+# --- encrypted ------------------------------------------------------------------------------------------------------------------
+
+PASSPHRASE = "m\u1eadt kh\u1ea9u d\u00e0i"
+
+
+@pytest.fixture(autouse=True)
+def _no_passphrase(monkeypatch):
+    monkeypatch.delenv(passphrases.FILE, raising=False)
+    monkeypatch.delenv(passphrases.PLAIN, raising=False)
+    monkeypatch.setattr(passphrases, "_asked", lambda _question: b"")
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory):
+    path = tmp_path_factory.mktemp("encrypted") / "key.pem"
+    keyfiles.write_private(path, ED25519, passphrase=PASSPHRASE.encode())
+    return path
+
+
+def test_an_encrypted_key_holds_nothing_of_the_key_and_opens_by_a_variable(encrypted, monkeypatch):
+    text = encrypted.read_bytes()
+    assert text.startswith(keyfiles.ENCRYPTED + b"\n")
+    der = base64.b64decode(b"".join(text.splitlines()[1:-1]))
+    assert bytes(range(32)) not in der
+    assert bytes.fromhex("2b06010401da47040b") in der  # scrypt: RFC 7914, section 7
+    assert stat.S_IMODE(encrypted.stat().st_mode) == 0o600
+    monkeypatch.setenv(passphrases.PLAIN, PASSPHRASE)
+    assert keyfiles.read_private(encrypted).public == ED25519.public
+
+
+def test_another_program_reads_an_encrypted_key(encrypted):
+    openssl = subprocess.run(
+        ("openssl", "pkey", "-in", encrypted, "-passin", "env:SECRET", "-pubout"),
+        env={**os.environ, "SECRET": PASSPHRASE},
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    assert openssl.stdout == ED25519.public.handle.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def test_the_same_key_is_never_written_twice_alike(tmp_path):
+    for name in ("one", "two"):
+        keyfiles.write_private(tmp_path / name, P256, passphrase=b"a passphrase")
+    assert (tmp_path / "one").read_bytes() != (tmp_path / "two").read_bytes()
+
+
+def test_a_key_that_another_program_encrypted_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "key.pem"
+    path.touch(mode=0o600)
+    path.write_bytes(pkcs8(P256.handle, BestAvailableEncryption(b"of another program")))
+    monkeypatch.setenv(passphrases.PLAIN, "of another program")
+    assert keyfiles.read_private(path).public == P256.public
+
+
+def test_a_file_holds_the_passphrase_and_is_kept_like_a_key(encrypted, tmp_path, monkeypatch):
+    held = tmp_path / "passphrase"
+    held.write_text(PASSPHRASE + "\n")
+    monkeypatch.setenv(passphrases.FILE, str(held))
+    with pytest.raises(Unusable) as caught:
+        keyfiles.read_private(encrypted)
+    assert caught.value.code == "key_file_unsafe"
+    held.chmod(0o600)
+    assert keyfiles.read_private(encrypted).public == ED25519.public
+
+
+def test_a_person_at_a_terminal_is_asked(encrypted, monkeypatch):
+    monkeypatch.setattr(passphrases, "_asked", lambda question: PASSPHRASE.encode() if "key.pem" in question else b"")
+    assert keyfiles.read_private(encrypted).public == ED25519.public
+
+
+@pytest.mark.parametrize(("stated", "code"), [(None, "passphrase_missing"), ("another one", "passphrase_wrong")])
+def test_without_the_passphrase_a_key_is_not_read_and_none_is_told(encrypted, monkeypatch, stated, code):
+    if stated:
+        monkeypatch.setenv(passphrases.PLAIN, stated)
+    with pytest.raises(Unusable, match=r"key\.pem") as caught:
+        keyfiles.read_private(encrypted)
+    assert caught.value.code == code
+    assert (stated or PASSPHRASE) not in str(caught.value)
+
+
+def test_a_key_file_is_encrypted_in_its_place_once(key_file, monkeypatch):
+    monkeypatch.setenv(passphrases.PLAIN, "twelve signs")
+    assert keyfiles.encrypt_private(key_file)
+    written = key_file.read_bytes()
+    assert written.startswith(keyfiles.ENCRYPTED)
+    assert not keyfiles.encrypt_private(key_file)
+    assert key_file.read_bytes() == written
+    assert [path.name for path in key_file.parent.iterdir()] == ["key.pem"]
+    assert keyfiles.read_private(key_file).public == ED25519.public
+
+
+@pytest.mark.parametrize("typed", [[b""], [b"eleven sign"], [b"twelve signs", b"twelve sings"]])
+def test_a_new_passphrase_is_long_and_typed_alike_twice(key_file, monkeypatch, typed):
+    answers = iter(typed)
+    monkeypatch.setattr(passphrases, "_asked", lambda _question: next(answers))
+    with pytest.raises(Unusable) as caught:
+        keyfiles.encrypt_private(key_file)
+    assert caught.value.code == "passphrase_missing"
+    assert keyfiles.read_private(key_file).public == ED25519.public
+
+
+def test_a_length_of_every_size_is_written_as_der_wants_it():
+    for size, head in ((0, "0400"), (127, "047f"), (128, "048180"), (255, "0481ff"), (256, "04820100")):
+        assert encryption._tlv(encryption.OCTETS, bytes(size))[: len(head) // 2].hex() == head
+    with pytest.raises(ValueError, match="16 bytes"):
+        encryption.encrypt_key(b"", b"", salt=bytes(15), iv=bytes(16))

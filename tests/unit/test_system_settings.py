@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lgsp.errors import Unusable
+from lgsp.keyfiles import write_private
 from lgsp.sdk import SystemSettings
 from lgsp.sdk.tls import trusting
+from lgsp.testing.authority import Authority
 from lgsp.testing.world import FISHERIES, signer_named
 
 
@@ -97,6 +99,24 @@ def test_the_authority_is_meant_from_the_file_and_none_is_the_machines_own(load,
     assert load(text(ca="ca.pem")).ca == tmp_path / "ca.pem"
     assert load(text()).ca is None
     assert trusting(None) is True
+
+
+def test_a_certificate_is_given_with_its_key_and_meant_from_the_file(load, tmp_path):
+    settings = load(text(certificate="own.pem", certificate_key="own.key"))
+    assert (settings.certificate, settings.certificate_key) == (tmp_path / "own.pem", tmp_path / "own.key")
+    for name in ("certificate", "certificate_key"):
+        with pytest.raises(Unusable, match="given together or not at all"):
+            load(text(**{name: "own.pem"}))
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_a_certificate_that_cannot_be_shown_is_refused_and_nobody_is_asked(tmp_path, encrypted):
+    pair, key = Authority.make(tmp_path).sign("own"), tmp_path / "key.pem"
+    write_private(key, signer_named("own"), passphrase=b"a passphrase" if encrypted else None)
+    words = r"own\.pem, .*key\.pem: the key is encrypted" if encrypted else r"certificate: .*own\.pem, .*key\.pem"
+    with pytest.raises(Unusable, match=words) as caught:
+        trusting(None, certificate=pair.cert, key=key)
+    assert caught.value.code == "config_invalid"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])

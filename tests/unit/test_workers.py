@@ -24,6 +24,16 @@ while not select.select([sys.stdin], [], [], 0.02)[0]:
 """
 
 
+HEARS = """
+import os, pathlib, select, signal, sys
+signal.signal(signal.SIGHUP, lambda *_: pathlib.Path({folder!r}, str(os.getpid())).touch())
+print("http://127.0.0.1:1", flush=True)
+while not select.select([sys.stdin], [], [], 0.02)[0]:
+    print(flush=True)
+"""
+"""One that notes that it was told to read its certificate again."""
+
+
 @pytest.fixture
 def manager(tmp_path, monkeypatch):
     """A made-up service manager that wants a sign of life every few milliseconds."""
@@ -44,7 +54,7 @@ def keeper(tmp_path, monkeypatch):
         Workers, "_command", lambda *_: [sys.executable, "-c", programs[min(next(started), len(programs) - 1)]]
     )
     monkeypatch.setattr(workers, "PAUSES", (0.0,))
-    settings = SimpleNamespace(data=tmp_path, http=SimpleNamespace(host="127.0.0.1", port=0))
+    settings = SimpleNamespace(data=tmp_path, http=SimpleNamespace(host="127.0.0.1", port=0, tls_cert=None))
     return Workers(settings=settings, count=2, voice=Voice(language="en"), port_file=tmp_path / "address"), programs
 
 
@@ -63,6 +73,22 @@ async def test_the_manager_hears_that_all_listen_that_they_are_kept_and_that_the
     assert (tmp_path / "address").read_text() == "http://127.0.0.1:1\n"
     os.kill(os.getpid(), signal.SIGTERM)
     await heard(manager, b"STOPPING=1")
+    assert await asyncio.wait_for(running, 10) == 0
+
+
+async def test_the_managers_word_to_reload_reaches_every_worker_and_ends_none(keeper, manager, tmp_path):
+    kept, programs = keeper
+    heard_by = tmp_path / "heard"
+    heard_by.mkdir()
+    programs[:] = [HEARS.format(folder=str(heard_by))]
+    running = asyncio.create_task(kept.run())
+    await heard(manager, b"READY=1")
+    os.kill(os.getpid(), signal.SIGHUP)
+    async with asyncio.timeout(10):
+        while len(list(heard_by.iterdir())) < kept.count:
+            await asyncio.sleep(0.01)
+    assert len(kept._listening) == kept.count
+    kept.stop.set()
     assert await asyncio.wait_for(running, 10) == 0
 
 

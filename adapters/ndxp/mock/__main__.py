@@ -41,7 +41,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except notes.Unreadable as error:
         return _refuse(f"--witness: {error}")
     try:
-        tls = _tls(options)
+        tls = None if options.tls is None else tls_of(options.tls[1], options.tls[2], options.client_ca)
     except OSError as error:  # ssl.SSLError is one
         return _refuse(f"--tls: {error}")
     asyncio.run(_serve(platform, options, tls))
@@ -58,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default=LOOPBACK, help="where to listen; it speaks plain HTTP on --port")
     parser.add_argument("--port", type=int, default=0, help="0 takes any free port")
     parser.add_argument("--tls", nargs=3, metavar=("PORT", "CERT", "KEY"), help="listen there too, with TLS")
+    parser.add_argument(
+        "--client-ca", type=Path, metavar="FILE", help="with --tls: let only clients of these authorities in"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=10_026, help="vessels of the made-up province")
     parser.add_argument("--port-file", type=Path)
@@ -98,11 +101,13 @@ def _platform(options: argparse.Namespace, environment: Mapping[str, str]) -> Pl
     )
 
 
-def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
-    if options.tls is None:
-        return None
+def tls_of(certificate: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
+    """Return what TLS is spoken with, to clients of the authorities in `client_ca` alone where it is given; raise `OSError` for other files."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*options.tls[1:])
+    context.load_cert_chain(certificate, key)
+    if client_ca is not None:
+        context.load_verify_locations(client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 

@@ -17,7 +17,7 @@ from lgsp.cli.gateway_door import open_kept
 from lgsp.cli.keys.expiries import signing_dates
 from lgsp.cli.keys.policy import ROLES, Age, Algorithm, KeyPolicy, ages, objections, read_policy
 from lgsp.cli.keys.possession import prove
-from lgsp.cli.options import DEFAULT_DATA, DEFAULT_TRUST, Data, Proof, PublicKeyFile, Registrar, TrustFile
+from lgsp.cli.options import DEFAULT_DATA, DEFAULT_TRUST, Data, Encrypt, Proof, PublicKeyFile, Registrar, TrustFile
 from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.registrar import PROOF, Wanted
 from lgsp.cli.voice import FAILED, Voice, voice_of
@@ -43,13 +43,28 @@ def new(
         str | None,
         typer.Option(envvar="LGSP_ALG", help="Ed25519 or ES256; the policy's first if not given | thuật toán"),
     ] = None,
+    *,
+    encrypt: Encrypt = False,
 ) -> None:
     """Make a private key (mode 0600); its public JWK goes to standard output | tạo khóa riêng, in khóa công khai."""
     voice = voice_of(context)
     key = make_key(read_policy(), role, alg)
-    keyfiles.write_private(file, key)
+    keyfiles.write_private(file, key, passphrase=keyfiles.new_passphrase(file) if encrypt else None)
     voice.give(json.dumps(key.public.jwk))
     voice.tell(f"made {file}; its public key is {key.kid}", f"đã tạo {file}; khóa công khai là {key.kid}")
+
+
+@commands.command()
+def encrypt(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A private key that is not encrypted | tệp khóa riêng")],
+) -> None:
+    """Encrypt a private key's file under a passphrase, in its place | mã hóa tệp khóa riêng bằng cụm mật khẩu."""
+    voice = voice_of(context)
+    if keyfiles.encrypt_private(file):
+        voice.tell(f"{file} is encrypted now", f"đã mã hóa {file}")
+    else:
+        voice.tell(f"{file} is encrypted already; nothing was changed", f"{file} đã được mã hóa; không thay đổi gì")
 
 
 def make_key(policy: KeyPolicy, role: str, alg: str | None = None) -> PrivateKey:

@@ -6,13 +6,12 @@ import asyncio
 from datetime import datetime
 from typing import Final
 
-from cryptography import x509
-
 from lgsp.bus.supervisor import Bus
 from lgsp.cli.keys.policy import ages, read_policy
 from lgsp.config import Settings
 from lgsp.domain.directory import Directory, open_directory
 from lgsp.errors import Refusal
+from lgsp.http.certificates import Certificates
 from lgsp.http.metrics import Metrics
 from lgsp.ports.directory import DirectoryStore
 
@@ -39,7 +38,7 @@ async def signing_dates(store: DirectoryStore, directory: Directory, settings: S
     return dates
 
 
-async def keep_shown(bus: Bus, settings: Settings, metrics: Metrics) -> None:
+async def keep_shown(bus: Bus, settings: Settings, metrics: Metrics, tls: Certificates | None) -> None:
     """Show the ends in the metrics until cancelled; while the ledger is away, or a file is unreadable, those of the last look.
 
     After a look that failed the next comes soon, and each one later than the one before, until one succeeds.
@@ -47,7 +46,7 @@ async def keep_shown(bus: Bus, settings: Settings, metrics: Metrics) -> None:
     pause = SOON
     while True:
         try:
-            metrics.show_expiries(await ends(bus, settings))
+            metrics.show_expiries(await ends(bus, settings, tls))
         except (Refusal, OSError, ValueError):  # the look at the engines tells of them, and `lgsp doctor`
             await asyncio.sleep(pause)
             pause = min(2 * pause, EVERY)
@@ -56,13 +55,12 @@ async def keep_shown(bus: Bus, settings: Settings, metrics: Metrics) -> None:
             await asyncio.sleep(EVERY)
 
 
-async def ends(bus: Bus, settings: Settings) -> dict[str, datetime]:
-    """Return the first end among the valid keys of each role, and the end of the TLS certificate where there is one."""
+async def ends(bus: Bus, settings: Settings, tls: Certificates | None) -> dict[str, datetime]:
+    """Return the first end among the valid keys of each role, and the end of the TLS certificate in use where there is one."""
     directory, found = bus.registry.current, dict[str, datetime]()
     dates = await signing_dates(bus.registry.store, directory, settings)
     for age in ages(read_policy(), directory, dates, bus.clock.now()):
         found[age.key.role] = min(age.due, found.get(age.key.role, age.due))
-    if settings.http.tls_cert is not None:
-        [first, *_] = x509.load_pem_x509_certificates(settings.http.tls_cert.read_bytes())
-        found["tls"] = first.not_valid_after_utc
+    if tls is not None:
+        found["tls"] = tls.until
     return found
