@@ -479,10 +479,11 @@ def test_the_table_names_at_least_sixty_situations_of_which_many_are_allowed_and
 )
 def test_whose_quota_is_used_up_is_told_when_the_next_day_begins_at_home(moment, seconds):
     now = datetime.fromisoformat(moment)
-    refused = outcome_of(
+    judged = judge(
         Situation(changes={"g-verify": {"quota_per_day": 1}}, used={"g-verify": 1}, now=now, expected="quota_exceeded")
     )
-    assert refused.facts == {"retry_after": seconds}
+    assert isinstance(judged, admission.Refused)
+    assert judged.refusal.facts == {"retry_after": seconds}
 
 
 def test_a_delivery_keeps_apart_who_is_meant_and_whose_inbox_it_is():
