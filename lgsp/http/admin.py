@@ -5,30 +5,45 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from lgsp.domain.entries import REASON_MAX
 from lgsp.http import bodies, breach, evidence, parked, persons
+from lgsp.http.calls import Count, Form, Nothing, Reason, json_of
 from lgsp.http.commands import Asked, Command, told
-from lgsp.http.requests import query_of
 from lgsp.http.wiring import BUS, SHOWN_STREAMS
 
 
-class Publication(BaseModel):
+class Publication(Form):
     """A new version of the directory: statement, records and new schema documents, as the texts that are signed and hashed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     statement: str
     records: list[str]
     documents: dict[str, str] = Field(default_factory=dict)
-    reason: Annotated[str, Field(min_length=1, max_length=REASON_MAX)]
+    reason: Reason
 
 
-async def post_directory(request: web.Request, asked: Asked) -> web.Response:
+class Published(Form):
+    """The version that is in force now."""
+
+    version: Annotated[int, Field(ge=1)]
+
+
+class Status(Form):
+    """What the gateway is doing; each part is `ok`, or what is wrong with it in a word."""
+
+    bus: str
+    gateway: str
+    version: Annotated[int, Field(ge=0, description="The version of the directory in force.")]
+    entries: Annotated[int, Field(ge=0, description="The size of the log.")]
+    streams: Count
+    in_flight: Annotated[dict[str, int], Field(description="Deliveries that are leased, by receiver.")]
+    ready: bool
+    parts: dict[str, str]
+
+
+async def post_directory(request: web.Request, asked: Asked[Publication]) -> web.Response:
     """Put a directory in place that the registrar signed, and give its version."""
-    query_of(request)
-    publication = asked.read(Publication)
+    publication = asked.stated
     version = await request.app[BUS].steward.publish_directory(
         statement=publication.statement.encode(),
         records=[record.encode() for record in publication.records],
@@ -39,9 +54,8 @@ async def post_directory(request: web.Request, asked: Asked) -> web.Response:
     return told({"version": version})
 
 
-async def get_status(request: web.Request, _asked: Asked) -> web.Response:
+async def get_status(request: web.Request, _: Asked[Nothing]) -> web.Response:
     """Tell what the gateway is doing."""
-    query_of(request)
     bus = request.app[BUS]
     ready, states = await bus.health.ready()
     members = {
@@ -58,14 +72,27 @@ async def get_status(request: web.Request, _asked: Asked) -> web.Response:
 
 
 COMMANDS: Final = (
-    Command(method="POST", path="/admin/directory", run=post_directory, roles=frozenset({"registrar"})),
-    Command(method="GET", path="/admin/status", run=get_status, roles=frozenset({"viewer", "operator", "registrar"})),
-    Command(method="GET", path="/admin/parked", run=parked.get_list, roles=frozenset({"viewer", "operator"})),
-    Command(method="GET", path="/admin/parked/{env}", run=parked.get_lineage, roles=frozenset({"viewer", "operator"})),
-    Command(method="POST", path="/admin/parked/read", run=parked.post_read, roles=frozenset({"operator"})),
-    Command(method="POST", path="/admin/parked/replay", run=parked.post_replay, roles=frozenset({"operator"})),
-    Command(method="POST", path="/admin/parked/drop", run=parked.post_drop, roles=frozenset({"operator"})),
-    Command(method="POST", path="/admin/evidence/body", run=evidence.post_body, roles=frozenset({"operator"})),
+    Command(
+        method="POST",
+        path="/admin/directory",
+        run=post_directory,
+        states=Publication,
+        vi="Đưa vào hiệu lực một danh bạ do bộ phận quản lý danh bạ ký; cho số phiên bản.",
+        answers=(json_of(Published, "The directory is in force."),),
+        codes=frozenset({"directory_invalid", "directory_moved"}),
+        roles=frozenset({"registrar"}),
+    ),
+    Command(
+        method="GET",
+        path="/admin/status",
+        run=get_status,
+        states=Nothing,
+        vi="Cho biết cổng đang làm gì.",
+        answers=(json_of(Status, "The status."),),
+        roles=frozenset({"viewer", "operator", "registrar"}),
+    ),
+    *parked.COMMANDS,
+    *evidence.COMMANDS,
     *bodies.COMMANDS,
     *persons.COMMANDS,
     *breach.COMMANDS,

@@ -6,16 +6,15 @@ import re
 from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lgsp.bus.breach import Item, Naming
 from lgsp.domain import envelope, impact, names
-from lgsp.domain.entries import REASON_MAX
 from lgsp.domain.records import OfficerRole
 from lgsp.errors import Refusal
+from lgsp.http.calls import Count, EnvHash, Form, Moment, Reason, json_of
 from lgsp.http.commands import Asked, Command, told
 from lgsp.http.persons import Whom, time_of
-from lgsp.http.requests import query_of
 from lgsp.http.wiring import BUS
 
 FORMS: Final = {
@@ -25,16 +24,13 @@ FORMS: Final = {
 }
 NUMBERS_MAX: Final = 10_000
 INDEX_MAX: Final = 2**62
-STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 After = Annotated[int, Field(ge=0, le=INDEX_MAX)] | None
 Nonce = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 """32 random bytes, base64url."""
 
 
-class Suspicion(BaseModel):
+class Suspicion(Form):
     """Who or what is suspected, in which time."""
-
-    model_config = STRICT
 
     suspect: Literal["system", "officer", "key"]
     name: str
@@ -60,10 +56,8 @@ class Impact(Suspicion):
     after: After = None
 
 
-class Request(BaseModel):
+class Request(Form):
     """Whom of these persons it reached: what both officers sign."""
-
-    model_config = STRICT
 
     suspicion: Suspicion
     persons: Annotated[list[Whom], Field(min_length=1, max_length=NUMBERS_MAX)]
@@ -76,29 +70,62 @@ class Request(BaseModel):
         )
 
 
-class First(BaseModel):
+class First(Form):
     """The first officer's word, and why."""
 
-    model_config = STRICT
-
     request: Request
-    reason: Annotated[str, Field(min_length=1, max_length=REASON_MAX)]
+    reason: Reason
 
 
-class Second(BaseModel):
+class Second(Form):
     """The second officer's: the same request, the entry of the first one's word, and which page."""
-
-    model_config = STRICT
 
     request: Request
     asked: Annotated[int, Field(ge=0, le=INDEX_MAX)]
     after: After = None
 
 
-async def post_impact(request: web.Request, asked: Asked) -> web.Response:
+class Reached(Form):
+    """One exchange that counts, or the reading of its body by a person; `persons` holds a mark for each person."""
+
+    index: Count
+    time: Moment
+    event: str
+    env: EnvHash
+    to: str
+    action: str
+    sender: str
+    receiver: str
+    purpose: str
+    procedure: str
+    casefile: str
+    officer: str
+    persons: list[str]
+
+
+class Reaching(Form):
+    """A page of it; `next` is the `after` of the page behind it."""
+
+    items: list[Reached]
+    next: Count | None
+
+
+class Wanted(Form):
+    """The entry that the second officer names."""
+
+    asked: Count
+
+
+class Places(Form):
+    """The places, in the list of the request, of those who are named; `next` is the `after` of the page behind."""
+
+    places: list[Count]
+    next: Count | None
+
+
+async def post_impact(request: web.Request, asked: Asked[Impact]) -> web.Response:
     """Tell a page of what a suspect did or received, with a mark for each person."""
-    query_of(request)
-    stated = asked.read(Impact)
+    stated = asked.stated
     page = await request.app[BUS].persons.breach.page(stated.breach(), after=stated.after, by=asked.by)
     nonce = stated.nonce.encode("ascii")
     return told({"items": [_item(item, nonce) for item in page.items], "next": page.behind})
@@ -122,18 +149,16 @@ def _item(item: Item, nonce: bytes) -> dict[str, Any]:
     }
 
 
-async def post_ask(request: web.Request, asked: Asked) -> web.Response:
+async def post_ask(request: web.Request, asked: Asked[First]) -> web.Response:
     """Note that one officer wants persons named, and give the entry for the other."""
-    query_of(request)
-    first = asked.read(First)
+    first = asked.stated
     index = await request.app[BUS].persons.breach.ask_names(first.request.naming(), by=asked.by, reason=first.reason)
     return told({"asked": index})
 
 
-async def post_name(request: web.Request, asked: Asked) -> web.Response:
+async def post_name(request: web.Request, asked: Asked[Second]) -> web.Response:
     """Tell the places, in the list, of the persons whom a page of the log names."""
-    query_of(request)
-    second = asked.read(Second)
+    second = asked.stated
     found, behind = await request.app[BUS].persons.breach.name(
         second.request.naming(), asked=second.asked, after=second.after, by=asked.by
     )
@@ -142,7 +167,36 @@ async def post_name(request: web.Request, asked: Asked) -> web.Response:
 
 _AUDITORS: Final[frozenset[OfficerRole]] = frozenset({"auditor"})
 COMMANDS: Final = (
-    Command(method="POST", path="/admin/impact", run=post_impact, roles=_AUDITORS, noted=True),
-    Command(method="POST", path="/admin/impact/ask-names", run=post_ask, roles=_AUDITORS, noted=True),
-    Command(method="POST", path="/admin/impact/name", run=post_name, roles=_AUDITORS, noted=True),
+    Command(
+        method="POST",
+        path="/admin/impact",
+        run=post_impact,
+        states=Impact,
+        vi="Cho một trang những gì đối tượng nghi vấn đã làm hoặc đã nhận, mỗi người một dấu.",
+        answers=(json_of(Reaching, "A page of it."),),
+        roles=_AUDITORS,
+        noted=True,
+    ),
+    Command(
+        method="POST",
+        path="/admin/impact/ask-names",
+        run=post_ask,
+        states=First,
+        vi="Ghi lại rằng một cán bộ muốn biết tên; cho mục nhật ký để cán bộ thứ hai dùng.",
+        answers=(json_of(Wanted, "It is noted."),),
+        codes=frozenset({"not_agreed"}),
+        roles=_AUDITORS,
+        noted=True,
+    ),
+    Command(
+        method="POST",
+        path="/admin/impact/name",
+        run=post_name,
+        states=Second,
+        vi="Cho vị trí, trong danh sách, của những người mà một trang nhật ký nêu ra.",
+        answers=(json_of(Places, "A page of it."),),
+        codes=frozenset({"not_agreed", "subject_keys_differ"}),
+        roles=_AUDITORS,
+        noted=True,
+    ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, Generic, NoReturn
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
@@ -17,52 +17,47 @@ from lgsp.bus.authentication import Promise
 from lgsp.domain import strictjson
 from lgsp.domain.records import OfficerRole
 from lgsp.errors import Refusal
+from lgsp.http.calls import Content, Declared, Handler, M, Nothing, problems, read_query
 from lgsp.http.requests import check_certificate, one_header, peer_of, read_body
 from lgsp.http.wiring import BUS, SETTINGS
 from lgsp.logs import get_logger
 
 LOCAL: Final = "local"
 """Who acts through the admin socket, as the log names it."""
-Model = TypeVar("Model", bound=BaseModel)
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A command as it came through either door: who asks, and the body."""
+class Asked(Generic[M]):
+    """A command as it came through either door: who asks, and what for."""
 
     by: str
-    body: bytes
-
-    def read(self, model: type[Model]) -> Model:
-        """Return the body as strict JSON of this form; refuse (`bad_request`) with everything that is wrong with it."""
-        try:
-            return model.model_validate(strictjson.parse_object(self.body))
-        except strictjson.NotStrict:
-            raise Refusal("bad_request", "the body is not one strict JSON object") from None
-        except ValidationError as error:
-            rows = error.errors(include_url=False, include_input=False)
-            found = "; ".join(f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in rows)
-            raise Refusal("bad_request", found) from None
+    stated: M
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Declared, Generic[M]):
     """One command: its call, what carries it out, and the roles of which an officer needs one."""
 
-    method: str
-    path: str
-    run: Callable[[web.Request, Asked], Awaitable[web.Response]]
+    run: Callable[[web.Request, Asked[M]], Awaitable[web.Response]]
+    states: type[M]
+    """What is asked for: of a GET in its query, of a POST in its body."""
     roles: frozenset[OfficerRole]
     noted: bool = False
     """Whether it is an entry when somebody is proven to have called without the role."""
+
+    def query_model(self) -> type[BaseModel]:
+        """Return what the query is checked by."""
+        return self.states if self.method == "GET" else Nothing
+
+    def contents(self) -> tuple[Content, ...]:
+        """Return what its body may be."""
+        return (Content(model=self.states),) if self.method == "POST" else ()
 
     def local(self) -> Handler:
         """Return what serves the command on the admin socket."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            asked = Asked(by=LOCAL, body=await read_body(request, self._most(request)))
-            return await self._run(request, asked)
+            return await self._run(request, by=LOCAL, body=await read_body(request, self._most(request)))
 
         return handle
 
@@ -83,7 +78,7 @@ class Command:
             except Refusal as refusal:
                 bus.refusals.count(refusal.code, peer_of(request))
                 raise
-            return await self._run(request, Asked(by=caller.urn, body=body))
+            return await self._run(request, by=caller.urn, body=body)
 
         return handle
 
@@ -97,10 +92,24 @@ class Command:
     def _most(self, request: web.Request) -> int:
         return request.app[SETTINGS].admin_bytes if self.method == "POST" else 0
 
-    async def _run(self, request: web.Request, asked: Asked) -> web.Response:
+    async def _run(self, request: web.Request, *, by: str, body: bytes) -> web.Response:
         if self.method == "POST":
-            get_logger().info("admin.asked", by=asked.by, path=self.path)
-        return await self.run(request, asked)
+            get_logger().info("admin.asked", by=by, path=self.path)
+            read_query(request, Nothing)
+            stated = read_stated(body, self.states)
+        else:
+            stated = read_query(request, self.states)
+        return await self.run(request, Asked(by=by, stated=stated))
+
+
+def read_stated(body: bytes, model: type[M]) -> M:
+    """Return a body as strict JSON of this form; refuse (`bad_request`) with everything that is wrong with it."""
+    try:
+        return model.model_validate(strictjson.parse_object(body))
+    except strictjson.NotStrict:
+        raise Refusal("bad_request", "the body is not one strict JSON object") from None
+    except ValidationError as error:
+        raise Refusal("bad_request", problems(error)) from None
 
 
 def told(members: dict[str, Any]) -> web.Response:

@@ -5,23 +5,36 @@ Every "no" leaves as problem+json in the caller's language, with a request id th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.bus.supervisor import Bus
-from lgsp.http import admin, audit, catalogue, entry_search, envelopes, evidence, health, inbox, outcomes, sandbox
+from lgsp.http import (
+    admin,
+    audit,
+    catalogue,
+    description,
+    entry_search,
+    envelopes,
+    evidence,
+    health,
+    inbox,
+    outcomes,
+    sandbox,
+    stream,
+)
 from lgsp.http.bus_figures import BusFigures
+from lgsp.http.calls import Call, Handler
 from lgsp.http.clients import ClientRule
+from lgsp.http.description import DESCRIPTION, Description
 from lgsp.http.faults import as_refusal, route_of
 from lgsp.http.metrics import Metrics
 from lgsp.http.problems import language_of, problem_response
 from lgsp.http.requests import check_form
 from lgsp.http.settings import HTTP_LIMITS, HttpLimits
 from lgsp.http.siblings import Siblings
-from lgsp.http.stream import open_stream
 from lgsp.http.streams import Streams
 from lgsp.http.wiring import (
     BUS,
@@ -35,32 +48,18 @@ from lgsp.http.wiring import (
     STREAMS,
 )
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-ENTRIES: Final = "/v1/audit/entries"
-EVIDENCE: Final = "/v1/evidence/{env}"
-ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
-    ("POST", "/v1/envelopes", envelopes.post_envelope),
-    ("GET", "/v1/envelopes/{env}", envelopes.get_envelope),
-    ("POST", "/v1/check", sandbox.post_check),
-    ("GET", "/v1/stream", open_stream),
-    ("GET", "/v1/inbox", inbox.get_inbox),
-    ("POST", "/v1/acks", inbox.post_acks),
-    ("GET", "/v1/outcomes", outcomes.get_outcomes),
-    ("GET", "/v1/directory", catalogue.get_directory),
-    ("GET", "/v1/services", catalogue.get_services),
-    ("GET", "/v1/schemas/{urn}", catalogue.get_schema),
-    ("GET", "/v1/audit/checkpoint", audit.get_checkpoint),
-    ("GET", "/v1/audit/proof", audit.get_proof),
-    ("GET", "/v1/audit/tile/entries/{number:.+}", audit.get_entry_bundle),
-    ("GET", "/v1/audit/tile/{level}/{number:.+}", audit.get_tile),
-    ("GET", ENTRIES, entry_search.get_entries),
-    ("POST", ENTRIES, entry_search.post_entries),
-    ("GET", EVIDENCE, evidence.get_evidence),
-    ("POST", EVIDENCE, evidence.post_evidence),
-    ("GET", "/healthz", health.get_live),
-    ("GET", "/readyz", health.get_ready),
-    ("GET", "/metrics", health.get_metrics),
+CALLS: Final[tuple[Call[Any], ...]] = (
+    *envelopes.CALLS,
+    *sandbox.CALLS,
+    *stream.CALLS,
+    *inbox.CALLS,
+    *outcomes.CALLS,
+    *catalogue.CALLS,
+    *audit.CALLS,
+    *entry_search.CALLS,
+    *evidence.CALLS,
+    *health.CALLS,
+    *description.CALLS,
 )
 SAFE_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -78,8 +77,9 @@ def create_app(
 ) -> web.Application:
     """Return the application that departments' systems call."""
     app = create_bare_app(bus, settings=settings)
-    for method, path, handler in ROUTES:
-        app.router.add_route(method, path, handler)
+    for call in CALLS:
+        _add(app, call)
+    app[DESCRIPTION] = Description((*CALLS, *admin.COMMANDS))
     app[SHOWN_STREAMS] = app[STREAMS]
     if siblings is not None:
         app[SIBLINGS] = siblings
@@ -97,11 +97,15 @@ def create_admin_app(
     app = create_bare_app(bus, settings=settings)
     app[SHOWN_STREAMS] = (shown or app)[STREAMS]
     app[SHOWN_METRICS] = (shown or app)[METRICS]
-    app.router.add_get("/metrics", health.get_own_metrics)
-    app.router.add_post(ENTRIES, entry_search.post_entries_locally)
+    _add(app, health.OWN_METRICS)
+    _add(app, entry_search.LOCAL_ENTRIES)
     for command in admin.COMMANDS:
         app.router.add_route(command.method, command.path, command.local())
     return app
+
+
+def _add(app: web.Application, call: Call[Any]) -> None:
+    app.router.add_route(call.method, call.pattern or call.path, call.serve)
 
 
 def create_bare_app(bus: Bus, *, settings: HttpLimits) -> web.Application:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 
 from lgsp.bus.searching import Page, Reader, Searcher
 from lgsp.domain import names, strictjson
@@ -14,10 +15,14 @@ from lgsp.domain.envelope import CODE_FORM, HASH_FORM, format_time, parse_time
 from lgsp.domain.selection import Selection
 from lgsp.domain.subjects import Scheme
 from lgsp.errors import Refusal
+from lgsp.http.calls import DIGITS, Call, Content, Count, Form, Nothing, Role, json_of
 from lgsp.http.commands import LOCAL
-from lgsp.http.requests import caller_of, integer, query_of, read_body
+from lgsp.http.requests import caller_of, read_body
+from lgsp.http.settings import HTTP_LIMITS
 from lgsp.http.wiring import BUS, SETTINGS
 
+CODE: Final = "[a-z][a-z0-9_.-]{0,63}"
+OFFICER: Final = "[a-z0-9]{4,32}"
 YEARS: Final = range(2000, 9000)
 INDEX_MAX: Final = 2**63 - 1
 BODY_MAX: Final = 8 * 1024
@@ -29,19 +34,20 @@ def _form(pattern: str) -> Any:  # noqa: ANN401 - what pydantic reads
     return Field(default="", pattern=f"^(?:{pattern})$")
 
 
-class Person(BaseModel):
-    """A person's number, and of which kind it is."""
+def _later(default: str | int | None = "", **form: str | int) -> Any:  # noqa: ANN401 - likewise
+    """Return a field whose form is told in the description, and checked by `Query` when it is known who asks."""
+    return Field(default=default, json_schema_extra=dict(form))
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+class Person(Form):
+    """A person's number, and of which kind it is."""
 
     scheme: Scheme
     number: Annotated[str, Field(min_length=1, max_length=32, repr=False)]
 
 
-class Query(BaseModel):
+class Query(Form):
     """What is asked for, and which page of it; empty texts ask for nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     start: Annotated[int, Field(ge=0, le=INDEX_MAX)] = 0
     stop: Annotated[int | None, Field(ge=0, le=INDEX_MAX)] = None
@@ -52,11 +58,11 @@ class Query(BaseModel):
     system: str = _form(names.SYSTEM_FORM.pattern)
     type: str = _form(names.TYPE_FORM.pattern)
     event: Annotated[str, Field(max_length=64)] = ""
-    code: str = _form("[a-z][a-z0-9_.-]{0,63}")
+    code: str = _form(CODE)
     env: str = _form(HASH_FORM.pattern)
     casefile: str = _form(CODE_FORM.pattern)
     procedure: str = _form(CODE_FORM.pattern)
-    officer: str = _form("[a-z0-9]{4,32}")
+    officer: str = _form(OFFICER)
     person: Person | None = None
 
     async def selection(self, searcher: Searcher) -> Selection:
@@ -74,6 +80,34 @@ class Query(BaseModel):
         )
 
 
+class AsGiven(Form):
+    """The same in an address, where no person's number belongs."""
+
+    start: Annotated[int, Field(ge=0, le=INDEX_MAX), DIGITS] = 0
+    stop: Annotated[int, Field(ge=0, le=INDEX_MAX), DIGITS] | SkipJsonSchema[None] = None
+    limit: Annotated[int, Field(ge=0, le=INDEX_MAX), DIGITS] = _later(LIMIT, minimum=1, maximum=HTTP_LIMITS.entry_items)
+    since: str = Field(default="", alias="from", json_schema_extra={"maxLength": 32})
+    until: str = _later(maxLength=32)
+    agency: str = _later(pattern=f"^{names.AGENCY_FORM.pattern}$")
+    system: str = _later(pattern=f"^{names.SYSTEM_FORM.pattern}$")
+    type: str = _later(pattern=f"^{names.TYPE_FORM.pattern}$")
+    event: str = _later(maxLength=64)
+    code: str = _later(pattern=f"^{CODE}$")
+    env: str = _later(pattern=f"^{HASH_FORM.pattern}$")
+    casefile: str = _later(pattern=f"^{CODE_FORM.pattern}$")
+    procedure: str = _later(pattern=f"^{CODE_FORM.pattern}$")
+    officer: str = _later(pattern=f"^{OFFICER}$")
+
+
+class Found(Form):
+    """A page of entries, each as the text whose hash is the leaf; while `next` is there, it is the `start` of the next page, with the same `stop`."""
+
+    start: Count
+    entries: list[str]
+    stop: Count
+    next: Annotated[int, Field(ge=0)] = 0
+
+
 def _moment(text: str, name: str) -> str:
     """Return a time as entries write it."""
     if not text:
@@ -87,25 +121,20 @@ def _moment(text: str, name: str) -> str:
         raise Refusal("bad_request", "a time looks like 2026-11-22T00:16:31Z", pointer=f"/{name}") from None
 
 
-async def get_entries(request: web.Request) -> web.Response:
+async def get_entries(request: web.Request, query: AsGiven) -> web.Response:
     """Give the entries from `start` on that the query asks for, each as the text whose hash is the leaf."""
-    names_ = {field.alias or name for name, field in Query.model_fields.items() if name != "person"}
-    given: dict[str, Any] = dict(query_of(request, *sorted(names_)))
-    for name in given.keys() & {"start", "stop", "limit"}:
-        given[name] = integer(given[name], 0, INDEX_MAX, name)
+    given = query.model_dump(by_alias=True, exclude_unset=True)
     return await _answer(request, request.app[BUS].searcher.reader(await caller_of(request)), given)
 
 
-async def post_entries(request: web.Request) -> web.Response:
-    """Give the same for a query in the body, which may name a person."""
-    query_of(request)
+async def post_entries(request: web.Request, _: Nothing) -> web.Response:
+    """Give the entries that a query in the body asks for, which may name a person."""
     body = await read_body(request, BODY_MAX)
     return await _answer(request, request.app[BUS].searcher.reader(await caller_of(request, body)), _members(body))
 
 
-async def post_entries_locally(request: web.Request) -> web.Response:
+async def post_entries_locally(request: web.Request, _: Nothing) -> web.Response:
     """Give the same to whoever may open the admin socket."""
-    query_of(request)
     body = await read_body(request, BODY_MAX)
     most = request.app[SETTINGS].local_entry_items
     return await _answer(request, Reader(by=LOCAL, allowed=True), _members(body), most=most)
@@ -149,3 +178,43 @@ def _told(start: int, page: Page) -> bytes:
     members: dict[str, int | list[str]] = {"start": start, "entries": [entry.decode() for entry in page.entries]}
     members |= {"stop": page.stop} | ({} if page.next is None else {"next": page.next})
     return strictjson.compact_members(members)
+
+
+ENTRIES: Final = "/v1/audit/entries"
+_READERS: Final[frozenset[Role]] = frozenset({"system", "auditor"})
+_ANSWERS: Final = (json_of(Found, "A page of entries."),)
+_CODES: Final = frozenset({"subject_keys_differ"})
+CALLS: Final = (
+    Call(
+        method="GET",
+        path=ENTRIES,
+        run=get_entries,
+        query=AsGiven,
+        vi="Tìm các mục nhật ký theo những gì nêu trong địa chỉ.",
+        answers=_ANSWERS,
+        codes=_CODES,
+        roles=_READERS,
+    ),
+    Call(
+        method="POST",
+        path=ENTRIES,
+        run=post_entries,
+        query=Nothing,
+        bodies=(Content(model=Query),),
+        vi="Tìm các mục nhật ký theo những gì nêu trong nội dung, có thể theo một người.",
+        answers=_ANSWERS,
+        codes=_CODES,
+        roles=_READERS,
+    ),
+)
+LOCAL_ENTRIES: Final = Call(
+    method="POST",
+    path=ENTRIES,
+    run=post_entries_locally,
+    query=Nothing,
+    bodies=(Content(model=Query),),
+    vi="Tìm các mục nhật ký qua socket quản trị.",
+    answers=_ANSWERS,
+    codes=_CODES,
+)
+"""The same on the admin socket."""

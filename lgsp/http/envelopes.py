@@ -18,7 +18,9 @@ from lgsp.domain.envelope import Wire
 from lgsp.domain.exchange import Delivery, Exchange
 from lgsp.errors import Refusal
 from lgsp.http import frames, inbox
-from lgsp.http.requests import integer, one_header, peer_of, presented_of, query_of, read_body, system_of
+from lgsp.http.calls import ANOTHERS, JSON, Call, Content, EnvHash, Header, Nothing, json_of
+from lgsp.http.forms import Accepted, Envelope, History, Replied
+from lgsp.http.requests import integer, one_header, peer_of, presented_of, read_body, system_of
 from lgsp.http.wiring import BUS, METRICS, SETTINGS
 
 HEADER: Final = "lgsp-env"
@@ -27,9 +29,8 @@ STRUCTURED_ROOM: Final = 256
 WAIT_FORM: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\"?)([^\s,;\"]*)\1", re.IGNORECASE)
 
 
-async def post_envelope(request: web.Request) -> web.StreamResponse:
+async def post_envelope(request: web.Request, _: Nothing) -> web.StreamResponse:
     """Submit an envelope: 202 with the receipt, or 200 with the reply when the caller waited and it came in time."""
-    query_of(request)
     wait = _wait_of(request)
     wire = await wire_of(request)
     bus = request.app[BUS]
@@ -116,9 +117,8 @@ def _receipt_response(receipted: Receipted, *, applied: bool = False) -> web.Res
     return web.Response(status=202, text=text, content_type="application/json", headers=headers)
 
 
-async def get_envelope(request: web.Request) -> web.Response:
+async def get_envelope(request: web.Request, _: Nothing) -> web.Response:
     """Tell sender and receiver what became of an envelope, with all its deliveries."""
-    query_of(request)
     env = request.match_info["env"]
     system = await system_of(request)
     if envelope.HASH_FORM.fullmatch(env) is None:
@@ -151,3 +151,68 @@ def _delivery_text(delivery: Delivery) -> str:
     """Return a delivery without its lease, which is its holder's alone."""
     due = f'"{envelope.format_time(delivery.due_at)}"' if delivery.due_at else "null"
     return f'{frames.outcome_item(delivery)[:-1]},"attempts":{delivery.attempts},"due_at":{due}}}'
+
+
+READ: Final = frozenset({
+    "compact", "base64", "header_template", "typ", "kid_unknown", "key_role", "key_not_valid", "alg_mismatch", "signature", "structured",
+    "json", "manifest", "source_not_owned", "datahash", "id_conflict",
+})  # fmt: skip
+JUDGED: Final = frozenset({
+    "clock_ahead", "expired", "life_too_long", "type_unknown", "sender_suspended", "route", "audience_dissolved", "no_grant", "grant_ended",
+    "purpose_not_granted", "legalbasis_not_granted", "procedure_not_granted", "officer_not_granted", "quota_exceeded", "reply_unasked",
+    "reply_source", "reply_duplicate", "reply_late", "schema_unknown", "body_json", "body_nfc", "schema", "schema_unusable",
+})  # fmt: skip
+PLACED: Final = frozenset({"rate_limited", "inbox_full", "unavailable", "draining", "witness_away"})
+"""What an envelope is refused as by the checks of protocol section 4, and where there is no room for it."""
+FORMS: Final = (
+    Content(media_type=JSON, words=f"The exact bytes of the body; the signed part stands in the header {HEADER}."),
+    Content(media_type=envelope.MEDIA_TYPE, model=Envelope, words=f"Both parts; without the header {HEADER}."),
+)
+SIGNED_PART: Final = Header(
+    name=HEADER,
+    words="The compact JWS, at most 7,168 bytes: with the binary form alone.",
+    pattern=r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+",
+)
+"""In which forms an envelope comes."""
+APPLIED: Final = "`wait`, with the seconds where the reply came in time: the preference was taken into account."
+CALLS: Final = (
+    Call(
+        method="POST",
+        path="/v1/envelopes",
+        run=post_envelope,
+        query=Nothing,
+        bodies=FORMS,
+        headers=(
+            SIGNED_PART,
+            Header(
+                name="Prefer",
+                words="`wait=N`: for how many seconds, 1 to 60, the reply to a request is waited for (RFC 7240).",
+                pattern="wait=([1-9]|[1-5][0-9]|60)",
+            ),
+        ),
+        vi="Gửi một phong bì: 202 kèm biên nhận, hoặc 200 kèm trả lời nếu bên gọi chờ và trả lời đến kịp.",
+        answers=(
+            json_of(
+                Accepted,
+                "The envelope is accepted, or was accepted before.",
+                status=202,
+                headers={"Location": "Where its history is told.", "Preference-Applied": APPLIED},
+            ),
+            json_of(
+                Replied, "The request is accepted, and this is the reply.", headers={"Preference-Applied": APPLIED}
+            ),
+        ),
+        codes=READ | JUDGED | PLACED | ANOTHERS,
+    ),
+    Call(
+        method="GET",
+        path="/v1/envelopes/{env}",
+        run=get_envelope,
+        query=Nothing,
+        vi="Cho bên gửi và bên nhận biết phong bì đã đi đến đâu, với mọi lượt giao.",
+        answers=(json_of(History, "The exchange and its deliveries."),),
+        codes=frozenset({"not_found"}),
+        roles=frozenset({"system"}),
+        places={"env": EnvHash},
+    ),
+)

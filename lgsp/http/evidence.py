@@ -5,47 +5,49 @@ from __future__ import annotations
 from typing import Annotated, Final, NoReturn
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from lgsp.bus.searching import Reader
 from lgsp.domain import envelope, strictjson
 from lgsp.domain.entries import REASON_MAX
 from lgsp.errors import Refusal
-from lgsp.http.commands import Asked, told
-from lgsp.http.requests import caller_of, query_of, read_body
+from lgsp.http.bundle import Bundle
+from lgsp.http.calls import Call, Content, Count, EnvHash, Form, Nothing, Reason, Role, json_of
+from lgsp.http.commands import Asked, Command, told
+from lgsp.http.requests import caller_of, read_body
 from lgsp.http.wiring import BUS
 
 BODY_MAX: Final = 2 * 1024
 
 
-class BodyReading(BaseModel):
+class BodyReading(Form):
     """Of which exchange bodies are about to be read, and why."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    env: Annotated[str, Field(pattern=f"^{envelope.HASH_FORM.pattern}$")]
-    reason: Annotated[str, Field(min_length=1, max_length=REASON_MAX)]
+    env: EnvHash
+    reason: Reason
 
 
-class WithBodies(BaseModel):
+class Noted(Form):
+    """The number of the entry that says so."""
+
+    index: Count
+
+
+class WithBodies(Form):
     """Why bodies are asked for; a system need not say it of its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     reason: Annotated[str, Field(max_length=REASON_MAX)] = ""
 
 
-async def get_evidence(request: web.Request) -> web.Response:
+async def get_evidence(request: web.Request, _: Nothing) -> web.Response:
     """Give the bundle of an exchange, without bodies."""
-    query_of(request)
     reader = await _reader(request)
     env = await _env_of(request, reader)
     return _bundle(await request.app[BUS].bundles.give(reader, env))
 
 
-async def post_evidence(request: web.Request) -> web.Response:
+async def post_evidence(request: web.Request, _: Nothing) -> web.Response:
     """Give the bundle of an exchange with the bodies that are still held and that the caller may see."""
-    query_of(request)
     body = await read_body(request, BODY_MAX)
     reader = await _reader(request, body)
     env = await _env_of(request, reader)
@@ -82,9 +84,48 @@ def _bundle(data: bytes) -> web.Response:
     return web.Response(body=data, content_type="application/json")
 
 
-async def post_body(request: web.Request, asked: Asked) -> web.Response:
+async def post_body(request: web.Request, asked: Asked[BodyReading]) -> web.Response:
     """Note who is about to read the bodies of an exchange; give the number of the entry."""
-    query_of(request)
-    reading = asked.read(BodyReading)
-    index = await request.app[BUS].auditor.note_bodies_read(reading.env, by=asked.by, reason=reading.reason)
+    stated = asked.stated
+    index = await request.app[BUS].auditor.note_bodies_read(stated.env, by=asked.by, reason=stated.reason)
     return told({"index": index})
+
+
+PATH: Final = "/v1/evidence/{env}"
+_READERS: Final[frozenset[Role]] = frozenset({"system", "auditor"})
+CALLS: Final = (
+    Call(
+        method="GET",
+        path=PATH,
+        run=get_evidence,
+        query=Nothing,
+        vi="Cho bộ chứng cứ của một trao đổi, không kèm nội dung.",
+        answers=(json_of(Bundle, "The bundle."),),
+        codes=frozenset({"not_found"}),
+        roles=_READERS,
+        places={"env": EnvHash},
+    ),
+    Call(
+        method="POST",
+        path=PATH,
+        run=post_evidence,
+        query=Nothing,
+        bodies=(Content(model=WithBodies),),
+        vi="Cho bộ chứng cứ của một trao đổi kèm nội dung còn được giữ mà bên gọi được xem.",
+        answers=(json_of(Bundle, "The bundle, with bodies."),),
+        codes=frozenset({"not_found", "body_lost"}),
+        roles=_READERS,
+        places={"env": EnvHash},
+    ),
+)
+COMMANDS: Final = (
+    Command(
+        method="POST",
+        path="/admin/evidence/body",
+        run=post_body,
+        states=BodyReading,
+        vi="Ghi lại ai sắp đọc nội dung của một trao đổi; cho số của mục nhật ký.",
+        answers=(json_of(Noted, "It is noted."),),
+        roles=frozenset({"operator"}),
+    ),
+)

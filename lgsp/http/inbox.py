@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from aiohttp import web
+from pydantic import Field
 
 from lgsp.bus.inbox import Handover
 from lgsp.bus.supervisor import Bus
@@ -15,9 +16,12 @@ from lgsp.domain import strictjson
 from lgsp.domain.envelope import format_time
 from lgsp.errors import Refusal
 from lgsp.http import frames
+from lgsp.http.calls import DIGITS, Call, Content, Form, Nothing, Role, json_of
 from lgsp.http.faults import as_refusal
+from lgsp.http.forms import Inbox, Results, Settling
 from lgsp.http.problems import language_of
-from lgsp.http.requests import integer, is_gone, query_of, read_members, system_of
+from lgsp.http.requests import is_gone, read_members, system_of
+from lgsp.http.settings import HTTP_LIMITS
 from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS
 
 DEFAULT_ITEMS: Final = 10
@@ -27,17 +31,22 @@ Result = dict[str, Any]
 Settle = Callable[[Bus, str, Any], Awaitable[Result]]
 
 
-async def get_inbox(request: web.Request) -> web.StreamResponse:
+class InboxQuery(Form):
+    """How many deliveries at most, and for how many seconds the first of them is waited for."""
+
+    max: Annotated[int, Field(ge=1, le=HTTP_LIMITS.inbox_items), DIGITS] = DEFAULT_ITEMS
+    wait: Annotated[int, Field(ge=0, le=HTTP_LIMITS.wait_seconds), DIGITS] = 0
+
+
+async def get_inbox(request: web.Request, query: InboxQuery) -> web.StreamResponse:
     """Lease and hand over what waits for the caller, `max` at most, waiting up to `wait` seconds for the first."""
     settings, bus = request.app[SETTINGS], request.app[BUS]
-    query = query_of(request, "max", "wait")
-    most = min(DEFAULT_ITEMS, settings.inbox_items)
-    limit = integer(query.get("max", str(most)), 1, settings.inbox_items, "max")
-    wait = integer(query.get("wait", "0"), 0, settings.wait_seconds, "wait")
     if bus.is_draining:
         raise Refusal("draining")
     system = await system_of(request)
-    handovers = await bus.courier.pull(system, limit=limit, wait=float(wait))
+    handovers = await bus.courier.pull(
+        system, limit=min(query.max, settings.inbox_items), wait=float(min(query.wait, settings.wait_seconds))
+    )
     items = ",".join(map(frames.inbox_item, handovers))
     return await hand_out(request, handovers, f'{{"now":"{format_time(bus.clock.now())}","items":[{items}]}}')
 
@@ -75,9 +84,8 @@ async def _write(request: web.Request, response: web.Response) -> bool:
     return False
 
 
-async def post_acks(request: web.Request) -> web.Response:
+async def post_acks(request: web.Request, _: Nothing) -> web.Response:
     """Settle, put back, extend and mark as seen: one result each, in the order given; one that fails does not hinder the others."""
-    query_of(request)
     body, members = await read_members(request, request.app[SETTINGS].batch_bytes)
     system = await system_of(request, body)
     groups = _groups(members, request.app[SETTINGS].batch_items)
@@ -143,3 +151,28 @@ def _object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refusal("bad_request", "each of the list is an object")
     return value
+
+
+_SYSTEMS: Final[frozenset[Role]] = frozenset({"system"})
+CALLS: Final = (
+    Call(
+        method="GET",
+        path="/v1/inbox",
+        run=get_inbox,
+        query=InboxQuery,
+        vi="Lấy những gì đang chờ bên gọi trong hộp thư, kèm quyền giữ tạm; có thể chờ thông điệp đầu tiên.",
+        answers=(json_of(Inbox, "The deliveries, each leased to the caller."),),
+        codes=frozenset({"draining"}),
+        roles=_SYSTEMS,
+    ),
+    Call(
+        method="POST",
+        path="/v1/acks",
+        run=post_acks,
+        query=Nothing,
+        bodies=(Content(model=Settling),),
+        vi="Xác nhận, trả lại, gia hạn quyền giữ tạm và báo đã xem kết cục: mỗi mục có một kết quả riêng.",
+        answers=(json_of(Results, "A result for each, in the order given."),),
+        roles=_SYSTEMS,
+    ),
+)

@@ -7,17 +7,16 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lgsp.bus.persons import Answer, Question
 from lgsp.domain import envelope, subjects
-from lgsp.domain.entries import REASON_MAX
 from lgsp.domain.records import OfficerRole
 from lgsp.domain.usages import Usage
 from lgsp.domain.withholding import Withholding
 from lgsp.errors import Refusal
+from lgsp.http.calls import Count, EnvHash, Form, Moment, Nothing, Reason, json_of
 from lgsp.http.commands import Asked, Command, told
-from lgsp.http.requests import query_of
 from lgsp.http.wiring import BUS
 from lgsp.ports.persons import BEFORE_ALL, Place
 
@@ -29,14 +28,9 @@ WITHHELD_NOTE: Final = {
 }
 """Said with every answer to a person, so that it tells nothing."""
 
-Reason = Annotated[str, Field(min_length=1, max_length=REASON_MAX)]
-STRICT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
-
-class Whom(BaseModel):
+class Whom(Form):
     """One person."""
-
-    model_config = STRICT
 
     scheme: str
     number: str
@@ -66,10 +60,8 @@ class Erasure(Whom):
     reason: Reason
 
 
-class Rule(BaseModel):
+class Rule(Form):
     """Which uses are to be withheld from the persons concerned, until when, by which law, and why."""
-
-    model_config = STRICT
 
     system: str = ""
     type: str = ""
@@ -80,21 +72,111 @@ class Rule(BaseModel):
     reason: Reason
 
 
-class Ending(BaseModel):
+class Ending(Form):
     """Which rule is to end, and why."""
-
-    model_config = STRICT
 
     id: str
     reason: Reason
 
 
-class Act(BaseModel):
+class Act(Form):
     """Why something is done."""
 
-    model_config = STRICT
-
     reason: Reason
+
+
+class Period(Form):
+    """From when to when the log tells."""
+
+    from_: Annotated[Moment, Field(alias="from")]
+    to: Moment
+
+
+class Cover(Form):
+    """What stands for the person in the parameters that the log's entry hashes."""
+
+    commitment: str
+    salt: str
+
+
+class Use(Form):
+    """Who used the person's data, when and what for; empty for what is not stated, null where the log's entry is not known."""
+
+    logtime: Moment
+    action: str
+    sender: str
+    receiver: str
+    purpose: str
+    legalbasis: str
+    procedure: str
+    casefile: str
+    officer: str
+    env: EnvHash
+    commitment: str
+    index: Count | None
+    proof: Annotated[str | None, Field(description="The call that proves the entry.")]
+
+
+class Note(Form):
+    """What is said with every answer to a person, in both languages."""
+
+    en: str
+    vi: str
+
+
+class Usages(Form):
+    """A page of uses; `next` is the `after` of the page behind it."""
+
+    usagePeriod: Period  # noqa: N815 - the name that the law's list of data has
+    asked: Cover
+    next: str | None
+    findUsage: list[Use]  # noqa: N815 - likewise
+    note: Note | None = None
+
+
+class Done(Form):
+    """The number of the entry that says so."""
+
+    index: Count
+
+
+class Made(Done):
+    """The rule's id, and the number of the entry that says so."""
+
+    id: str
+
+
+class KeptRule(Form):
+    """One withholding rule; what it does not state is left out."""
+
+    id: str
+    system: str = ""
+    type: str = ""
+    procedure: str = ""
+    casefile: str = ""
+    basis: str
+    since: Moment
+    until: Moment
+    holds: bool
+    ended: Moment | None = None
+
+
+class Rules(Form):
+    """All withholding rules."""
+
+    rules: list[KeptRule]
+
+
+class Ring(Form):
+    """The names of the keys, the newest first."""
+
+    keys: list[str]
+
+
+class Retired(Ring):
+    """The key that is gone, and those that are left."""
+
+    retired: str
 
 
 def place_of(text: str | None) -> Place:
@@ -115,10 +197,9 @@ def time_of(text: str, name: str) -> datetime:
         raise Refusal("bad_request", "a time looks like 2026-11-22T00:00:00Z", pointer=f"/{name}") from None
 
 
-async def post_usages(request: web.Request, asked: Asked) -> web.Response:
+async def post_usages(request: web.Request, asked: Asked[Inquiry]) -> web.Response:
     """Tell who used one person's data: `usagePeriod`, and a page of `findUsage`."""
-    query_of(request)
-    question = asked.read(Inquiry).question()
+    question = asked.stated.question()
     bus = request.app[BUS]
     answer = await bus.persons.usages(question, by=asked.by)
     note = {} if question.whole else {"note": WITHHELD_NOTE}
@@ -152,18 +233,16 @@ def _usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-async def post_erase(request: web.Request, asked: Asked) -> web.Response:
+async def post_erase(request: web.Request, asked: Asked[Erasure]) -> web.Response:
     """Erase one person from the index, and give the number of the entry that says so."""
-    query_of(request)
-    erasure = asked.read(Erasure)
+    erasure = asked.stated
     index = await request.app[BUS].persons.erase(erasure.person(), by=asked.by, reason=erasure.reason)
     return told({"index": index})
 
 
-async def post_withholding(request: web.Request, asked: Asked) -> web.Response:
+async def post_withholding(request: web.Request, asked: Asked[Rule]) -> web.Response:
     """Keep a new withholding rule, and give its id."""
-    query_of(request)
-    stated = asked.read(Rule)
+    stated = asked.stated
     bus = request.app[BUS]
     rule = Withholding(
         id=bus.entropy.uuid7(),
@@ -175,17 +254,15 @@ async def post_withholding(request: web.Request, asked: Asked) -> web.Response:
     return told({"id": rule.id, "index": index})
 
 
-async def post_end_withholding(request: web.Request, asked: Asked) -> web.Response:
+async def post_end_withholding(request: web.Request, asked: Asked[Ending]) -> web.Response:
     """End a withholding rule before its time."""
-    query_of(request)
-    ending = asked.read(Ending)
+    ending = asked.stated
     index = await request.app[BUS].persons.end_withholding(ending.id, by=asked.by, reason=ending.reason)
     return told({"index": index})
 
 
-async def get_withholdings(request: web.Request, asked: Asked) -> web.Response:
+async def get_withholdings(request: web.Request, asked: Asked[Nothing]) -> web.Response:
     """Tell every withholding rule, ended or not."""
-    query_of(request)
     bus = request.app[BUS]
     now = bus.clock.now()
     rules = [
@@ -197,29 +274,94 @@ async def get_withholdings(request: web.Request, asked: Asked) -> web.Response:
     return told({"rules": rules})
 
 
-async def post_rotate(request: web.Request, asked: Asked) -> web.Response:
+async def post_rotate(request: web.Request, asked: Asked[Act]) -> web.Response:
     """Have a new key make pseudonyms, and give the names of all keys of the ring."""
-    query_of(request)
     persons = request.app[BUS].persons
-    await persons.rotate_key(by=asked.by, reason=asked.read(Act).reason)
+    await persons.rotate_key(by=asked.by, reason=asked.stated.reason)
     return told({"keys": persons.key_names()})
 
 
-async def post_retire(request: web.Request, asked: Asked) -> web.Response:
+async def post_retire(request: web.Request, asked: Asked[Act]) -> web.Response:
     """Destroy the oldest key, and give the names of those that are left."""
-    query_of(request)
     persons = request.app[BUS].persons
-    retired = await persons.retire_key(by=asked.by, reason=asked.read(Act).reason)
+    retired = await persons.retire_key(by=asked.by, reason=asked.stated.reason)
     return told({"retired": retired, "keys": persons.key_names()})
 
 
 _AUDITORS: Final[frozenset[OfficerRole]] = frozenset({"auditor"})
+_OPERATORS: Final[frozenset[OfficerRole]] = frozenset({"operator"})
 COMMANDS: Final = (
-    Command(method="POST", path="/v1/usages", run=post_usages, roles=_AUDITORS, noted=True),
-    Command(method="POST", path="/admin/subject/erase", run=post_erase, roles=_AUDITORS, noted=True),
-    Command(method="GET", path="/admin/withholding", run=get_withholdings, roles=_AUDITORS, noted=True),
-    Command(method="POST", path="/admin/withholding", run=post_withholding, roles=_AUDITORS, noted=True),
-    Command(method="POST", path="/admin/withholding/end", run=post_end_withholding, roles=_AUDITORS, noted=True),
-    Command(method="POST", path="/admin/subject/keys/rotate", run=post_rotate, roles=frozenset({"operator"})),
-    Command(method="POST", path="/admin/subject/keys/retire", run=post_retire, roles=frozenset({"operator"})),
+    Command(
+        method="POST",
+        path="/v1/usages",
+        run=post_usages,
+        states=Inquiry,
+        vi="Cho biết ai đã sử dụng dữ liệu của một người.",
+        answers=(json_of(Usages, "A page of uses."),),
+        codes=frozenset({"subject_keys_differ"}),
+        roles=_AUDITORS,
+        noted=True,
+    ),
+    Command(
+        method="POST",
+        path="/admin/subject/erase",
+        run=post_erase,
+        states=Erasure,
+        vi="Xóa một người khỏi chỉ mục; cho số của mục nhật ký ghi việc đó.",
+        answers=(json_of(Done, "The person is erased."),),
+        codes=frozenset({"not_found", "subject_keys_differ"}),
+        roles=_AUDITORS,
+        noted=True,
+    ),
+    Command(
+        method="GET",
+        path="/admin/withholding",
+        run=get_withholdings,
+        states=Nothing,
+        vi="Cho mọi quy tắc chưa thông báo, đã kết thúc hay chưa.",
+        answers=(json_of(Rules, "The rules."),),
+        roles=_AUDITORS,
+        noted=True,
+    ),
+    Command(
+        method="POST",
+        path="/admin/withholding",
+        run=post_withholding,
+        states=Rule,
+        vi="Lưu một quy tắc chưa thông báo mới; cho mã của nó.",
+        answers=(json_of(Made, "The rule is kept."),),
+        roles=_AUDITORS,
+        noted=True,
+    ),
+    Command(
+        method="POST",
+        path="/admin/withholding/end",
+        run=post_end_withholding,
+        states=Ending,
+        vi="Kết thúc một quy tắc chưa thông báo trước hạn.",
+        answers=(json_of(Done, "The rule has ended."),),
+        codes=frozenset({"not_found"}),
+        roles=_AUDITORS,
+        noted=True,
+    ),
+    Command(
+        method="POST",
+        path="/admin/subject/keys/rotate",
+        run=post_rotate,
+        states=Act,
+        vi="Dùng khóa mới để tạo mã thay thế; cho tên mọi khóa.",
+        answers=(json_of(Ring, "The new key is in use."),),
+        codes=frozenset({"keys_too_many"}),
+        roles=_OPERATORS,
+    ),
+    Command(
+        method="POST",
+        path="/admin/subject/keys/retire",
+        run=post_retire,
+        states=Act,
+        vi="Hủy khóa cũ nhất; cho tên những khóa còn lại.",
+        answers=(json_of(Retired, "The key is destroyed."),),
+        codes=frozenset({"last_key"}),
+        roles=_OPERATORS,
+    ),
 )

@@ -13,10 +13,11 @@ from lgsp.bus.authentication import Caller
 from lgsp.domain import admission
 from lgsp.errors import Refusal
 from lgsp.http import frames
+from lgsp.http.calls import Answer, Call, Header, Nothing
 from lgsp.http.envelopes import STRUCTURED_ROOM
 from lgsp.http.outgoing import Outgoing
 from lgsp.http.problems import language_of, problem_text
-from lgsp.http.requests import peer_of, presented_of, query_of
+from lgsp.http.requests import peer_of, presented_of
 from lgsp.http.session import GONE, LOST, Session, Socket, Surroundings
 from lgsp.http.wiring import BUS, METRICS, SETTINGS, STREAMS
 
@@ -26,7 +27,7 @@ CLOSE_CODES: Final = {"drain": 1001, "internal": 1011, GONE: 1000, LOST: 1006}
 """WebSocket close codes (RFC 6455 7.4.1) by reason; any other reason is a breach of what was agreed."""
 
 
-async def open_stream(request: web.Request) -> web.StreamResponse:
+async def open_stream(request: web.Request, _: Nothing) -> web.StreamResponse:
     """Serve one stream until it ends."""
     around = _surroundings(request)
     _check_handshake(request)
@@ -83,7 +84,6 @@ def _surroundings(request: web.Request) -> Surroundings:
 
 
 def _check_handshake(request: web.Request) -> None:
-    query_of(request)
     offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
     if SUBPROTOCOL not in offered:
         raise Refusal("bad_request", f"this is a WebSocket with the subprotocol {SUBPROTOCOL}")
@@ -129,3 +129,29 @@ async def _hello(ws: Socket, around: Surroundings) -> str:
     if frame["op"] != "hello" or not isinstance(auth, str):
         raise Refusal("auth_missing", "a stream begins with hello")
     return auth
+
+
+CALLS: Final = (
+    Call(
+        method="GET",
+        path="/v1/stream",
+        run=open_stream,
+        query=Nothing,
+        headers=(
+            Header(name="Sec-WebSocket-Protocol", words=f"Names {SUBPROTOCOL}.", needed=True, pattern=SUBPROTOCOL),
+        ),
+        vi="Mở một kết nối WebSocket hai chiều cho một hệ thống, cho đến khi kết thúc.",
+        answers=(
+            Answer(
+                status=101,
+                words=(
+                    f"The connection is a WebSocket (RFC 6455) with the subprotocol {SUBPROTOCOL}. The gateway opens with a frame `welcome`; the "
+                    "client answers with `hello` and a signed authorization for this call whose `jti` is the nonce of the welcome. Frames are JSON "
+                    "texts: the client sends send, credit, ack, nack, extend, seen and ping; the gateway sends receipt, refused, deliver, settled, "
+                    "outcome, checkpoint, closing and pong. Their members stand in section 6 of the protocol."
+                ),
+            ),
+        ),
+        codes=frozenset({"draining", "rate_limited"}),
+    ),
+)
