@@ -40,5 +40,5 @@ lock: ## write the lock files anew from pyproject.toml (needs uv) | ghi lại t�
 	$(COMPILE) --extra dev --constraints requirements.lock --output-file requirements-dev.lock
 
 clean: ## remove .venv, caches and build results | xoá .venv, bộ đệm và kết quả dựng
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist tests/integration/jose/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,7 +6,7 @@ JSON Schema 2020-12 less its corners, walked from one schema through all that it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,9 +21,15 @@ DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 REFERENCE: Final = re.compile(r"(urn:[^#]+)?(?:#/\$defs/([A-Za-z][A-Za-z0-9_.-]{0,63}))?")
 """A document by its URN, one of its `$defs`, or one of our own `$defs`."""
 LARGEST_NUMBER: Final = 2**53
-"""Beyond it a number in a schema does not mean the same everywhere (RFC 7493)."""
-MOST_PARTS: Final = 10_000
-"""How many schemas a place in a body may be held against, each reference counted as if it stood in full."""
+"""Beyond it a number in a schema does not mean the same everywhere (RFC 7493); thousands beyond 64 bits keep the meta-schema busy for a minute."""
+MOST_PARTS: Final = 2_000
+"""How many schemas a document may be, each reference counted as if it stood in full."""
+MOST_HELD: Final = 256
+"""How many schemas one value of a body may be held against; 64 KiB of values take the fast validator some seven milliseconds for each."""
+MOST_PATTERNS: Final = 256
+"""How many different patterns a document may refer to; each takes up to `patterns.SMALL` bytes."""
+MOST_LARGE_PATTERNS: Final = 8
+"""How many of them may be larger; each takes up to 10 MiB."""
 DEEPEST: Final = 64
 """How many schemas may stand within each other, references followed; the slow validator takes stack for each."""
 
@@ -32,16 +38,17 @@ HOLDS_ONE: Final = frozenset({
 })  # fmt: skip
 HOLDS_LIST: Final = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 HOLDS_NAMED: Final = frozenset({"$defs", "dependentSchemas", "patternProperties", "properties"})
-NUMERIC: Final = frozenset({
-    "const", "enum", "exclusiveMaximum", "exclusiveMinimum", "maxContains", "maxItems", "maxLength", "maxProperties", "maximum", "minContains",
-    "minItems", "minLength", "minProperties", "minimum", "multipleOf",
-})  # fmt: skip
+IN_PLACE: Final = frozenset({"$ref", "allOf", "anyOf", "dependentSchemas", "else", "if", "not", "oneOf", "then"})
+"""Their schemas are held against the value itself, the others' against values within it."""
+ONE_EACH: Final = frozenset({"prefixItems", "properties"})
+"""A value within is held against one of theirs at most."""
 TOP: Final = frozenset({"$id", "$schema"})
 OTHERS: Final = frozenset({
-    "$comment", "$ref", "contentEncoding", "contentMediaType", "default", "dependentRequired", "deprecated", "description", "examples", "format",
-    "pattern", "readOnly", "required", "title", "type", "uniqueItems", "writeOnly",
+    "$comment", "$ref", "const", "contentEncoding", "contentMediaType", "default", "dependentRequired", "deprecated", "description", "enum",
+    "examples", "exclusiveMaximum", "exclusiveMinimum", "format", "maxContains", "maxItems", "maxLength", "maxProperties", "maximum", "minContains",
+    "minItems", "minLength", "minProperties", "minimum", "multipleOf", "pattern", "readOnly", "required", "title", "type", "uniqueItems", "writeOnly",
 })  # fmt: skip
-KEYWORDS: Final = HOLDS_ONE | HOLDS_LIST | HOLDS_NAMED | NUMERIC | OTHERS
+KEYWORDS: Final = HOLDS_ONE | HOLDS_LIST | HOLDS_NAMED | OTHERS
 ANNOTATION: Final = "x-"
 """How names of our own begin; anything else is a slip of the pen, which would let every value pass."""
 
@@ -54,14 +61,19 @@ class Extent:
     members: frozenset[str]
     """The names that schemas give to members: the only ones of a body that may be repeated to anybody."""
     keywords: frozenset[str]
+    held: int
+    """How many schemas one value of a body is held against, at most."""
 
 
 def survey(urn: str, schemas: Mapping[str, Schema]) -> Extent:
     """Return the extent of a schema; refuse (`directory_invalid`) what is outside the dialect, there or in what it refers to."""
     walk = _Walk(urn=urn, schemas=schemas)
-    walk.document(urn, 0)
+    size = walk.document(urn, 0)
     return Extent(
-        documents=frozenset(walk.documents), members=frozenset(walk.members), keywords=frozenset(walk.keywords)
+        documents=frozenset(walk.documents),
+        members=frozenset(walk.members),
+        keywords=frozenset(walk.keywords),
+        held=size.held,
     )
 
 
@@ -69,6 +81,27 @@ def survey(urn: str, schemas: Mapping[str, Schema]) -> Extent:
 class _Size:
     parts: int = 1
     height: int = 1
+    here: int = 1
+    """How many schemas the value itself is held against."""
+    within: int = 0
+    """How many a value within it is, at most."""
+
+    @property
+    def held(self) -> int:
+        return max(self.here, self.within)
+
+
+def _joined(inner: Sequence[tuple[str, _Size]]) -> _Size:
+    """Return the size of a schema with these within it, each by the keyword that holds it; what `$defs` holds counts where it is referred to."""
+    in_place = [size for keyword, size in inner if keyword in IN_PLACE]
+    one_each = [max((size.held for name, size in inner if name == keyword), default=0) for keyword in ONE_EACH]
+    others = [size.held for keyword, size in inner if keyword not in IN_PLACE | ONE_EACH | {"$defs"}]
+    return _Size(
+        parts=1 + sum(size.parts for _, size in inner),
+        height=1 + max((size.height for _, size in inner), default=0),
+        here=1 + sum(size.here for size in in_place),
+        within=sum(size.within for size in in_place) + sum(one_each) + sum(others),
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,6 +111,7 @@ class _Walk:
     documents: set[str] = field(default_factory=set)
     members: set[str] = field(default_factory=set)
     keywords: set[str] = field(default_factory=set)
+    _patterns: set[str] = field(default_factory=set)
     _sizes: dict[int, _Size | None] = field(default_factory=dict)
     """By identity of the schema; None while it is being walked."""
 
@@ -91,6 +125,8 @@ class _Walk:
         if urn not in self.documents:
             if schema.get("$schema", DRAFT) != DRAFT or schema.get("$id", urn) != urn:
                 raise self._refused("'$schema' or '$id' is another")
+            if not _is_small(schema):
+                raise self._refused(f"a number beyond {LARGEST_NUMBER}")
             if not jsonschema_rs.meta.is_valid(dict(schema)):
                 raise self._refused("not a JSON Schema 2020-12 document")
             self.documents.add(urn)
@@ -100,17 +136,17 @@ class _Walk:
         if id(schema) not in self._sizes:
             self._sizes[id(schema)] = None
             self._look_at(schema, more)
-            inner = [self._size(urn, part, self._deeper(depth)) for part in _parts(schema)]
+            inner = [(keyword, self._size(urn, part, self._deeper(depth))) for keyword, part in _parts(schema)]
             if "$ref" in schema:
-                inner.append(self._referred(urn, schema["$ref"], self._deeper(depth)))
-            self._sizes[id(schema)] = _Size(
-                parts=1 + sum(size.parts for size in inner), height=1 + max((size.height for size in inner), default=0)
-            )
+                inner.append(("$ref", self._referred(urn, schema["$ref"], self._deeper(depth))))
+            self._sizes[id(schema)] = _joined(inner)
         found = self._sizes[id(schema)]
         if found is None:
             raise self._refused("'$ref' leads back to where it stands")
         if found.parts > MOST_PARTS or depth + found.height > DEEPEST:
             raise self._refused(f"more than {MOST_PARTS} parts, or nested deeper than {DEEPEST}, with all references")
+        if found.held > MOST_HELD:
+            raise self._refused(f"a value would be held against more than {MOST_HELD} schemas")
         return found
 
     def _deeper(self, depth: int) -> int:
@@ -131,11 +167,9 @@ class _Walk:
         return self._size(document, schema, depth) if isinstance(schema, Mapping) else _Size()
 
     def _look_at(self, schema: Schema, more: frozenset[str]) -> None:
-        for keyword, value in schema.items():
+        for keyword in schema:
             if keyword not in KEYWORDS and keyword not in more and not keyword.startswith(ANNOTATION):
                 raise self._refused(f"'{keyword}' is not a keyword that a published schema may use here")
-            if keyword in NUMERIC and not _small(value):
-                raise self._refused(f"'{keyword}' holds a number beyond {LARGEST_NUMBER}")
         expressions = [*([schema["pattern"]] if "pattern" in schema else []), *schema.get("patternProperties", ())]
         for expression in expressions:
             self._expression(expression)
@@ -143,22 +177,27 @@ class _Walk:
         self.members |= schema.get("properties", {}).keys()
 
     def _expression(self, expression: str) -> None:
+        if expression in self._patterns:
+            return
         try:
             patterns.matcher(expression)
         except patterns.NotLinear:
             raise self._refused(
                 "a pattern needs look-around or back references, is too large, or means different things to different engines"
             ) from None
+        self._patterns.add(expression)
+        if len(self._patterns) > MOST_PATTERNS or sum(map(patterns.is_large, self._patterns)) > MOST_LARGE_PATTERNS:
+            raise self._refused(f"more than {MOST_PATTERNS} patterns, or {MOST_LARGE_PATTERNS} large ones")
 
     def _refused(self, words: str) -> Refusal:
         return Refusal("directory_invalid", f"schema {self.urn}: {words}")
 
 
-def _parts(schema: Schema) -> Iterator[Schema]:
+def _parts(schema: Schema) -> Iterator[tuple[str, Schema]]:
     for keyword, value in schema.items():
         for inner in _held(keyword, value):
             if isinstance(inner, Mapping):
-                yield inner
+                yield keyword, inner
 
 
 def _held(keyword: str, value: Any) -> Iterable[object]:  # noqa: ANN401 - any JSON value
@@ -169,11 +208,11 @@ def _held(keyword: str, value: Any) -> Iterable[object]:  # noqa: ANN401 - any J
     return value.values() if keyword in HOLDS_NAMED else ()
 
 
-def _small(value: object) -> bool:
+def _is_small(value: object) -> bool:
     if isinstance(value, Mapping):
-        return all(map(_small, value.values()))
+        return all(map(_is_small, value.values()))
     if isinstance(value, list):
-        return all(map(_small, value))
+        return all(map(_is_small, value))
     return not isinstance(value, int | float) or abs(value) <= LARGEST_NUMBER
 
 

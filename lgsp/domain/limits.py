@@ -16,6 +16,8 @@ class Limits:
     """A receipt, ack, auth or directory statement in compact form."""
     body_bytes: int = 64 * 1024
     """A body, unless its service states more."""
+    schema_bytes: int = 256 * 1024
+    """A schema document; what one may hold is bounded by `domain.dialect`."""
     clock_ahead: timedelta = timedelta(seconds=60)
     """How far a `recordedtime` may lie after the bus clock."""
     auth_life: timedelta = timedelta(seconds=60)

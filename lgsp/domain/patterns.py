@@ -15,6 +15,9 @@ import jsonschema_rs
 
 OPTIONS: Final = jsonschema_rs.RegexOptions()
 """The linear engine, with its own bound on what an expression may compile to (10 MiB)."""
+SMALL: Final = 256 * 1024
+"""Bytes that nearly all expressions compile to; classes of letters repeated many times take more."""
+SMALL_OPTIONS: Final = jsonschema_rs.RegexOptions(size_limit=SMALL)
 STRICT_END: Final = r"$(?!\n)"
 """How a schema says "the very end" to Python as well, where a bare `$` lets a last line feed pass."""
 _ODD: Final = re.compile(r"\\[A-Za-z]|\(\?.", re.DOTALL)
@@ -38,7 +41,20 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     if not _USUAL.issuperset(_ODD.findall(text)):
         raise NotLinear(pattern)
     try:
-        compiled = jsonschema_rs.Draft202012Validator({"pattern": text}, pattern_options=OPTIONS, offline=True)
+        return _compiled(text, OPTIONS)
     except ValueError:
         raise NotLinear(pattern) from None
-    return compiled.is_valid
+
+
+@lru_cache(maxsize=1024)
+def is_large(pattern: str) -> bool:
+    """Tell whether an expression that `matcher` takes compiles to more than `SMALL` bytes."""
+    try:
+        _compiled(plain(pattern), SMALL_OPTIONS)
+    except ValueError:
+        return True
+    return False
+
+
+def _compiled(text: str, options: jsonschema_rs.RegexOptions) -> Callable[[str], bool]:
+    return jsonschema_rs.Draft202012Validator({"pattern": text}, pattern_options=options, offline=True).is_valid

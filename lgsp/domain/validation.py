@@ -22,8 +22,8 @@ from lgsp.errors import Refusal
 
 PROBLEMS_WEIGHED: Final = 32
 """How many problems of a body are compared for the most telling one; a hostile body has one for each of its bytes."""
-VALUES_WEIGHED: Final = 10_000
-"""A refused body of more values gets no words: the slow validator takes some ten microseconds for each."""
+HOLDINGS_WEIGHED: Final = 50_000
+"""How often values of a refused body may be held against schemas to find words for it; the slow validator takes some ten microseconds each time."""
 SAFE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 UNEVALUATED: Final = frozenset({"unevaluatedItems", "unevaluatedProperties"})
 """Keywords for which the slow validator takes time that grows with the square of a body: there it is not asked."""
@@ -75,7 +75,7 @@ class Contract:
 
     def _refusal(self, body: object) -> Refusal:
         worst = None
-        if not UNEVALUATED & self._extent.keywords and _values(body) <= VALUES_WEIGHED:
+        if not UNEVALUATED & self._extent.keywords and _values(body) * self._extent.held <= HOLDINGS_WEIGHED:
             worst = best_match(islice(self.problems(body), PROBLEMS_WEIGHED))
         if worst is None:
             return Refusal("schema", "breaks its schema")

@@ -32,7 +32,7 @@ from lgsp.http.description import DESCRIPTION, Description
 from lgsp.http.faults import as_refusal, route_of
 from lgsp.http.metrics import Metrics
 from lgsp.http.problems import language_of, problem_response
-from lgsp.http.requests import check_target
+from lgsp.http.requests import check_form
 from lgsp.http.settings import HTTP_LIMITS, HttpLimits
 from lgsp.http.siblings import Siblings
 from lgsp.http.streams import Streams
@@ -124,11 +124,16 @@ def create_bare_app(bus: Bus, *, settings: HttpLimits) -> web.Application:
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its id, and turn whatever is raised into a problem."""
     request[REQUEST_ID] = request.app[BUS].entropy.uuid7()
+    is_plain = False
     try:
-        check_target(request)
+        check_form(request)
+        is_plain = True
         response = await handler(request)
     except Exception as error:  # noqa: BLE001 - the edge is where everything ends; what is not a refusal is logged
         response = _refuse(request, error)
+    if not is_plain or "Upgrade" in request.headers:
+        # Where this one ends may be read in two ways, and a proxy may take a refused upgrade for a tunnel: nothing after it is read.
+        response.force_close()
     if request.app[BUS].is_draining:
         response.force_close()  # the next call is better made elsewhere
     request.app[METRICS].count_request(request.method, route_of(request), response.status)

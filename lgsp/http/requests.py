@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import Any, Final
 
-from aiohttp import HttpVersion10, web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from lgsp.bus.authentication import Caller
 from lgsp.domain import strictjson
@@ -17,19 +17,30 @@ from lgsp.http.wiring import BUS, CLIENTS, SETTINGS
 PLAIN_PATH: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~:-]+)+")
 """Segments of unreserved characters and colons (RFC 3986 2.3): all that our paths need, so nothing is ever percent-encoded."""
 PLAIN_QUERY: Final = re.compile(r"[A-Za-z0-9._~:=&-]*")
+PLAIN_HOST: Final = re.compile(r"[A-Za-z0-9._~:\[\]-]*")
+"""A name or an address with its port. Nothing here depends on it, but whoever stands in front may read another one out of an odd one."""
+SPOKEN: Final = frozenset({HttpVersion10, HttpVersion11})
 DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
-def check_target(request: web.Request) -> None:
-    """Refuse (`bad_request`) a target that could be read in two ways: doubled slashes, dot segments, escapes, another form than a path."""
-    if request.version < HttpVersion10:
-        raise Refusal("bad_request", "this is HTTP/1.0 or later")
+def check_form(request: web.Request) -> None:
+    """Refuse (`bad_request`) a request that could be read in two ways, by us and by a proxy in front: its target, host or length.
+
+    Such are doubled slashes, dot segments, escapes, another form than a path, and codings whose length is not that of plain chunks.
+    """
+    headers = request.headers
+    if request.version not in SPOKEN:
+        raise Refusal("bad_request", "this is HTTP/1.0 or HTTP/1.1")
     path, _, query = request.raw_path.partition("?")
     if PLAIN_PATH.fullmatch(path) is None:
         raise Refusal("bad_request", "the path is not in its plain form")
     if PLAIN_QUERY.fullmatch(query) is None:
         raise Refusal("bad_request", "the query is not in its plain form")
-    if "Content-Encoding" in request.headers:
+    if PLAIN_HOST.fullmatch(headers.get("Host", "")) is None:
+        raise Refusal("bad_request", "the host is not in its plain form")
+    if headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+        raise Refusal("bad_request", "a body comes with its length or in chunks, without another coding")
+    if "Content-Encoding" in headers:
         raise Refusal("unsupported", "bodies are sent without a content encoding")
 
 

@@ -5,6 +5,7 @@ import base64
 import json
 import re
 import tomllib
+from functools import cache
 
 import pytest
 
@@ -91,23 +92,51 @@ def test_every_file_that_a_document_names_is_there(documents, root):
     assert not missing
 
 
+@cache
+def functions_of(file):
+    """The names of a file's functions; many documents name the same file."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
 def test_every_test_that_a_document_names_is_there(documents, root):
     missing = []
     for path, text in documents.items():
         for file, name in TEST.findall(text):
-            tree = ast.parse((root / file).read_text(encoding="utf-8"))
-            functions = {
-                node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            }
-            if name not in functions:
+            if name not in functions_of(root / file):
                 missing.append(f"{path}: {file}::{name}")
     assert not missing
 
 
 def test_every_row_of_the_attacks_has_a_test(documents):
-    rows = re.findall(r"^\| ([ARS][0-9A-Zb, –]+) \|.*\| (.*) \|$", documents["docs/security.md"], re.MULTILINE)
+    rows = re.findall(r"^\| ([ARS][0-9A-Zbc, –]+) \|.*\| (.*) \|$", documents["docs/security.md"], re.MULTILINE)
     assert len(rows) >= 20
     assert not [ids for ids, tests in rows if not TEST.search(tests)]
+
+
+def test_no_attack_of_the_list_is_left_out(documents):
+    first = re.findall(r"^\| ([ARS][0-9][0-9A-Zbc, –]*) \|", documents["docs/security.md"], re.MULTILINE)
+    found = {name for ids in first for part in ids.split(", ") for name in numbered(part)}
+    wanted = {*numbered("A01–A44"), "A04b", *numbered("S01–S08"), *numbered("R01–R20"), "R11b", "R11c"}
+    assert wanted <= found
+
+
+def numbered(part):
+    """The ids of a range, or the one id that stands alone."""
+    low, _, high = part.partition("–")
+    if not high:
+        return [low]
+    return [f"{low[0]}{number:02d}" for number in range(int(low[1:]), int(high[1:]) + 1)]
+
+
+def test_every_threat_names_who_what_boundary_and_tests(documents):
+    table = documents["docs/security.md"].partition("## Threats and what meets them")[2].partition("\n## ")[0]
+    head, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")
+    ]
+    assert head == ["who", "what they want", "boundary", "met by", "tests"]
+    assert len(rows) >= 20
+    assert not [row for row in rows if len(row) != len(head) or not all(row) or not TEST.search(row[-1])]
 
 
 def test_the_picture_of_the_layers_is_that_of_the_import_contracts(documents, root):

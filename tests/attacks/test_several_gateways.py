@@ -6,12 +6,22 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from lgsp.domain import strictjson
+from lgsp.domain import envelope, strictjson
 from lgsp.machine import SystemClock
-from lgsp.testing.gateways import running_gateway, world_of_gateways
-from lgsp.testing.world import BODY
+from lgsp.testing.bus import publish
+from lgsp.testing.gateways import gateway_urn, running_gateway, world_of_gateways
+from lgsp.testing.world import BODY, FISHERIES, OWNER_LIST, OWNER_LIST_SCHEMA, POLICE, World, key_record, signer_named
 
 pytestmark = pytest.mark.timeout(120)
+
+KEY_OF_B = key_record(signer_named(gateway_urn("b")), gateway_urn("b"), "gateway")
+POLICE_AGENCY = "urn:lgsp:agency:H01.21"
+LIST = {
+    "listId": "20261122-30742-001",
+    "asOf": "2026-11-22",
+    "orgcat": "2025-07",
+    "rows": [{"registration": "AG-00012-TS", "ownerName": "DANH SÀ RƯƠL", "communeCode": "30742"}],
+}
 
 
 @pytest.fixture
@@ -75,3 +85,49 @@ async def test_r11b_of_one_authorization_at_two_gateways_at_once_one_call_is_ser
         header = {"Authorization": gateways[0].authorization("ndxp", "GET", "/v1/inbox")}
         answers = await asyncio.gather(*(each.call("GET", "/v1/inbox", headers=header) for each in gateways))
         assert sorted(answer.status for answer in answers) == [200, 401]
+
+
+async def published(edge, before, **changes):
+    """Publish the next version of the world at a gateway and return it."""
+    version = before.directory.version + 1
+    world = World.make(version=version, prev=before.directory.hash, now=before.now, changes=changes, added=[KEY_OF_B])
+    assert await publish(edge.bus, world) == version
+    return world
+
+
+async def heard(edge, world):
+    """Wait until a gateway knows a version that was published at another."""
+    async with asyncio.timeout(5):
+        while edge.bus.registry.current.version != world.directory.version:
+            await asyncio.sleep(0.005)
+
+
+async def test_r17_r20_what_the_directory_takes_away_at_one_gateway_is_gone_at_the_other(gateways, world):
+    """A grant for another purpose; a suspended sender; an audience that is dissolved, with two heirs and with one."""
+    a, b = gateways
+    listen = b.bus.hearing.neighbours.listen
+    b.bus.hearing.neighbours.listen(lambda news: None)  # it will not hear
+    world = await published(a, world, **{"g-verify": {"purposes": ["dpv:Other"]}})
+    answer = await b.post(world.envelope(number=1))
+    assert (answer.status, answer.code) == (403, "purpose_not_granted"), "the commit compares the version"
+    listen(b.bus.hearing.hear)
+    async with b.stream("fisheries") as stream:
+        world = await published(a, world, **{FISHERIES: {"status": "suspended"}})
+        async with asyncio.timeout(5):
+            assert (await stream.closing())["reason"] == "suspended"
+    answer = await b.post(world.envelope(number=2))
+    assert (answer.status, answer.code) == (403, "sender_suspended")
+    heirs = ["urn:lgsp:agency:H01.31", "urn:lgsp:agency:H01.05"]
+    lists = {"type": OWNER_LIST, "audience": POLICE, "dataschema": OWNER_LIST_SCHEMA, "body": LIST}
+    lists |= dict.fromkeys(("legalbasis", "procedure", "authid"))
+    world = await published(a, world, **{POLICE_AGENCY: {"valid_to": "2020-01-01", "successors": heirs}})
+    await heard(b, world)
+    answer = await b.post(world.envelope(number=3, **lists))
+    assert (answer.status, answer.code, answer.members["successors"]) == (410, "audience_dissolved", heirs)
+    world = await published(a, world, **{POLICE_AGENCY: {"valid_to": "2020-01-01", "successors": heirs[:1]}})
+    await heard(b, world)
+    sent = world.envelope(number=4, **lists)
+    assert (await b.post(sent)).status == 202
+    [item] = (await a.call("GET", "/v1/inbox?wait=10", signer="one-stop")).members["items"]
+    assert envelope.from_structured(item["envelope"]) == sent
+    assert [entry["env"] for entry in await entries_of(a, "msg.accepted")] == [sent.hash]

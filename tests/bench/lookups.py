@@ -1,4 +1,4 @@
-"""What a person who looks something up notices of others: the same look-ups on an idle bus, beside a synchronisation, and beside two floods.
+"""What a person who looks something up notices of others: the same look-ups on an idle bus, beside a synchronisation, and beside three floods.
 
 All programs share the machine with the gateway, as they do not in a province; so this is the hard case, for what the others compute counts too.
 Those who flood have signed everything before.
@@ -22,10 +22,22 @@ RATE: Final = 12
 WARM: Final = 2.0
 OTHERS: Final[dict[str, dict[str, Any]]] = {
     "beside_bulk": {"type": IN_BULK, "in_flight": 32},
-    "beside_flood": {"type": LOOKED_UP, "in_flight": 256, "refused": False},
-    "beside_refused_flood": {"type": LOOKED_UP, "in_flight": 256, "refused": True},
+    "beside_flood": {"type": LOOKED_UP, "in_flight": 256, "kinds": ["valid"]},
+    "beside_refused_flood": {"type": LOOKED_UP, "in_flight": 256, "kinds": ["refused"]},
+    "beside_mixed_flood": {
+        "type": LOOKED_UP,
+        "in_flight": 256,
+        "kinds": ["valid", "refused", "unsigned"],
+        "count": 20_000,
+    },
 }
-"""A synchronisation; a client that asks as fast as it can, with a grant; one whose envelopes are all refused by their schema."""
+"""A synchronisation; a client that asks as fast as it can, with a grant; one whose envelopes are all refused by their schema; one that sends so
+many, valid, refused by their schema and unsigned in turns."""
+COUNTED_WINDOWS: Final = 5
+"""A flood of a count is looked up beside for so many windows: less than the rate of one sender lets 20,000 last."""
+USUAL_SECONDS: Final = 8.0
+FLOOD_SECONDS: Final = 600.0
+"""In which a flood is answered to its end: it rests for the look-ups beside it."""
 
 
 async def measure(folder: Path, seconds: float, rounds: int) -> dict[str, Any]:
@@ -51,18 +63,22 @@ async def _asked(running: RunningBus, seconds: float) -> dict[str, Any]:
 
 async def _beside(running: RunningBus, order: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Look up while another program does as it was ordered; it begins before and ends after."""
-    common = {"size": 1_000, "warm": WARM / 2, "seconds": seconds + WARM}
+    common: dict[str, Any] = {"size": 1_000}
+    if "count" in order:
+        common["count"], lasts = int(order["count"] * min(seconds / USUAL_SECONDS, 1.0)), seconds * COUNTED_WINDOWS
+    else:
+        common["warm"], common["seconds"], lasts = WARM / 2, seconds + WARM, seconds
     async with AsyncExitStack() as stack:
-        if "refused" in order:
+        if "kinds" in order:
             other = await stack.enter_async_context(program.started("bus.flooder", {"settings": str(running.idle[0])}))
-            await other.ask(receiver=running.receivers[0], **order, **common)
-            doing = other.answer(program.ANSWER_SECONDS)
+            await other.ask(receiver=running.receivers[0], **(order | common))
+            doing = other.answer(FLOOD_SECONDS)
         else:
             [other] = running.beside
-            doing = running.have(other, load="saturate", **order, **common)
+            doing = running.have(other, load="saturate", **(order | common))
         busy = asyncio.create_task(doing)
         try:
-            asked = await _asked(running, seconds)
+            asked = await _asked(running, lasts)
         finally:
             seen = await busy
     return asked | {"others_per_s": seen["exchanges"] / seen["seconds"]}

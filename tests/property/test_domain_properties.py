@@ -8,22 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lgsp.domain import admission, base64url, envelope, jws, keys, names, policy, statements, strictjson
+from lgsp.domain import admission, base64url, envelope, jws, keys, names, statements, strictjson
 from lgsp.domain.envelope import Wire
 from lgsp.errors import Refusal
 from lgsp.testing.world import (
     BODY,
     FISHERIES,
     NOW,
-    ONE_STOP,
-    OWNER_LIST,
     POLICE,
     POPULATION,
     VERIFY,
     World,
     key_record,
     made_up_id,
-    manifest_of,
     signer_named,
 )
 
@@ -307,76 +304,6 @@ def altered_statements(statement: statements.Statement) -> list[statements.State
     if statement.path:
         found += [wire | {"path": list(statement.path[:-1])}]
     return [statements.from_wire(one) for one in found]
-
-
-PURPOSES = ["dpv:IdentityVerification", "dpv:Other"]
-small_grants = st.fixed_dictionaries(
-    {
-        "kind": st.just("grant"),
-        "grantee": st.sampled_from([FISHERIES, ONE_STOP, "urn:lgsp:agency:H01.12"]),
-        "type": st.sampled_from([VERIFY, OWNER_LIST]),
-        "audience": st.sampled_from([POPULATION, "urn:lgsp:agency:G01.02", POLICE]),
-        "since": st.integers(1, 3),
-        "basis": st.just("Decree"),
-        "purposes": st.lists(st.sampled_from(PURPOSES), max_size=2),
-        "legalbases": st.sampled_from([[], ["dpv:LegalObligation"]]),
-        "procedures": st.sampled_from([[], ["1.004359"]]),
-        "officers": st.sampled_from([[], ["7f3a91"], ["5e12c0"]]),
-    },
-    optional={
-        "until": st.integers(1, 4),
-        "valid_to": st.sampled_from(["2026-11-21", "2026-11-22"]),
-        "quota_per_day": st.integers(1, 3),
-    },
-)
-NO_GRANTS = dict.fromkeys(["g-verify", "g-applicants", "g-list-police", "g-list-communes"])
-
-
-@cache
-def requests() -> list[envelope.Manifest]:
-    stated = [
-        {"purpose": purpose, "audience": audience, "source": source, "authid": officer}
-        for purpose in PURPOSES
-        for audience in (POPULATION, "urn:lgsp:agency:G01.02")
-        for source in (FISHERIES, ONE_STOP)
-        for officer in ("7f3a91", "5e12c0")
-    ]
-    return [manifest_of(world().forged(world().manifest(**one))) for one in stated]
-
-
-def accesses(grants: list[dict[str, object]]) -> set[int]:
-    """Which of the requests a directory with these grants allows; every grant was used twice today."""
-    directory = World.make(version=2, changes=NO_GRANTS, added=grants).directory
-    return {place for place, manifest in enumerate(requests()) if is_allowed(directory, manifest)}
-
-
-def is_allowed(directory, manifest: envelope.Manifest) -> bool:
-    try:
-        policy.allow_request(directory, manifest, now=NOW, used=lambda _: 2)
-    except Refusal:
-        return False
-    return True
-
-
-@quick
-@given(st.lists(small_grants, min_size=1, max_size=4), st.permutations(["g-1", "g-2", "g-3", "g-4"]))
-def test_a_grant_more_never_takes_an_access_and_a_grant_less_never_gives_one(grants, ids):
-    named = [grant | {"id": name} for grant, name in zip(grants, ids, strict=False)]
-    all_of_them = accesses(named)
-    for place in range(len(named)):
-        assert accesses(named[:place] + named[place + 1 :]) <= all_of_them
-
-
-@quick
-@given(st.lists(small_grants, max_size=4))
-def test_an_access_is_allowed_by_one_grant_that_would_allow_it_alone(grants):
-    named = [grant | {"id": f"g-{place}"} for place, grant in enumerate(grants)]
-    alone = set().union(*(accesses([grant]) for grant in named))
-    assert accesses(named) == alone
-
-
-def test_without_a_grant_nothing_is_allowed():
-    assert accesses([]) == set()
 
 
 @quick

@@ -254,14 +254,16 @@ OUTSIDE = {
     "an escaped dollar before a look-ahead": ({"pattern": r"a\$(?!\n)"}, "pattern"),
     "a pattern that grows without bound": ({"pattern": "(x{1000}){1000}"}, "pattern"),
     "look-ahead in the name of a member": ({"patternProperties": {"(?=a)a": {}}}, "pattern"),
-    "a number too wide": ({"maximum": 2**53 + 1}, "'maximum'"),
-    "a number too wide within": ({"items": {"enum": [{"a": [1e300]}]}}, "'enum'"),
+    "a number too wide": ({"maximum": 2**53 + 1}, "a number beyond"),
+    "a number too wide within": ({"items": {"enum": [{"a": [1e300]}]}}, "a number beyond"),
     "a reference to all of itself": ({"items": {"$ref": URN}}, "leads back"),
     "a reference to its beginning": ({"items": {"$ref": "#"}}, "neither"),
     "a reference by a path": ({"items": STRING, "not": {"$ref": "#/items"}}, "neither"),
     "a reference that goes round": ({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}, "leads back"),
     "a reference that doubles and doubles": (
-        {"$defs": {f"a{n}": {"anyOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(16)} | {"a16": STRING}}, "parts"),
+        {"$defs": {f"a{n}": {"anyOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(16)} | {"a16": STRING}}, "held against more"),
+    "references that double, each for another member": (
+        {"$defs": {f"a{n}": {"properties": {m: {"$ref": f"#/$defs/a{n + 1}"} for m in "ab"}} for n in range(16)} | {"a16": STRING}}, "parts"),
     "a long chain of references": ({"$defs": {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(900)} | {"a900": STRING}}, "deeper"),
     "a reference to what goes round": ({"$ref": OTHER}, "leads back"),
     "a reference to what is no schema": ({"$ref": THIRD}, "not a JSON Schema"),
@@ -284,7 +286,7 @@ INSIDE = [
     {"maximum": 2**53, "const": -(2**53), "enum": [0.1]},
     {"$defs": {"a": STRING, "b": True}, "items": {"$ref": "#/$defs/a"}, "contains": {"$ref": "#/$defs/b"}},
     {"$ref": "urn:lgsp:schema:tests:fourth:1.0.0#/$defs/a"},
-    {"examples": [{"maxlength": 2**70}], "default": {"$ref": 1}},
+    {"examples": [{"maxlength": -(2**53)}], "default": {"$ref": 1}},
 ]
 
 

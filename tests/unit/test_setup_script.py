@@ -19,11 +19,13 @@ REAL_TOOLS = [
     "grep",
     "mkdir",
     "rm",
+    "sed",
     "sha256sum",
     "tail",
     "tee",
     "touch",
 ]
+NODE_TESTS = Path("tests/integration/jose")
 # A Python that tells its version and has ensurepip only if a file lies beside it.
 PYTHON = """#!/bin/sh
 case "$2" in
@@ -165,6 +167,8 @@ def checkout(machine, tmp_path):
     shutil.copy(ROOT / ".ci" / "setup", folder / ".ci" / "setup")
     for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml"):
         (folder / name).write_text("a==1\n")
+    (folder / NODE_TESTS).mkdir(parents=True)
+    (folder / NODE_TESTS / "package-lock.json").write_text("{}")
     machine.add("python3", WHOLE_PYTHON)
     return folder
 
@@ -268,3 +272,50 @@ def test_no_service_starts_while_an_engine_is_installed(machine):
     machine.run(f"{RABBITMQ} add_engines dev")
     assert machine.told()[-1].endswith("policy=exit 101")
     assert not machine.policy.exists()
+
+
+PINNED = "jsonschema==1 \\\n    --hash=sha256:ab \\\n    --hash=sha256:cd\n    # via lgsp\n"
+FETCHING_PYTHON = """#!/bin/sh
+echo "$*" >>"$CALLS"
+exec {ends}
+"""
+
+
+def fetch(machine, checkout, ends):
+    (checkout / "requirements-dev.lock").write_text(f"a==1\n{PINNED}b==2\n")
+    (checkout / ".venv" / "bin").mkdir(parents=True, exist_ok=True)
+    machine.add("there", FETCHING_PYTHON.format(ends=ends))
+    shutil.copy(machine.programs / "there", checkout / ".venv" / "bin" / "python")
+    return machine.run(f"cd '{checkout}'; fetch_schema_suite")
+
+
+def test_the_suite_of_json_schema_is_fetched_once_by_the_hashes_of_the_lock(machine, checkout):
+    for _ in range(2):
+        assert fetch(machine, checkout, "touch build/fetched/jsonschema-1.tar.gz").returncode == 0
+    [call] = machine.told()
+    assert "--require-hashes --no-deps --no-binary jsonschema --no-build-isolation" in call
+    assert (checkout / "build" / "fetched" / "requirements.txt").read_text() == PINNED
+
+
+def test_a_suite_that_cannot_be_fetched_is_told_and_left_to_its_tests(machine, checkout):
+    done = fetch(machine, checkout, "false")
+    assert (done.returncode, "could not be fetched" in done.stderr) == (0, True)
+
+
+def install(machine, checkout, ends="mkdir -p node_modules"):
+    machine.add("npm", f'#!/bin/sh\necho "$*" >>"$CALLS"\n{ends}\n')
+    return machine.run(f"cd '{checkout}'; install_node_packages")
+
+
+def test_packages_of_node_are_installed_when_their_lock_is_another(machine, checkout):
+    for text in ("{}", "{}", "{ }"):
+        (checkout / NODE_TESTS / "package-lock.json").write_text(text)
+        assert install(machine, checkout).returncode == 0
+    assert [call.split()[0] for call in machine.told()] == ["ci", "ci"]
+    assert all("--ignore-scripts" in call for call in machine.told())
+
+
+def test_packages_of_node_that_cannot_be_installed_are_told_and_left_to_their_tests(machine, checkout):
+    done = install(machine, checkout, "exit 1")
+    assert (done.returncode, "could not be installed" in done.stderr) == (0, True)
+    assert not (checkout / NODE_TESTS / "node_modules" / "lgsp-setup").exists()
