@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 
 from lgsp.cli.root import run
 from lgsp.domain import base64url, keys
@@ -31,9 +32,14 @@ CODE = re.compile(r"^lgsp: \[([a-z_]+)\] ", re.MULTILINE)
 
 
 def said(*arguments):
-    """Run `lgsp` to its end in this process and return how it ended; what it prints is the test's to capture."""
+    """Run `lgsp` to its end in this process and return how it ended; what it prints is the test's to capture.
+
+    A command sets up logging to the standard error that it sees, which nobody has any more when the test is over.
+    """
+    before = structlog.get_config()
     with pytest.raises(SystemExit) as ended:
         run([str(argument) for argument in arguments])
+    structlog.configure(**before)
     return int(ended.value.code or 0)
 
 

@@ -13,6 +13,7 @@ from lgsp.config import StorageSection
 from lgsp.privatebroker import PrivateServer, private_server
 from lgsp.privatedatabase import PrivateDatabase, private_database
 from tests.bench.bus import running as bus_running
+from tests.bench.bus.province import BUS, OTHER_BUS
 from tests.bench.database import create
 from tests.bench.floor import running as floor_running
 from tests.bench.glue import running as glue_running
@@ -107,7 +108,7 @@ def _broker_bus(senders: int) -> Start:
     return start
 
 
-def _production_bus(senders: int, gateways: int) -> Start:
+def _production_bus(senders: int, gateways: int, bus: str) -> Start:
     @asynccontextmanager
     async def start(servers: Servers, folder: Path) -> AsyncIterator[Running]:
         broker, database = await asyncio.gather(servers.broker(), servers.database())
@@ -118,7 +119,7 @@ def _production_bus(senders: int, gateways: int) -> Start:
         }
         beside = {"broker": [broker.pid], "database": [database.pid]}
         async with bus_running.running(
-            folder, senders=senders, environment=environment, beside=beside, gateways=gateways
+            folder, senders=senders, environment=environment, beside=beside, gateways=gateways, bus=bus
         ) as running:
             yield running
 
@@ -140,9 +141,9 @@ def all_parts(senders: int) -> dict[str, tuple[Part, ...]]:
     floor_production = Part(name="floor_production", title="floor, PostgreSQL + RabbitMQ", start=_production_floor)
     broker = Part(name="broker", title="bus, SQLite + RabbitMQ", start=_broker_bus(senders), kinds=both)
     production = Part(
-        name="production", title="bus, PostgreSQL + RabbitMQ", start=_production_bus(senders, 1), kinds=both
+        name="production", title="bus, PostgreSQL + RabbitMQ", start=_production_bus(senders, 1, BUS), kinds=both
     )
-    two = Part(name="two_gateways", title="bus, two gateways", start=_production_bus(senders, 2), kinds=both)
+    two = Part(name="two_gateways", title="bus, two gateways", start=_production_bus(senders, 2, OTHER_BUS), kinds=both)
     glued = Part(name="glue", title="FastStream + joserfc", start=_glue, kinds=("request",), process="receiver")
     shape = (production, two) if HAS_DATABASE else (broker,)
     return {"embedded": (floor_embedded, embedded), "production": (floor_production, *shape, glued)}

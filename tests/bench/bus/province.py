@@ -28,8 +28,9 @@ from lgsp.domain.keys import PrivateKey
 from lgsp.machine import SystemClock
 from tests.bench.made_up import DOCUMENT, LANE_OF, REQUESTS, SCHEMA
 
-BUS_OF: Final = {1: "urn:lgsp:bus:91", 2: "urn:lgsp:bus:92"}
-"""By the number of its gateways: parts that share a broker are buses of their own, for queues are named after the bus."""
+BUS: Final = "urn:lgsp:bus:91"
+OTHER_BUS: Final = "urn:lgsp:bus:92"
+"""Of a second one on the same broker, where queues are named after their bus."""
 FIRST: Final = "a"
 AGENCY: Final = "H01.99"
 TYPES: Final = tuple(LANE_OF)
@@ -53,10 +54,11 @@ class Province:
     receivers: tuple[Path, ...]
 
 
-async def make(data: Path, *, ports: Sequence[int], transport: Carrier, senders: int, receivers: int) -> Province:
+async def make(
+    data: Path, *, ports: Sequence[int], transport: Carrier, senders: int, receivers: int, bus: str = BUS
+) -> Province:
     """Make a province with a gateway at each of these loopback ports."""
     folder = DataFolder(root=data)
-    bus = BUS_OF[len(ports)]
     founding = Founding(
         bus=bus, gateway=_urn(bus, FIRST), origin="lgsp.example.vn/91/2026", port=ports[0], transport=transport
     )

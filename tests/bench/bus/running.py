@@ -63,6 +63,7 @@ async def running(
     idle: int = 0,
     environment: Mapping[str, str] | None = None,
     beside: Mapping[str, list[int]] | None = None,
+    bus: str = province.BUS,
 ) -> AsyncIterator[RunningBus]:
     """Run a bus in `folder`; `environment` is what its gateway is told (broker, database), `beside` which servers count as its processes.
 
@@ -73,7 +74,7 @@ async def running(
     ports = [free_port() for _ in range(gateways)]
     with told(environment):
         made = await province.make(
-            folder / "data", ports=ports, transport=transport, senders=senders + idle, receivers=receivers
+            folder / "data", ports=ports, transport=transport, senders=senders + idle, receivers=receivers, bus=bus
         )
     async with AsyncExitStack() as stack:
         pids = [await stack.enter_async_context(_gateway(each, environment)) for each in made.gateways]
