@@ -53,6 +53,7 @@ class WalKeeper:
         self._long = long
         self._is_long = False
         self._is_to_be_emptied = False
+        self._copying = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"wal {path.name}", daemon=True)
 
@@ -73,6 +74,9 @@ class WalKeeper:
         self._is_to_be_emptied = self._is_to_be_emptied or empty
         if not (self._is_long or self._is_to_be_emptied):
             return
+        # Of two who copy SQLite turns the second away at once, however patient it is.
+        if not self._copying.acquire(blocking=self._is_to_be_emptied):
+            return
         self._is_long = False
         try:
             if self._is_to_be_emptied:
@@ -81,6 +85,8 @@ class WalKeeper:
                 _checkpoint(writer, "RESTART", 0)  # the next turn tries again
         except sqlite3.Error as error:  # a full disk, say: what was committed stays so
             get_logger().warning("wal.busy", reason=error.sqlite_errorname)
+        finally:
+            self._copying.release()
 
     def _run(self) -> None:
         try:
@@ -108,6 +114,7 @@ class WalKeeper:
                 get_logger().debug("wal.busy", reason=error.sqlite_errorname)
 
     def _copy(self, connection: sqlite3.Connection) -> None:
-        _, pages, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        with self._copying:
+            _, pages, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         # Not while much cannot be copied: for a reader that stays in the past the writer would be held up in vain, turn after turn.
         self._is_long = pages > self._long and pages - copied <= self._long * REST

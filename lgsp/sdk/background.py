@@ -15,7 +15,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeVar
 
-from lgsp.sdk.errors import ClientError
+from lgsp.sdk.errors import Closed
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class Background:
             raise
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the loop and return its result; raise what it raises, `ClientError` once it is closed."""
+        """Run a coroutine on the loop and return its result; raise what it raises, `Closed` once it is closed."""
         try:
             self._refuse_this_thread()
             future = self._submit(work)
@@ -61,7 +61,7 @@ class Background:
         try:
             return future.result()
         except CancelledError:
-            raise ClientError("it was closed meanwhile") from None
+            raise Closed("it was closed meanwhile") from None
         except BaseException:
             future.cancel()  # for the one who waited and was interrupted; what is done already stays done
             raise
@@ -105,7 +105,7 @@ class Background:
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         with self._guard:
             if self._is_over:
-                raise ClientError("it is closed")
+                raise Closed("it is closed")
             return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _end(self) -> None:

@@ -12,6 +12,7 @@ waiting works is `background`'s.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -26,7 +27,7 @@ from lgsp.ports.clock import Clock
 from lgsp.sdk.background import Background
 from lgsp.sdk.client import Client
 from lgsp.sdk.composition import Stated, Told
-from lgsp.sdk.errors import AdapterError, ConfigInvalid, Reject, Retry
+from lgsp.sdk.errors import AdapterError, Closed, ConfigInvalid, Reject, Retry
 from lgsp.sdk.message import Effect, Failure, Message, Tables, Value, Work
 from lgsp.sdk.outbox import Outcome, Sent
 from lgsp.sdk.runner import withheld
@@ -240,8 +241,7 @@ class BlockingClient:
 
         Ends when the client does, and after `quiet` seconds in which nothing came.
         """
-        messages = self._client.inbox(quiet=quiet)
-        while (message := self._background.call(_next(messages))) is not None:
+        for message in self._until_closed(self._client.inbox(quiet=quiet)):
             yield self._of(message)
 
     def serve(
@@ -282,19 +282,19 @@ class BlockingClient:
         )
         if message.is_settled:
             return
-        if isinstance(error, Reject):
-            with message.effect() as effect:
-                effect.refuse(error)
-        else:
-            self.put_back(message, code, getattr(error, "after", None))
+        with contextlib.suppress(Closed):  # the bus delivers it again when its lease has run out, and the inbox ends
+            if isinstance(error, Reject):
+                with message.effect() as effect:
+                    effect.refuse(error)
+            else:
+                self.put_back(message, code, getattr(error, "after", None))
 
     def failures(self, *, quiet: float | None = None) -> Iterator[BlockingFailure]:
         """Yield each envelope that came to a bad end and was not acted on, those of earlier runs first.
 
         Ends when the client does, and after `quiet` seconds in which nothing of the kind happened.
         """
-        failures = self._client.failures(quiet=quiet)
-        while (failure := self._background.call(_next(failures))) is not None:
+        for failure in self._until_closed(self._client.failures(quiet=quiet)):
             yield BlockingFailure(failure=failure, background=self._background)
 
     def put_back(self, message: BlockingMessage, code: str, after: float | None = None) -> None:
@@ -318,6 +318,12 @@ class BlockingClient:
     def work(self) -> AbstractContextManager[Work]:
         """Open a block whose statements and envelopes become durable together, outside of any message."""
         return self._background.block(self._client.work)
+
+    def _until_closed(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """Yield what comes; that the client is closed, be it while the next one is asked for, is the end and no error."""
+        with contextlib.suppress(Closed):
+            while (item := self._background.call(_next(items))) is not None:
+                yield item
 
     def _of(self, message: Message) -> BlockingMessage:
         return BlockingMessage(message=message, background=self._background)

@@ -4,7 +4,8 @@ LgspError
 ├── ClientError            a call of the client did not reach its end
 │   ├── Refused            the bus or the receiver said no, with a code
 │   ├── Unreachable        no gateway was reached in time; what is in the outbox goes out when one is
-│   └── OutcomeUnknown     it may have arrived, no word of it in time; the outbox goes on
+│   ├── OutcomeUnknown     it may have arrived, no word of it in time; the outbox goes on
+│   └── Closed             the client was closed before or meanwhile
 └── AdapterError           raised by an adapter, acted on by the runner
     ├── NotReady           the system behind it does not answer yet: try again later
     │   └── AuthFailed     it answers, and does not accept the adapter's credentials
@@ -69,6 +70,10 @@ class OutcomeUnknown(ClientError):
     def __init__(self, id: str) -> None:  # noqa: A002 - the envelope's attribute has this name
         self.id = id
         super().__init__(f"no word of {id} in time; it stays in the outbox")
+
+
+class Closed(ClientError):
+    """The client was closed before the call, or while it waited; what is in the outbox stays there."""
 
 
 class AdapterError(LgspError):

@@ -19,7 +19,7 @@ from lgsp.backends.memory import MemoryLedger
 from lgsp.domain import evidence_checks
 from lgsp.domain.evidence_checks import Pins
 from lgsp.domain.notes import LOG_KEY, NoteKey
-from lgsp.sdk import BlockingClient, ClientError, OutcomeUnknown, Refused, Reject, Unreachable
+from lgsp.sdk import BlockingClient, Closed, OutcomeUnknown, Refused, Reject, Unreachable
 from lgsp.sdk.background import Background
 from lgsp.sdk.composition import encoded
 from lgsp.testing.systems import running_town, write_settings
@@ -193,12 +193,20 @@ def test_a_thread_that_waits_while_another_closes_is_told(town):
         looping = threads.submit(lambda: list(client.inbox()))
         until(lambda: client.read("SELECT count(*) FROM lgsp_outbox WHERE state = 'receipted'") == [(1,)])
         client._background.close()
-        with pytest.raises(ClientError):
+        with pytest.raises(Closed):
             asking.result(timeout=10)
         assert looping.result(timeout=10) == []
-        with pytest.raises(ClientError):
+        with pytest.raises(Closed):
             client.send(VERIFY, **VERIFICATION)
     assert threads_of_clients() == []
+
+
+def test_a_loop_ends_quietly_when_its_client_is_closed_between_two_messages(town):
+    """Whoever asks for the next one just as the thread ends is turned away, and that is the end."""
+    with BlockingClient.open(town.settings("fisheries")) as client:
+        messages, failures = client.inbox(), client.failures()
+        client._background.close()
+        assert (list(messages), list(failures)) == ([], [])
 
 
 async def test_inside_an_event_loop_it_is_refused_in_words(tmp_path):

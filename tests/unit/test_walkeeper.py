@@ -96,6 +96,19 @@ def test_a_short_log_is_left_as_it_is(path, writer):
     assert path.with_name(path.name + "-wal").stat().st_size > 50 * 4_000
 
 
+def test_a_log_that_must_be_emptied_is_empty_even_while_the_keeper_copies(path, writer):
+    log = path.with_name(path.name + "-wal")
+    keeper = WalKeeper(path, every=0.0001)
+    keeper.start()
+    try:
+        for _ in range(500):
+            fill(writer, 2)
+            keeper.begin_anew(writer, empty=True)
+            assert log.stat().st_size == 0
+    finally:
+        keeper.stop()
+
+
 def test_the_writer_waits_for_no_reader_and_keeps_its_patience(path, writer):
     writer.execute("PRAGMA busy_timeout = 5000")
     keeper = WalKeeper(path, every=0.01, long=10)
