@@ -19,7 +19,7 @@ from lgsp.keyfiles import GatewayKeys
 from lgsp.ledgers import open_ledger
 from lgsp.machine import SystemClock, SystemEntropy
 from lgsp.ports.anchor import Anchor
-from lgsp.sdk.tls import trusting
+from lgsp.tls import trusting
 
 if TYPE_CHECKING:
     from lgsp.backends.rabbitmq import RabbitTransport

@@ -22,7 +22,7 @@ from lgsp.datafolder import DataFolder
 from lgsp.domain import statements, strictjson
 from lgsp.errors import Refusal, Unusable, catalogue
 from lgsp.machine import SystemClock, SystemEntropy
-from lgsp.sdk.tls import trusting
+from lgsp.tls import trusting
 
 TIME_LIMIT: Final = aiohttp.ClientTimeout(total=60)
 PATIENCE: Final = 5.0
