@@ -183,6 +183,13 @@ def test_a_schema_whose_document_is_not_held_is_trouble_of_the_bus_and_no_crash(
     assert (found.refusal.code, found.refusal.entry.family) == ("schema_unusable", "operator")
 
 
+def test_persons_in_a_request_are_found_by_the_request_s_pointers():
+    found = WORLD.judge(forged())
+    assert isinstance(found, admission.Accepted)
+    assert found.leave.service.reply_subjects == ()
+    assert found.subjects == (("CCCD", BODY["personalNumber"]),)
+
+
 def test_persons_in_a_reply_are_found_by_the_reply_s_pointers():
     world = World.make()
     asks = dict.fromkeys(("legalbasis", "procedure", "authid", "casefile"))
@@ -278,6 +285,9 @@ def test_limits_can_be_made_smaller():
     assert found.refusal.code == "too_large"
     nobody = World.make(changes={VERIFY: None, OWNER_LIST: None})
     assert admission.largest_body(nobody.directory, Limits(body_bytes=5)) == 5
+    for allowed, expected in ((0, admission.Read), (-1, admission.Refused)):
+        limits = Limits(body_bytes=len(forged().body) + allowed)
+        assert isinstance(admission.read(forged(), nobody.directory, limits=limits), expected)
 
 
 PROVEN: list[tuple[str, Callable[[], Wire], tuple[bool, bool, bool]]] = [
