@@ -21,6 +21,8 @@ from lgsp.testing.world import (
     VERIFY_REPLY_SCHEMA,
     World,
     key_record,
+    made_up_id,
+    manifest_of,
     signer_named,
 )
 
@@ -150,6 +152,13 @@ def test_life_is_bounded_by_the_service(seconds, code):
     assert (found.refusal.code if isinstance(found, admission.Refused) else "") == code
 
 
+def test_a_request_may_not_live_as_long_as_its_reply_is_awaited():
+    world = World.make(changes={VERIFY: {"max_life": 600, "reply_within": 900}})
+    found = world.judge(world.envelope(expirytime=format_time(NOW + timedelta(seconds=601))))
+    assert isinstance(found, admission.Refused)
+    assert found.refusal.code == "life_too_long"
+
+
 @pytest.mark.parametrize(("seconds", "code"), [(900, ""), (901, "life_too_long")])
 def test_a_reply_may_live_as_long_as_it_is_awaited(seconds, code):
     world = World.make(changes={VERIFY: {"max_life": 600, "reply_within": 900}})
@@ -172,6 +181,13 @@ def test_a_schema_whose_document_is_not_held_is_trouble_of_the_bus_and_no_crash(
     found = dataclasses.replace(WORLD, contracts=Contracts({})).judge(forged())
     assert isinstance(found, admission.Refused)
     assert (found.refusal.code, found.refusal.entry.family) == ("schema_unusable", "operator")
+
+
+def test_persons_in_a_request_are_found_by_the_request_s_pointers():
+    found = WORLD.judge(forged())
+    assert isinstance(found, admission.Accepted)
+    assert found.leave.service.reply_subjects == ()
+    assert found.subjects == (("CCCD", BODY["personalNumber"]),)
 
 
 def test_persons_in_a_reply_are_found_by_the_reply_s_pointers():
@@ -210,6 +226,58 @@ def test_a_service_may_allow_a_larger_body_and_another_not():
         assert admission.largest_body(world.directory) == 100_000
 
 
+SAID: list[tuple[Callable[[], Wire], str, str, dict[str, str]]] = [
+    (lambda: Wire(compact=b"a" * 7_169, body=b""), "", "the JWS", {}),
+    (lambda: Wire(compact=b"a", body=bytes(65_537)), "", "the body", {}),
+    (lambda: forged(source=POLICE), "/source", "", {}),
+    (lambda: forged(**AHEAD), "/recordedtime", "", {"now": format_time(NOW)}),
+    (lambda: forged(**PAST), "/expirytime", "", {"now": format_time(NOW)}),
+    (lambda: forged(**LONG), "/expirytime", "", {}),
+    (lambda: forged(dataschema=OWNER_LIST_SCHEMA), "/dataschema", "", {}),
+    (lambda: forged(body=b'{"a":NaN}'), "", "not strict JSON", {}),
+    (lambda: forged(body={"fullName": NFD["fullName"]}), "", "", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "pointer", "detail", "facts"), SAID)
+def test_a_refusal_says_where_the_trouble_is_and_which_it_is(make, pointer, detail, facts):
+    found = WORLD.judge(make())
+    assert isinstance(found, admission.Refused)
+    assert (found.refusal.pointer, found.refusal.detail, found.refusal.facts) == (pointer, detail, facts)
+
+
+def test_a_size_is_allowed_to_the_last_byte_and_not_beyond():
+    wire = forged()
+    size = len(wire.body)
+    for allowed, said in ((size, None), (size - 1, ("too_large", "the body", "/datasize"))):
+        found = World.make(changes={VERIFY: {"max_body": allowed}}).judge(wire)
+        refusal = found.refusal if isinstance(found, admission.Refused) else None
+        assert (refusal and (refusal.code, refusal.detail, refusal.pointer)) == said
+    sizes = {VERIFY: {"max_body": size}, OWNER_LIST: {"max_body": size}}
+    assert isinstance(World.make(changes=sizes).judge(wire), admission.Accepted)
+    for allowed, expected in ((0, admission.Read), (-1, admission.Refused)):
+        limits = Limits(envelope_bytes=len(wire.compact) + allowed)
+        assert isinstance(admission.read(wire, WORLD.directory, limits=limits), expected)
+
+
+def test_a_clock_may_be_ahead_to_the_last_millisecond_and_not_beyond():
+    for milliseconds, code in ((60_000, ""), (60_001, "clock_ahead")):
+        recorded = NOW + timedelta(milliseconds=milliseconds)
+        found = WORLD.judge(
+            forged(recordedtime=format_time(recorded), expirytime=format_time(recorded + timedelta(seconds=5)))
+        )
+        assert (found.refusal.code if isinstance(found, admission.Refused) else "") == code
+
+
+def test_an_envelope_lives_to_the_last_millisecond():
+    for milliseconds, code in ((0, "expired"), (1, "")):
+        moment = NOW + timedelta(milliseconds=milliseconds)
+        found = WORLD.judge(
+            forged(recordedtime=format_time(NOW - timedelta(seconds=5)), expirytime=format_time(moment))
+        )
+        assert (found.refusal.code if isinstance(found, admission.Refused) else "") == code
+
+
 def test_limits_can_be_made_smaller():
     limits = Limits(envelope_bytes=100)
     found = admission.read(forged(), WORLD.directory, limits=limits)
@@ -217,16 +285,56 @@ def test_limits_can_be_made_smaller():
     assert found.refusal.code == "too_large"
     nobody = World.make(changes={VERIFY: None, OWNER_LIST: None})
     assert admission.largest_body(nobody.directory, Limits(body_bytes=5)) == 5
+    for allowed, expected in ((0, admission.Read), (-1, admission.Refused)):
+        limits = Limits(body_bytes=len(forged().body) + allowed)
+        assert isinstance(admission.read(forged(), nobody.directory, limits=limits), expected)
 
 
-def test_what_was_judged_no_carries_what_was_proven():
-    found = WORLD.judge(forged(**NO_GRANT))
-    assert isinstance(found, admission.Refused)
-    assert found.signed
-    assert found.source_proven
-    assert found.kid == WORLD.signers["fisheries"].kid
-    assert found.manifest is not None
-    assert found.manifest.source == FISHERIES
+PROVEN: list[tuple[str, Callable[[], Wire], tuple[bool, bool, bool]]] = [
+    ("nothing", lambda: spoiled(forged()), (False, False, False)),
+    ("a signature", lambda: WORLD.forged(b"{"), (True, False, False)),
+    ("a signature over a manifest", lambda: forged(source=POLICE), (True, True, False)),
+    ("the source, but not this body", lambda: forged(sent=b"x"), (True, True, True)),
+    ("all but the grant", lambda: forged(**NO_GRANT), (True, True, True)),
+]
+
+
+@pytest.mark.parametrize(("name", "make", "proven"), PROVEN, ids=[row[0] for row in PROVEN])
+def test_what_was_refused_carries_what_was_proven(name, make, proven):
+    wire = make()
+    found = WORLD.judge(wire)
+    assert isinstance(found, admission.Refused), name
+    assert (found.signed, found.manifest is not None, found.source_proven) == proven
+    assert found.kid == (WORLD.signers["fisheries"].kid if found.signed else "")
+    assert found.env == wire.hash
+    assert found.manifest is None or found.manifest == manifest_of(wire)
+
+
+def test_what_was_accepted_carries_what_it_was_accepted_from():
+    wire = forged()
+    found = WORLD.judge(wire)
+    assert isinstance(found, admission.Accepted)
+    assert (found.read.wire, found.read.env, found.read.manifest) == (wire, wire.hash, manifest_of(wire))
+    assert found.read.key == WORLD.directory.key(WORLD.signers["fisheries"].kid, envelope.TYP)
+    assert found.read.exchange_key == (FISHERIES, manifest_of(wire).id)
+    assert found.cause is None
+
+
+def test_a_reply_names_the_exchange_that_it_answers():
+    request = WORLD.envelope()
+    found = WORLD.read(WORLD.reply(request))
+    assert isinstance(found, admission.Read)
+    assert found.request_key == (FISHERIES, manifest_of(request).id)
+
+
+def test_an_envelope_repeats_another_when_its_manifest_does_whatever_the_signature():
+    first, other = forged(), forged(id=made_up_id(7))
+    read = WORLD.read(first)
+    assert isinstance(read, admission.Read)
+    kept = WORLD.exchange(first)
+    assert read.repeats(kept)
+    assert read.repeats(dataclasses.replace(kept, compact=spoiled(first).compact))
+    assert not read.repeats(dataclasses.replace(kept, compact=other.compact))
 
 
 def test_a_request_answers_nothing():

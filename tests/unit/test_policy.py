@@ -237,6 +237,10 @@ SITUATIONS: dict[str, Situation] = {
     "a missing case file whatever the grants": Situation(
         stated={"casefile": None}, changes={VERIFY: {"requires": ["casefile"]}}, added=(SECOND,), expected="manifest",
     ),
+    "none allows: a missing case file is further than another officer": Situation(
+        stated={"casefile": None}, changes={VERIFY: {"requires": ["casefile"]}, "g-verify": {"officers": ["ffffff"]}}, added=(SECOND,),
+        expected="manifest",
+    ),
     "two that have ended": Situation(changes={"g-verify": {"until": 1}}, added=(SECOND | {"valid_to": "2026-11-21"},), expected="grant_ended"),
     "one for another audience says nothing": Situation(
         changes={"g-verify": {"purposes": ["dpv:Other"]}}, added=(SECOND | {"audience": POLICE, "officers": ["ffffff"]},),
@@ -462,6 +466,40 @@ def test_a_situation_is_decided_as_the_table_says(name):
         assert situation.inboxes in {None, tuple(target.inbox for target in judged.leave.targets)}
 
 
+SAID = {
+    "a suspended sender": ("/source", "the system is not active"),
+    "a sender that is not registered": ("/source", "the system is not active"),
+    "a sender whose agency is not registered": ("/source", "the agency opens no new exchanges"),
+    "a sender whose agency is dissolved": ("/source", "the agency opens no new exchanges"),
+    "a topic of another type": ("/audience", "a topic takes the type it is named after"),
+    "an agency with two systems that take the type": ("/audience", "none or several systems of the agency take this type"),
+    "an agency without a system that takes the type": ("/audience", "none or several systems of the agency take this type"),
+    "an agency that is not registered": ("/audience", "the agency is not registered"),
+    "a system that does not take the type": ("/audience", "the system does not take this type"),
+    "a missing case file that the service asks for": ("/casefile", "the service asks for a case file"),
+    "no grant at all in the directory": ("", ""),
+    "after its last day": ("", ""),
+}  # fmt: skip
+"""By situation: where the refusal points, and what it says."""
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_refusal_says_where_the_trouble_is_and_which_it_is(name):
+    judged = judge(SITUATIONS[name])
+    assert isinstance(judged, admission.Refused)
+    assert (judged.refusal.pointer, judged.refusal.detail) == SAID[name]
+
+
+def test_who_writes_to_a_dissolved_agency_is_told_its_successors():
+    for name, successors in (
+        ("a dissolved agency without successor", []),
+        ("a dissolved agency with two successors", [ONE_STOP_AGENCY, FISHERIES_AGENCY]),
+    ):
+        judged = judge(SITUATIONS[name])
+        assert isinstance(judged, admission.Refused)
+        assert judged.refusal.facts == {"successors": successors}
+
+
 def test_the_table_names_at_least_sixty_situations_of_which_many_are_allowed_and_many_refused():
     allowed = {name for name, situation in SITUATIONS.items() if situation.expected.startswith("g-")}
     assert len(SITUATIONS) >= 60
@@ -502,6 +540,13 @@ def test_an_answer_is_awaited_for_as_long_as_the_service_says_and_to_requests_on
     event = decide(SITUATIONS["a topic with two subscribers"])
     assert event.reply_until is None
     assert event.lane == "event"
+
+
+def test_each_target_of_an_event_names_the_subscription_that_makes_it():
+    targets = decide(SITUATIONS["a topic with two subscribers"]).targets
+    assert [(target.receiver, target.subscription) for target in targets] == [(POLICE, "s-1"), (ONE_STOP, "s-2")]
+    [target] = decide(SITUATIONS["as granted"]).targets
+    assert target.subscription == ""
 
 
 def test_what_goes_to_subscribers_is_an_event_and_what_goes_to_one_system_is_none():

@@ -71,6 +71,9 @@ SITUATIONS: dict[str, Answered] = {
     "by the asker in its own name": Answered(signer="fisheries", stated={"source": FISHERIES}, expected="reply_source", pointer="/source"),
     "by the bridge in its own name": Answered(stated={"source": NDXP}, expected="reply_source"),
     "by another system": Answered(signer="police", stated={"source": POLICE}, expected="reply_source"),
+    "by another system, when the agency that was asked is gone": Answered(
+        changes={POPULATION_AGENCY: None}, signer="police", stated={"source": POLICE}, expected="reply_source",
+    ),
     "by the bridge after its delegation": Answered(changes={"d-population": {"until": 2}}, version=2, expected="source_not_owned"),
     "by the bridge without the type of the reply": Answered(
         changes={"d-population": {"types": [VERIFY]}}, expected="source_not_owned",
