@@ -59,6 +59,9 @@ class Listener(Protocol):
     def closed(self) -> None:
         """The stream is gone."""
 
+    def ended(self, problem: str) -> None:
+        """A stream could not be had, or came to its end; `problem` is why, a code of the catalogue or a word that is none."""
+
 
 class Ended(Exception):
     """The stream came to its end; `reason` is a word of the protocol or the kind of error, `after` what the gateway asks to wait."""
@@ -84,7 +87,6 @@ class Stream:
         pace: Pace,
     ) -> None:
         self.is_open = asyncio.Event()
-        self.last_problem = ""
         self._urls = itertools.cycle(urls)
         self.url = next(self._urls)
         self._system = system
@@ -109,6 +111,7 @@ class Stream:
         while True:
             began = self._now()
             ended = await self._once()
+            self._listener.ended(ended.reason)
             lasted = self._now() - began
             pause = self._pace.first if lasted > self._pace.steady else min(pause * 2, self._pace.longest)
             get_logger().warning("client.disconnected", url=self.url, reason=ended.reason)
@@ -122,12 +125,10 @@ class Stream:
                     self.url + PATH, protocols=(SUBPROTOCOL,), max_msg_size=LARGEST_FRAME
                 )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self.last_problem = type(error).__name__
-            return Ended(self.last_problem)
+            return Ended(type(error).__name__)
         try:
             await self._serve(socket)
         except Ended as ended:
-            self.last_problem = ended.reason
             return ended
         finally:
             await self._leave(socket)
