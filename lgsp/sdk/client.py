@@ -40,7 +40,7 @@ from lgsp.sdk.receiver import Receiver
 from lgsp.sdk.resuming import Resuming
 from lgsp.sdk.sender import Sender
 from lgsp.sdk.settings import SystemSettings
-from lgsp.sdk.stream import Stream
+from lgsp.sdk.stream import Ended, Stream
 from lgsp.sdk.surroundings import Surroundings
 from lgsp.sdk.tls import trusting
 from lgsp.sdk.trust import Trust
@@ -73,7 +73,7 @@ class Client:
         self._quiet = asyncio.Event()
         self._gateway = gateway = Gateway(url=lambda: self._stream.url, http=http)
         self._directories = Directories(fetch=gateway.directory, box=box, registrar=settings.pinned, bus=settings.bus)
-        self._joining = Joining(directories=self._directories)
+        self._joining = Joining(directories=self._directories, urls=settings.urls)
         self._compose = Composing(composer=composer, newest=lambda: self._directories.head)
         self._stream = Stream(
             urls=settings.urls,
@@ -122,8 +122,9 @@ class Client:
     ) -> AsyncIterator[Self]:
         """Open the box and the stream for the length of a block.
 
-        Waits `connect_within` seconds for a gateway and raises `Unreachable`, or `Refused` when it does not let this system in; None does
-        not wait. At the end it gives what is in the outbox `drain` seconds to go out. `window` is how many messages may be in hand.
+        Waits `connect_within` seconds for a gateway and raises `Unreachable`, or `Refused` when it does not let this system in: at once where
+        every address says no for good. None does not wait. At the end it gives what is in the outbox `drain` seconds to go out. `window` is
+        how many messages may be in hand.
         """
         around = around or Surroundings()
         signer = read_private(settings.key)
@@ -151,7 +152,7 @@ class Client:
         return self._clock
 
     async def ready(self, within: float) -> None:
-        """Wait up to `within` seconds for a stream and the newest directory; raise `Unreachable`, or `Refused` when the bus says no."""
+        """Wait up to `within` seconds for a stream and the newest directory; raise `Unreachable`, or `Refused`, as `open` does."""
         await self._joining.wait(within)
 
     # --- sending --------------------------------------------------------------------------------------------------------------------
@@ -363,9 +364,9 @@ class Client:
         self._resuming.closed()
         self._look_quiet()
 
-    def ended(self, problem: str) -> None:
+    def ended(self, url: str, ended: Ended) -> None:
         """Remember why there is no stream."""
-        self._joining.ended(problem)
+        self._joining.ended(url, ended)
 
     async def frame(self, frame: dict[str, Any]) -> None:
         """Hand a frame to the side that it concerns; what a later protocol adds is left alone."""

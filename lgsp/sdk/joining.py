@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import Final
 
 from lgsp.errors import Refusal, catalogue
 from lgsp.logs import get_logger
 from lgsp.sdk.directories import Directories
 from lgsp.sdk.errors import ClientError, Refused, Unreachable
+from lgsp.sdk.stream import Ended
 
 DIRECTORY_PAUSE: Final = 2.0
 """Seconds after which a directory that could not be had is asked for again."""
@@ -23,11 +25,15 @@ AWAY: Final = frozenset({"draining", "unavailable"})
 class Joining:
     """What a client knows of being let in, and those who wait for it."""
 
-    def __init__(self, *, directories: Directories) -> None:
+    def __init__(self, *, directories: Directories, urls: Sequence[str]) -> None:
         self._directories = directories
+        self._urls = urls
+        self._noes: set[str] = set()
+        """Addresses that have said no for good since somebody began to wait."""
         self._problem = ""
         self._broken: BaseException | None = None
         self._is_in = False
+        self._is_over = False
         self._decided = asyncio.Event()
         self._opened = asyncio.Event()
 
@@ -35,9 +41,13 @@ class Joining:
         """A stream is open: the directory is next."""
         self._opened.set()
 
-    def ended(self, problem: str) -> None:
-        """A stream could not be had, or is gone; `problem` is a code of the catalogue, or a word that is none."""
-        self._problem = problem
+    def ended(self, url: str, ended: Ended) -> None:
+        """A stream to an address could not be had, or is gone. Once each of them has said no for good, nobody waits any longer."""
+        self._problem = ended.reason
+        if ended.for_good:
+            self._noes.add(url)
+        if self._noes.issuperset(self._urls):
+            self._decided.set()
 
     async def run(self) -> None:
         """Get the newest directory each time a stream opens, until cancelled."""
@@ -58,10 +68,14 @@ class Joining:
     def over(self, error: BaseException | None) -> None:
         """Let nobody wait any longer: the client has ended, because of `error` where there is one."""
         self._broken = error
+        self._is_over = True
         self._decided.set()
 
     async def wait(self, seconds: float) -> None:
-        """Return once the bus has let this system in; raise `Refused` or `Unreachable` after so many seconds, and what ended the client."""
+        """Return once the bus has let this system in; raise `Refused`, or `Unreachable` after so many seconds, and what ended the client."""
+        if not (self._is_in or self._is_over):
+            self._noes.clear()  # what was said before may be mended by now
+            self._decided.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._decided.wait()
