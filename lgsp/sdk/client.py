@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -28,6 +29,7 @@ from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.sdk import frames, marks, outbox
 from lgsp.sdk.box import Box, Committed, Writing
+from lgsp.sdk.certificate import own_certificate
 from lgsp.sdk.composition import Composer, Composing, Stated, Told, published
 from lgsp.sdk.directories import Directories
 from lgsp.sdk.errors import OutcomeUnknown, Refused, Unreachable
@@ -61,10 +63,12 @@ class Client:
         box: Box,
         composer: Composer,
         http: aiohttp.ClientSession,
+        tls: ssl.SSLContext | bool,
         window: int,
         around: Surroundings,
     ) -> None:
         self.settings = settings
+        self._certificate = own_certificate(settings, tls=tls)
         self._box = box
         self._clock = around.clock
         self._forget_every = around.forget_every
@@ -133,7 +137,7 @@ class Client:
         box = Box.open(settings.box, sign=composer.acks)
         try:
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as http:
-                client = cls(settings, box=box, composer=composer, http=http, window=window, around=around)
+                client = cls(settings, box=box, composer=composer, http=http, tls=tls, window=window, around=around)
                 async with client._running(drain):
                     if connect_within is not None:
                         await client.ready(connect_within)
@@ -417,6 +421,8 @@ class Client:
             tasks.create_task(self._joining.run())
             tasks.create_task(self._keep_leases())
             tasks.create_task(self._keep_forgetting())
+            if self._certificate is not None:
+                tasks.create_task(self._certificate.keep_fresh())
 
     def _forget(self, writing: Writing) -> None:
         before = self._clock.now() - KEPT
