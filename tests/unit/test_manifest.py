@@ -123,10 +123,47 @@ def test_settings_come_from_environment_file_and_default_in_this_order(load, giv
     assert token not in repr(values) or token == "a"
 
 
+OTHER_KINDS = """
+[settings.share]
+type = "number"
+default = 0.5
+description = "Which share of the answers is late"
+
+[settings.rehearsal]
+type = "boolean"
+default = false
+environment = "FISH_REHEARSAL"
+description = "Whether nothing is written to the source"
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "share", "rehearsal"),
+    [
+        ({}, {}, 0.5, False),
+        ({"share": 2, "rehearsal": True}, {}, 2.0, True),
+        ({"share": "0.25", "rehearsal": "0"}, {"FISH_REHEARSAL": " True"}, 0.25, True),
+    ],
+)
+def test_numbers_and_truth_values_are_read_as_such(load, given, environment, share, rehearsal):
+    values = load(GOOD + OTHER_KINDS).values({"token": "a"} | given, environment)
+    assert (values.number("share"), values.flag("rehearsal")) == (share, rehearsal)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({"share": "much"}, "share: is no number"), ({"rehearsal": "maybe"}, "rehearsal: is no boolean")],
+)
+def test_what_is_no_number_or_truth_value_is_told(load, given, told):
+    with pytest.raises(Unusable, match=f"settings.{told}"):
+        load(GOOD + OTHER_KINDS).values({"token": "a"} | given, {})
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
         ({}, "settings.token: is missing"),
+        ({"token": 7}, "settings.token: is no text"),
         ({"token": "s3cret", "sed": 1}, "settings.sed: is no setting"),
         ({"token": "s3cret", "seed": "x"}, "settings.seed: is no integer"),
         ({"token": "s3cret", "seed": True}, "settings.seed: is no integer"),
