@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 from lgsp.errors import Unusable
 from lgsp.logs import get_logger
 from lgsp.sdk.settings import SystemSettings
-from lgsp.sdk.tls import show
+from lgsp.tls import show
 
 LOOK_SECONDS: Final = 10.0
 """Between two looks whether the files have changed: two `stat` calls."""
