@@ -192,11 +192,14 @@ def test_a_rejection_ends_its_block_quietly_and_reaches_the_sender(town, fisheri
         assert (fisheries.outcome(sent.id).state, fisheries.outcome(sent.id).code) == ("rejected", "owner_unknown")
 
 
-def test_a_message_that_nobody_handles_is_put_back(town, fisheries):
+@pytest.mark.parametrize(
+    ("handlers", "code"), [({}, "unhandled"), ({VERIFY: lambda _message: None}, "unsettled")], ids=["no", "an idle"]
+)
+def test_a_message_that_no_handler_deals_with_is_put_back(town, fisheries, handlers, code):
     fisheries.send(VERIFY, **VERIFICATION)
     with BlockingClient.open(town.settings("ndxp")) as ndxp, structlog.testing.capture_logs() as events:
-        ndxp.serve({}, quiet=0.5)
-    assert {event["code"] for event in events if event["event"] == "adapter.failed"} == {"unhandled"}
+        ndxp.serve(handlers, quiet=0.5)
+    assert {event["code"] for event in events if event["event"] == "adapter.failed"} == {code}
 
 
 def test_a_reply_that_nobody_handles_is_kept_for_a_rerun(town):

@@ -94,6 +94,14 @@ def test_a_fault_is_named(load, old, new, told):
     assert caught.value.code == "adapter_invalid"
 
 
+def test_a_manifest_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "latin.toml").write_bytes(b"\xff")
+    for name, told in (("latin.toml", "not UTF-8"), ("nowhere.toml", "No such file")):
+        with pytest.raises(Unusable, match=rf"{name}: {told}") as caught:
+            AdapterManifest.load(tmp_path / name)
+        assert caught.value.code == "adapter_invalid"
+
+
 def test_all_faults_are_told_at_once(load):
     text = GOOD.replace('version = "1.0.0"', 'version = "x"').replace("concurrency = 8", "concurrency = 0")
     with pytest.raises(Unusable, match=r"(?s)adapter\.version.*concurrency"):
