@@ -223,8 +223,9 @@ async def test_a_failure_that_is_not_acted_on_is_shown_once_a_run(fisheries):
 
 async def test_failures_end_when_none_has_come_for_a_while(fisheries):
     await fisheries.send(VERIFY, wait=False, **VERIFICATION | MARKETING)
+    await until(lambda: fisheries.read("SELECT state FROM lgsp_outcomes") == [("refused",)])
     async with asyncio.timeout(20):
-        shown = [failure.outcome.code async for failure in fisheries.failures(quiet=1.0)]
+        shown = [failure.outcome.code async for failure in fisheries.failures(quiet=0.05)]
     assert shown == ["purpose_not_granted"]
 
 
