@@ -229,6 +229,18 @@ async def test_failures_end_when_none_has_come_for_a_while(fisheries):
     assert shown == ["purpose_not_granted"]
 
 
+async def listed(items):
+    return [item async for item in items]
+
+
+async def test_the_loops_of_a_program_end_quietly_when_its_client_does(town):
+    async with Client.open(town.settings("fisheries"), around=QUICK) as client:
+        looping = [asyncio.create_task(listed(each)) for each in (client.inbox(), client.failures())]
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        assert await asyncio.gather(*looping) == [[], []]
+
+
 class Broken(Exception):
     """What no client goes on after."""
 
