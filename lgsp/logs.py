@@ -55,6 +55,8 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "client.connected": frozenset({"url", "system"}),
     "client.disconnected": frozenset({"url", "reason"}),
     "client.refused": frozenset({"code", "env"}),
+    "client.certificate_renewed": frozenset({"file"}),
+    "client.certificate_kept": frozenset({"reason"}),
     "client.clock": frozenset({"seconds"}),
     "client.rolled_back": frozenset({"again", "over"}),
     "adapter.started": frozenset({"system", "version"}),

@@ -37,7 +37,7 @@ def trusting(ca: Path | None, *, certificate: Path | None = None, key: Path | No
     context = _believing(ca)
     context.minimum_version = OLDEST
     if certificate is not None:
-        _show(context, certificate, key or certificate)
+        show(context, certificate, key or certificate)
     return context
 
 
@@ -48,7 +48,8 @@ def _believing(ca: Path | None) -> ssl.SSLContext:
         raise Unusable("config_invalid", f"ca: {ca}: {error.strerror or error}") from None
 
 
-def _show(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+def show(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Have a context show a certificate from the next handshake on; refuse (`config_invalid`) a pair that cannot be used."""
     try:
         context.load_cert_chain(certificate, key, password=_no_passphrase)
     except (OSError, ValueError) as error:

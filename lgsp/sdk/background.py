@@ -33,7 +33,8 @@ class Background:
         self._stop = asyncio.Event()
         self._is_entered = False
         self._is_over = False
-        self._life: asyncio.Task[None] | None = None
+        self._life: asyncio.Task[None]
+        """From `open` on."""
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
@@ -111,14 +112,13 @@ class Background:
     def _end(self) -> None:
         if self._is_entered:
             self._stop.set()
-        elif self._life is not None:
+        else:
             self._life.cancel()
 
     def _work(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            if self._life is not None:
-                self._loop.run_until_complete(self._life)
+            self._loop.run_until_complete(self._life)
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
             self._loop.close()

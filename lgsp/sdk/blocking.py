@@ -149,8 +149,9 @@ class BlockingClient:
     ) -> Iterator[Self]:
         """Open the box and the stream for the length of a block.
 
-        Waits `connect_within` seconds for a gateway and raises `Unreachable`, or `Refused` when it does not let this system in; None does
-        not wait. At the end it gives what is in the outbox `drain` seconds to go out. `window` is how many messages may be in hand.
+        Waits `connect_within` seconds for a gateway and raises `Unreachable`, or `Refused` when it does not let this system in: at once where
+        every address says no for good. None does not wait. At the end it gives what is in the outbox `drain` seconds to go out. `window` is
+        how many messages may be in hand.
         """
         background = Background(f"client of {names.short_system(settings.system)}", patience=drain + CLOSING)
 
@@ -179,7 +180,7 @@ class BlockingClient:
         return self._client.clock
 
     def ready(self, within: float) -> None:
-        """Wait up to `within` seconds for a stream and the newest directory; raise `Unreachable`, or `Refused` when the bus says no."""
+        """Wait up to `within` seconds for a stream and the newest directory; raise `Unreachable`, or `Refused`, as `open` does."""
         self._background.call(self._client.ready(within))
 
     # --- sending --------------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -23,24 +24,25 @@ from typing import Any, Final, Self, TypeVar, Unpack
 import aiohttp
 
 from lgsp.domain.directory import Directory
-from lgsp.errors import Refusal, catalogue
 from lgsp.keyfiles import read_private
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.sdk import frames, marks, outbox
 from lgsp.sdk.box import Box, Committed, Writing
+from lgsp.sdk.certificate import own_certificate
 from lgsp.sdk.composition import Composer, Composing, Stated, Told, published
 from lgsp.sdk.directories import Directories
-from lgsp.sdk.errors import ClientError, OutcomeUnknown, Refused, Unreachable
+from lgsp.sdk.errors import OutcomeUnknown, Refused, Unreachable
 from lgsp.sdk.frames import Welcome
 from lgsp.sdk.gateway import Gateway, envelope_path, evidence_path
+from lgsp.sdk.joining import Joining
 from lgsp.sdk.message import Failure, Message, Tables, Value, Work, carry_out
 from lgsp.sdk.outbox import Outcome, Sent
 from lgsp.sdk.receiver import Receiver
 from lgsp.sdk.resuming import Resuming
 from lgsp.sdk.sender import Sender
 from lgsp.sdk.settings import SystemSettings
-from lgsp.sdk.stream import Stream
+from lgsp.sdk.stream import Ended, Stream
 from lgsp.sdk.surroundings import Surroundings
 from lgsp.sdk.trust import Trust
 from lgsp.tls import trusting
@@ -49,7 +51,6 @@ T = TypeVar("T")
 KEPT: Final = timedelta(days=31)
 """How long rows outlive the expiry of their envelope: as long as the bus keeps the exchange, and a day."""
 LEASES_LOOKED_AT: Final = 30.0
-DIRECTORY_PAUSE: Final = 2.0
 
 
 class Client:
@@ -62,21 +63,21 @@ class Client:
         box: Box,
         composer: Composer,
         http: aiohttp.ClientSession,
+        tls: ssl.SSLContext | bool,
         window: int,
         around: Surroundings,
     ) -> None:
         self.settings = settings
+        self._certificate = own_certificate(settings, tls=tls)
         self._box = box
         self._clock = around.clock
         self._forget_every = around.forget_every
         self._broken: BaseException | None = None
         self._is_over = False
-        self._problem = ""
-        self._ready = asyncio.Event()
-        self._reopened = asyncio.Event()
         self._quiet = asyncio.Event()
         self._gateway = gateway = Gateway(url=lambda: self._stream.url, http=http)
         self._directories = Directories(fetch=gateway.directory, box=box, registrar=settings.pinned, bus=settings.bus)
+        self._joining = Joining(directories=self._directories, urls=settings.urls)
         self._compose = Composing(composer=composer, newest=lambda: self._directories.head)
         self._stream = Stream(
             urls=settings.urls,
@@ -125,8 +126,9 @@ class Client:
     ) -> AsyncIterator[Self]:
         """Open the box and the stream for the length of a block.
 
-        Waits `connect_within` seconds for a gateway and raises `Unreachable`, or `Refused` when it does not let this system in; None does
-        not wait. At the end it gives what is in the outbox `drain` seconds to go out. `window` is how many messages may be in hand.
+        Waits `connect_within` seconds for a gateway and raises `Unreachable`, or `Refused` when it does not let this system in: at once where
+        every address says no for good. None does not wait. At the end it gives what is in the outbox `drain` seconds to go out. `window` is
+        how many messages may be in hand.
         """
         around = around or Surroundings()
         signer = read_private(settings.key)
@@ -135,10 +137,10 @@ class Client:
         box = Box.open(settings.box, sign=composer.acks)
         try:
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as http:
-                client = cls(settings, box=box, composer=composer, http=http, window=window, around=around)
+                client = cls(settings, box=box, composer=composer, http=http, tls=tls, window=window, around=around)
                 async with client._running(drain):
                     if connect_within is not None:
-                        await client._connected(connect_within)
+                        await client.ready(connect_within)
                     yield client
         finally:
             await box.close()
@@ -154,8 +156,8 @@ class Client:
         return self._clock
 
     async def ready(self, within: float) -> None:
-        """Wait up to `within` seconds for a stream and the newest directory; raise `Unreachable`, or `Refused` when the bus says no."""
-        await self._connected(within)
+        """Wait up to `within` seconds for a stream and the newest directory; raise `Unreachable`, or `Refused`, as `open` does."""
+        await self._joining.wait(within)
 
     # --- sending --------------------------------------------------------------------------------------------------------------------
 
@@ -358,13 +360,17 @@ class Client:
         self._sender.compare_clock((welcome.now - self._clock.now()).total_seconds())
         self._receiver.opened()
         self._resuming.opened(welcome)
-        self._reopened.set()
+        self._joining.opened()
 
     def closed(self) -> None:
         """Take back what no answer came for."""
         self._sender.backlog.closed()
         self._resuming.closed()
         self._look_quiet()
+
+    def ended(self, url: str, ended: Ended) -> None:
+        """Remember why there is no stream."""
+        self._joining.ended(url, ended)
 
     async def frame(self, frame: dict[str, Any]) -> None:
         """Hand a frame to the side that it concerns; what a later protocol adds is left alone."""
@@ -412,29 +418,16 @@ class Client:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._stream.run())
             tasks.create_task(self._resuming.run())
-            tasks.create_task(self._follow())
+            tasks.create_task(self._joining.run())
             tasks.create_task(self._keep_leases())
             tasks.create_task(self._keep_forgetting())
+            if self._certificate is not None:
+                tasks.create_task(self._certificate.keep_fresh())
 
     def _forget(self, writing: Writing) -> None:
         before = self._clock.now() - KEPT
         outbox.forget(writing, before, self._clock.now())
         marks.forget(writing, before)
-
-    async def _follow(self) -> None:
-        """Get the newest directory each time a stream opens."""
-        while True:
-            await self._reopened.wait()
-            self._reopened.clear()
-            try:
-                await self._directories.refresh()
-            except (Refusal, ClientError) as error:
-                self._problem = getattr(error, "code", "unavailable")
-                get_logger().warning("client.refused", code=self._problem, env="")
-                await asyncio.sleep(DIRECTORY_PAUSE)
-                self._reopened.set()
-            else:
-                self._ready.set()
 
     async def _keep_leases(self) -> None:
         while True:
@@ -453,20 +446,9 @@ class Client:
             self._broken = running.exception()
             get_logger().error("task.failed", task="client", exc_info=self._broken)
         self._is_over = True
+        self._joining.over(self._broken)
         self._receiver.arrivals.close()
         self._sender.failed.set()
-
-    async def _connected(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._ready.wait()
-        except TimeoutError:
-            if self._broken is not None:
-                raise self._broken from None
-            problem = self._problem or self._stream.last_problem
-            if problem in catalogue() and problem not in {"draining", "unavailable"}:
-                raise Refused(problem) from None
-            raise Unreachable from None
 
     async def _drain(self, seconds: float) -> None:
         """Let what is on its way arrive, while a stream is open."""

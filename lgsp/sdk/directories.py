@@ -41,10 +41,6 @@ class Directories:
         self.head = self._open(stored) if stored else directory.empty_directory(bus)
         self._held[self.head.version] = self.head
 
-    def held(self, version: int) -> Directory | None:
-        """Return a version that is at hand."""
-        return self._held.get(version)
-
     async def at(self, version: int) -> Directory:
         """Return a version, fetched when it is not at hand; refuse (`directory_invalid`) one that is not the registrar's."""
         found = self._held.get(version)

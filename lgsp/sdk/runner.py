@@ -261,10 +261,10 @@ class Runner:
 
 
 class _Away(NotReady):
-    """The bus, not the system behind the adapter, is not there yet."""
+    """The bus, not the system behind the adapter, is not there yet; the client goes on trying, and is asked again soon."""
 
     def __init__(self, code: str) -> None:
-        super().__init__()
+        super().__init__(after=FIRST_PAUSE)
         self.code = code
 
 

@@ -43,6 +43,10 @@ EVENTS_GATHERED: Final = 0.05
 FailExpected = Callable[[str, Exception], bool]
 
 
+def _nothing_lost() -> None:
+    """The bus tells it again."""
+
+
 class Sender:
     """Envelopes of this system, from the outbox to the bus, and what is heard of them."""
 
@@ -142,9 +146,13 @@ class Sender:
         operation: Operation[None],
         *,
         done: Callable[[], None],
+        lost: Callable[[], None] = _nothing_lost,
         is_news: bool = False,
     ) -> None:
-        """Store answers: at once when one of them is news or somebody waits for it, else along with something else."""
+        """Store answers: at once when one of them is news or somebody waits for it, else along with something else.
+
+        `lost` is called when they could not be stored; what the bus tells again by itself needs none.
+        """
 
         def stored(_: None) -> None:
             waits.stored(identifiers)
@@ -153,6 +161,7 @@ class Sender:
         def failed(error: Exception) -> None:
             waits.stored(identifiers)
             report(error)
+            lost()
 
         lazy = not is_news and waits.may_put_off(identifiers)
         self._box.post(operation, done=stored, failed=failed, lazy=lazy, sure=True)
@@ -182,9 +191,15 @@ class Sender:
                 self._forget(outgoing)
                 self._receipt_waits.release(outgoing.id, statement)
 
+        def lost() -> None:
+            for outgoing, _ in receipts:
+                self._send_again(outgoing)
+
         rows = [(outgoing.seq, statement.text()) for outgoing, statement in receipts]
         identifiers = [outgoing.id for outgoing, _ in receipts]
-        self._store(self._receipt_waits, identifiers, lambda writing: outbox.receipted(writing, rows), done=done)
+        self._store(
+            self._receipt_waits, identifiers, lambda writing: outbox.receipted(writing, rows), done=done, lost=lost
+        )
 
     def refused(self, frame: dict[str, Any]) -> None:
         """Take the refusal of an envelope, for good or to be tried again, or of an ack or nack, which is told to the operator."""
@@ -210,9 +225,13 @@ class Sender:
         return marks.has(self._box.reader, reply.audience, cause)
 
     def _repeat(self, outgoing: Outgoing, code: str, *, longest: float = AGAIN_LONGEST) -> None:
+        get_logger().warning("client.refused", code=code, env=outgoing.env)
+        self._send_again(outgoing, longest)
+
+    def _send_again(self, outgoing: Outgoing, longest: float = AGAIN_LONGEST) -> None:
+        """Send an envelope again in a while: the bus answers as it did the first time."""
         pause = self._pauses.get(outgoing.seq, AGAIN_FIRST)
         self._pauses[outgoing.seq] = min(pause * 2, longest)
-        get_logger().warning("client.refused", code=code, env=outgoing.env)
         self.backlog.again(outgoing, pause)
 
     def _store_refusal(self, outgoing: Outgoing, refused: Refused) -> None:
@@ -233,8 +252,12 @@ class Sender:
             told = self._receipt_waits.release(outgoing.id, None)
             self._tell(outcome, told=told)
 
+        def lost(error: Exception) -> None:
+            report(error)
+            self._send_again(outgoing)
+
         get_logger().warning("client.refused", code=refused.code, env=outgoing.env)
-        self._box.post(lambda writing: outbox.refused(writing, outgoing.seq, outcome), done=done)
+        self._box.post(lambda writing: outbox.refused(writing, outgoing.seq, outcome), done=done, failed=lost)
 
     def _forget(self, outgoing: Outgoing) -> None:
         self._pauses.pop(outgoing.seq, None)

@@ -14,7 +14,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import aiohttp
 
@@ -59,13 +59,20 @@ class Listener(Protocol):
     def closed(self) -> None:
         """The stream is gone."""
 
+    def ended(self, url: str, ended: Ended) -> None:
+        """A stream to an address could not be had, or came to its end."""
+
 
 class Ended(Exception):
-    """The stream came to its end; `reason` is a word of the protocol or the kind of error, `after` what the gateway asks to wait."""
+    """The stream came to its end; `reason` is a word of the protocol or the kind of error, `after` what the gateway asks to wait.
 
-    def __init__(self, reason: str, *, after: float = 0.0) -> None:
+    It is `for_good` where the gateway says that no waiting changes its answer.
+    """
+
+    def __init__(self, reason: str, *, after: float = 0.0, for_good: bool = False) -> None:
         self.reason = reason
         self.after = after
+        self.for_good = for_good
         super().__init__(reason)
 
 
@@ -84,7 +91,6 @@ class Stream:
         pace: Pace,
     ) -> None:
         self.is_open = asyncio.Event()
-        self.last_problem = ""
         self._urls = itertools.cycle(urls)
         self.url = next(self._urls)
         self._system = system
@@ -109,6 +115,7 @@ class Stream:
         while True:
             began = self._now()
             ended = await self._once()
+            self._listener.ended(self.url, ended)
             lasted = self._now() - began
             pause = self._pace.first if lasted > self._pace.steady else min(pause * 2, self._pace.longest)
             get_logger().warning("client.disconnected", url=self.url, reason=ended.reason)
@@ -122,16 +129,13 @@ class Stream:
                     self.url + PATH, protocols=(SUBPROTOCOL,), max_msg_size=LARGEST_FRAME
                 )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self.last_problem = type(error).__name__
-            return Ended(self.last_problem)
+            return Ended(type(error).__name__)
         try:
             await self._serve(socket)
         except Ended as ended:
-            self.last_problem = ended.reason
             return ended
         finally:
             await self._leave(socket)
-        return Ended("closed")
 
     async def _leave(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         was_open = self.is_open.is_set()
@@ -143,7 +147,7 @@ class Stream:
             async with asyncio.timeout(self._pace.connect):
                 await socket.close()
 
-    async def _serve(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _serve(self, socket: aiohttp.ClientWebSocketResponse) -> NoReturn:
         first = await self._greet(socket)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -176,7 +180,7 @@ class Stream:
         self._listener.opened(welcome)
         return first
 
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse, first: dict[str, Any]) -> None:
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse, first: dict[str, Any]) -> NoReturn:
         count, frame = 0, first
         while True:
             _refuse_closing(frame)
@@ -226,19 +230,18 @@ class Stream:
 
 
 def _refuse_closing(frame: dict[str, Any]) -> None:
-    if frame["op"] == "closing":
-        raise Ended(_reason(frame), after=frames.seconds(frame, "retry_after", most=60.0))
+    """Raise when the gateway says goodbye: with the code of its problem where it gives one."""
+    if frame["op"] != "closing":
+        return
+    given = frame.get("problem")
+    problem = given if isinstance(given, dict) else {}
+    reason = str(problem.get("code") or frame.get("reason") or "closing")
+    after = frames.seconds(frame, "retry_after", most=60.0)
+    raise Ended(reason, after=after, for_good=problem.get("retryable") is False)
 
 
-def _reason(frame: dict[str, Any]) -> str:
-    """Return why the gateway closes: the code of its problem where it gives one."""
-    problem = frame.get("problem")
-    code = problem.get("code") if isinstance(problem, dict) else None
-    return str(code or frame.get("reason") or "closing")
-
-
-def _first(group: BaseExceptionGroup[Ended]) -> Ended:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
+def _first(group: ExceptionGroup[Ended]) -> Ended:
+    found: Ended | ExceptionGroup[Ended] = group
+    while isinstance(found, ExceptionGroup):
         found = found.exceptions[0]
-    return found if isinstance(found, Ended) else Ended("closed")
+    return found

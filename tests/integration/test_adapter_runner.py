@@ -14,6 +14,7 @@ import structlog
 from lgsp.backends.memory import MemoryLedger
 from lgsp.domain.retry import RetryPolicy
 from lgsp.errors import Unusable
+from lgsp.keyfiles import write_private
 from lgsp.sdk import (
     Adapter,
     AuthFailed,
@@ -28,8 +29,8 @@ from lgsp.sdk import (
     run_adapter,
 )
 from lgsp.sdk.stream import Pace
-from lgsp.testing.systems import running_town
-from lgsp.testing.world import BODY, POPULATION, VERIFY, VERIFY_REPLY, VERIFY_SCHEMA
+from lgsp.testing.systems import running_town, write_settings
+from lgsp.testing.world import BODY, POPULATION, VERIFY, VERIFY_REPLY, VERIFY_SCHEMA, signer_named
 
 QUICK = Surroundings(pace=Pace(first=0.01, longest=0.05))
 VERIFICATION = {
@@ -135,6 +136,14 @@ class Silent(Adapter):
     """Has no handler at all."""
 
 
+class Asking(Adapter):
+    """Asks once, and leaves the answer to whoever asks again under the key."""
+
+    async def pull(self):
+        DOORS.append(self)
+        await self.client.send(VERIFY, wait=False, key="vessel 1", **VERIFICATION)
+
+
 PREPARE = []
 
 
@@ -158,6 +167,15 @@ def manifest(town, kind, name, top="", tail=""):
     head = HEAD.format(name=name, code=f"{kind.__module__}:{kind.__name__}", system=system)
     path.write_text(top + head + tail, encoding="utf-8")
     return path
+
+
+def asking_manifest(town, kind, pull_every=0.05):
+    top = f'consumes = ["{VERIFY_REPLY}"]\nsends = ["{VERIFY}"]\npull_every = {pull_every}\n'
+    return manifest(town, kind, "fisheries", top, ASK)
+
+
+def codes(events, name):
+    return [event["code"] for event in events if event["event"] == name]
 
 
 def population_manifest(town, **changes):
@@ -404,3 +422,165 @@ async def test_a_rejection_that_cannot_be_written_down_ends_no_adapter(town):
         with pytest.raises(Refused) as caught:
             await ask(town)
         assert caught.value.code == "owner_unknown"
+
+
+# --- getting ready -----------------------------------------------------------------------------------------------------------------
+
+
+async def test_settings_that_the_class_does_not_take_end_it(town):
+    def refuse(_door):
+        raise ConfigInvalid("settings.answer: unknown")
+
+    PREPARE.append(refuse)
+    with pytest.raises(Unusable, match=r"settings\.answer") as caught:
+        await run_adapter(population_manifest(town), town.settings_file("ndxp"), around=QUICK)
+    assert caught.value.code == "config_invalid"
+
+
+@pytest.mark.parametrize("code", ["unavailable", "auth_invalid"])
+async def test_a_bus_that_is_away_or_says_no_is_waited_for(town, monkeypatch, code):
+    monkeypatch.setattr("lgsp.sdk.runner.LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("lgsp.sdk.runner.FIRST_PAUSE", 0.01)
+    changes = {"url": "http://127.0.0.1:9"}
+    if code == "auth_invalid":
+        changes = {"key": town.folder / "stranger.pem"}
+        write_private(changes["key"], signer_named("a stranger"))
+    path = write_settings(town.settings("ndxp", **changes), town.folder / "away.toml", {})
+    with structlog.testing.capture_logs() as events:
+        async with running(population_manifest(town), path):
+            await until(lambda: codes(events, "adapter.waiting").count(code) > 1)
+    assert DOORS[0].calls == ["close"]
+
+
+# --- messages ----------------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_message_of_a_type_that_nobody_foresaw_is_put_back(town):
+    with structlog.testing.capture_logs() as events:
+        async with (
+            running(manifest(town, Silent, "ndxp"), town.settings_file("ndxp")),
+            Client.open(town.settings("fisheries"), around=QUICK) as client,
+        ):
+            await client.send(VERIFY, **VERIFICATION)
+            await until(lambda: codes(events, "adapter.failed"))
+    assert codes(events, "adapter.failed") == ["unhandled"]
+
+
+async def test_a_reply_without_a_handler_is_kept_for_whoever_asks_again(town):
+    kept = "SELECT count(*) FROM lgsp_inbox WHERE cause IS NOT NULL"
+    async with (
+        running(population_manifest(town), town.settings_file("ndxp")),
+        running(asking_manifest(town, Asking), town.settings_file("fisheries")),
+    ):
+        await until(lambda: any(isinstance(door, Asking) and door.client.read(kept) == [(1,)] for door in DOORS))
+        asking = next(door for door in DOORS if isinstance(door, Asking))
+        reply = await asking.client.request(VERIFY, key="vessel 1", **VERIFICATION)
+    assert reply.body == {"result": "match"}
+
+
+async def test_a_setting_that_turns_out_wrong_while_a_message_is_dealt_with_ends_it(town):
+    async def deal(_message):
+        raise ConfigInvalid("settings.answer: the register has moved")
+
+    PREPARE.append(lambda door: setattr(door, "deal", deal))
+    async with Client.open(town.settings("fisheries"), around=QUICK) as client:
+        await client.send(VERIFY, **VERIFICATION)
+        with pytest.raises(Unusable, match="the register has moved") as caught:
+            async with asyncio.timeout(20):
+                await run_adapter(population_manifest(town), town.settings_file("ndxp"), around=QUICK)
+    assert caught.value.code == "config_invalid"
+
+
+async def test_what_goes_wrong_after_a_message_was_dealt_with_is_told_and_changes_nothing(town):
+    async def answer_and_fail(message):
+        async with message.effect() as effect:
+            effect.reply({"result": "match"})
+        raise LookupError("afterwards")
+
+    PREPARE.append(lambda door: setattr(door, "deal", answer_and_fail))
+    with structlog.testing.capture_logs() as events:
+        async with running(population_manifest(town), town.settings_file("ndxp")):
+            assert (await ask(town)).body == {"result": "match"}
+            await until(lambda: codes(events, "adapter.failed"))
+    assert codes(events, "adapter.failed") == ["failed"]
+    assert DOORS[0].calls == ["check", 1, "close"]
+
+
+async def test_a_message_that_outlasts_the_stop_is_cut_off_and_what_it_began_outside_is_uncertain(town):
+    begun = asyncio.Event()
+
+    async def endless(message):
+        async with message.effect(outside=True):
+            begun.set()
+            await asyncio.Event().wait()
+
+    PREPARE.append(lambda door: setattr(door, "deal", endless))
+    stop = asyncio.Event()
+    cut = asyncio.create_task(
+        run_adapter(population_manifest(town), town.settings_file("ndxp"), stop=stop, around=QUICK, drain=0.05)
+    )
+    async with Client.open(town.settings("fisheries"), around=QUICK) as client, asyncio.timeout(20):
+        await client.send(VERIFY, **VERIFICATION)
+        await begun.wait()
+        stop.set()
+        await cut
+    PREPARE[:] = [lambda door: setattr(door, "recover", lambda message: Adapter.recover(door, message))]
+    with structlog.testing.capture_logs() as events:
+        async with running(population_manifest(town), town.settings_file("ndxp")):
+            await until(lambda: codes(events, "adapter.failed"))
+    assert codes(events, "adapter.failed") == ["uncertain"]
+    assert DOORS[1].calls == ["check", "close"]
+
+
+# --- failures and work of its own --------------------------------------------------------------------------------------------------
+
+
+async def test_a_pull_that_fails_is_tried_again_until_a_setting_is_found_wrong(town):
+    troubles = [NotReady(0.01), NotReady(), LookupError("odd"), ConfigInvalid("settings.answer: unknown")]
+
+    def prepare(door):
+        async def pull():
+            raise troubles.pop(0)
+
+        door.pull = pull
+
+    PREPARE.append(prepare)
+    path = asking_manifest(town, Fisheries, pull_every=0.01)
+    with structlog.testing.capture_logs() as events, pytest.raises(Unusable, match=r"settings\.answer"):
+        async with asyncio.timeout(20):
+            await run_adapter(path, town.settings_file("fisheries"), around=QUICK)
+    assert codes(events, "adapter.waiting") == ["not_ready", "not_ready"]
+    assert codes(events, "adapter.failed") == ["failed"]
+    assert troubles == []
+
+
+@pytest.mark.parametrize("trouble", [LookupError("odd"), ConfigInvalid("settings.answer: unknown")])
+async def test_a_failure_that_could_not_be_acted_on_is_shown_again_at_the_next_start(town, trouble):
+    shown = []
+
+    def prepare(door):
+        async def failed(failure):
+            shown.append(failure.outcome.code)
+            if len(shown) == 1:
+                raise trouble
+            await Adapter.failed(door, failure)
+
+        async def pull():
+            """Ask nothing further."""
+
+        door.failed, door.pull = failed, pull
+
+    async with Client.open(town.settings("fisheries"), around=QUICK) as client:
+        await client.send(VERIFY, wait=False, **VERIFICATION | {"purpose": "dpv:Marketing"})
+        await until(lambda: client.read("SELECT state FROM lgsp_outbox") == [("refused",)])
+    PREPARE.append(prepare)
+    path, settings = asking_manifest(town, Fisheries), town.settings_file("fisheries")
+    if isinstance(trouble, ConfigInvalid):
+        with pytest.raises(Unusable, match=r"settings\.answer"):
+            await run_adapter(path, settings, around=QUICK)
+    else:
+        async with running(path, settings):
+            await until(lambda: shown)
+    async with running(path, settings):
+        await until(lambda: len(DOORS) == 2 and DOORS[1].client.read("SELECT noticed FROM lgsp_outcomes") == [(1,)])
+    assert shown == ["purpose_not_granted"] * 2

@@ -11,15 +11,19 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
 from lgsp.backends.memory import MemoryLedger
 from lgsp.domain import evidence_checks
 from lgsp.domain.evidence_checks import Pins
+from lgsp.domain.names import topic_urn
 from lgsp.domain.notes import LOG_KEY, NoteKey
-from lgsp.sdk import BlockingClient, Closed, OutcomeUnknown, Refused, Reject, Unreachable
+from lgsp.machine import SystemClock
+from lgsp.sdk import BlockingClient, Closed, ConfigInvalid, OutcomeUnknown, Refused, Reject, Unreachable
 from lgsp.sdk.background import Background
 from lgsp.sdk.composition import encoded
 from lgsp.testing.systems import running_town, write_settings
@@ -160,9 +164,65 @@ def test_errors_are_those_of_the_asynchronous_client(town, fisheries):
         pass
     assert fisheries.send(VERIFY, wait=False, **VERIFICATION | {"purpose": "dpv:Marketing"}).state == "queued"
     [failure] = fisheries.failures(quiet=2)
+    assert failure.outcome.code == "purpose_not_granted"
     with failure.effect():
         pass
     assert list(fisheries.failures(quiet=0.1)) == []
+
+
+def test_a_script_learns_what_it_may_know_of_its_bus(town, fisheries):
+    fisheries.ready(within=5)
+    assert fisheries.directory.version == 1
+    assert abs(fisheries.clock.now() - SystemClock().now()) < timedelta(minutes=1)
+
+
+def test_an_event_that_nobody_granted_is_refused_with_its_topic(fisheries):
+    with pytest.raises(Refused):
+        fisheries.publish(VERIFY, schema=VERIFICATION["schema"], body=BODY, purpose="dpv:IdentityVerification")
+    assert fisheries.read("SELECT audience, state FROM lgsp_outbox") == [(topic_urn(VERIFY), "refused")]
+
+
+def test_a_rejection_ends_its_block_quietly_and_reaches_the_sender(town, fisheries):
+    sent = fisheries.send(VERIFY, **VERIFICATION)
+    with BlockingClient.open(town.settings("ndxp")) as ndxp:
+        message = next(ndxp.inbox())
+        with message.effect():
+            raise Reject("owner_unknown", "/fullName")
+        assert message.is_settled
+        assert (fisheries.outcome(sent.id).state, fisheries.outcome(sent.id).code) == ("rejected", "owner_unknown")
+
+
+@pytest.mark.parametrize(
+    ("handlers", "code"), [({}, "unhandled"), ({VERIFY: lambda _message: None}, "unsettled")], ids=["no", "an idle"]
+)
+def test_a_message_that_no_handler_deals_with_is_put_back(town, fisheries, handlers, code):
+    fisheries.send(VERIFY, **VERIFICATION)
+    with BlockingClient.open(town.settings("ndxp")) as ndxp, structlog.testing.capture_logs() as events:
+        ndxp.serve(handlers, quiet=0.5)
+    assert {event["code"] for event in events if event["event"] == "adapter.failed"} == {code}
+
+
+def test_a_reply_that_nobody_handles_is_kept_for_a_rerun(town):
+    kept = "SELECT count(*) FROM lgsp_inbox WHERE cause IS NOT NULL"
+    with answering(town, match), ThreadPoolExecutor(1) as threads:
+        with BlockingClient.open(town.settings("fisheries")) as client:
+            client.send(VERIFY, key="one", wait=False, **VERIFICATION)
+            serving = threads.submit(client.serve, {})
+            until(lambda: client.read(kept) == [(1,)])
+            assert client.request(VERIFY, key="one", **VERIFICATION).manifest.is_reply
+        serving.result(timeout=20)
+
+
+def test_a_setting_that_turns_out_wrong_ends_the_loop(town, fisheries):
+    def wrong(_message):
+        raise ConfigInvalid("settings.register: has moved")
+
+    fisheries.send(VERIFY, **VERIFICATION)
+    with (
+        BlockingClient.open(town.settings("ndxp")) as ndxp,
+        pytest.raises(ConfigInvalid, match=r"settings\.register"),
+    ):
+        ndxp.serve({VERIFY: wrong}, quiet=10)
 
 
 def insert_and_fail(client):

@@ -18,7 +18,8 @@ from lgsp.errors import Unusable
 from lgsp.http.certificates import Certificates, TlsFiles
 from lgsp.http.server import serve
 from lgsp.machine import SystemClock, SystemEntropy
-from lgsp.sdk import Client, Refused, Unreachable
+from lgsp.sdk import Client, Refused, Surroundings, Unreachable
+from lgsp.sdk.stream import Pace
 from lgsp.testing.authority import Authority
 from lgsp.testing.bus import running_bus
 from lgsp.testing.edge import behind_edge
@@ -249,6 +250,39 @@ async def test_a_change_is_noticed_without_being_told_and_at_once_when_told(bus,
                 while await shown_by(edge, authority) != serial(changed):
                     await asyncio.sleep(0.01)
             watching.cancel()
+
+
+async def test_a_running_program_shows_its_renewed_certificate_and_keeps_the_old_one_while_the_new_cannot_be_used(
+    authority, pair, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("lgsp.sdk.certificate.LOOK_SECONDS", 0.01)
+    own = authority.sign("renewed", uris=[NDXP])  # of another system: it is not let in
+    around = Surroundings(pace=Pace(first=0.01, longest=0.05))
+    shown = {"ca": authority.cert, "certificate": own.cert, "certificate_key": own.key}
+    async with running_town(tmp_path, MemoryLedger()) as town:
+        server = await serve(town.bus, host="127.0.0.1", port=0, tls=looking(pair, authority, demand=True))
+        settings = town.settings("fisheries", url=server.url, **shown)
+        async with Client.open(settings, connect_within=None, around=around) as client:
+            with structlog.testing.capture_logs() as logs:
+                for damage in (lambda: own.key.write_text("no key\n"), own.cert.unlink):
+                    damage()
+                    async with asyncio.timeout(10):
+                        while not events(logs, "client.certificate_kept"):
+                            await asyncio.sleep(0.005)
+                    with pytest.raises(Refused, match="certificate_mismatch"):
+                        await client.ready(10)
+                    logs.clear()
+                authority.sign("renewed", uris=[FISHERIES])
+                async with asyncio.timeout(10):
+                    while not events(logs, "client.certificate_renewed"):
+                        await asyncio.sleep(0.005)
+                await client.ready(10)
+            assert (await client.send(VERIFY, **VERIFICATION)).receipt is not None
+        await server.close()
+
+
+def events(logs, name):
+    return [line for line in logs if line["event"] == name]
 
 
 async def test_files_that_cannot_be_used_leave_the_certificate_before_in_its_place(bus, authority, tmp_path):

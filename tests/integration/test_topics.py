@@ -124,6 +124,20 @@ async def test_an_event_without_a_subscriber_is_accepted_and_done(tmp_path):
         assert await town.bus.courier.inboxes.deliveries(sent.env) == []
 
 
+async def test_an_event_goes_out_only_if_its_condition_holds_where_it_is_written_down(tmp_path):
+    def rows(tables):
+        return tables.execute("SELECT count(*) FROM linked").fetchone() == (1,)
+
+    async with town_of(tmp_path) as town, Client.open(town.settings("fisheries")) as fisheries:
+        await fisheries.write(lambda tables: tables.execute("CREATE TABLE linked (n INTEGER)"))
+        sent = []
+        for number, condition in ((1, {"when": rows}), (2, {"when": rows}), (3, {})):
+            async with fisheries.work() as work:
+                sent.append(work.publish(LINKED, schema=SCHEMA, body=vessel(number), **condition))
+                work.execute("INSERT INTO linked VALUES (?)", (number,))
+        assert fisheries.read("SELECT id FROM lgsp_outbox ORDER BY seq") == [(each,) for each in sent[1:]]
+
+
 async def test_an_event_under_a_key_goes_out_once(tmp_path):
     async with (
         town_of(tmp_path, subscription(IOC)) as town,

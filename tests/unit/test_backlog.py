@@ -68,6 +68,16 @@ def test_an_answer_to_nothing_is_nothing():
     assert Outbox().backlog.answered(7) is None
 
 
+def test_what_was_read_from_the_outbox_before_anybody_told_of_it_goes_out_once():
+    outbox = Outbox()
+    outbox.rows.append(outgoing(1))  # durable, and the word of it is on its way
+    outbox.backlog.opened(10)
+    outbox.backlog.added([outgoing(1)])
+    assert outbox.wire == [1]
+    assert outbox.backlog.answered(1) is not None
+    assert outbox.backlog.empty
+
+
 @pytest.mark.parametrize("reconnects", [0, 1])
 def test_an_answer_tells_whether_it_is_to_the_first_sending(reconnects):
     outbox = Outbox()
@@ -103,6 +113,17 @@ async def test_one_that_is_to_be_tried_again_does_not_hold_up_the_others():
     async with asyncio.timeout(5):
         while outbox.wire != [1, 2, 1]:
             await asyncio.sleep(0)
+
+
+async def test_what_is_to_be_tried_again_is_not_once_the_client_has_stopped():
+    outbox = Outbox(1)
+    outbox.backlog.opened(10)
+    row, _ = outbox.backlog.answered(1)
+    outbox.backlog.again(row, 0.0)
+    outbox.backlog.stop()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (outbox.wire, outbox.backlog.empty) == ([1], False)
 
 
 async def test_of_many_that_are_to_be_tried_again_few_are_held_in_memory():

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import stat
+import threading
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -85,6 +86,25 @@ async def test_a_file_that_is_no_database_is_named(tmp_path, sign):
     (tmp_path / "odd.sqlite").write_bytes(b"this is no database, and long enough to be looked at" * 40)
     with pytest.raises(Unusable, match=r"odd\.sqlite"):
         Box.open(tmp_path / "odd.sqlite", sign=sign)
+
+
+@pytest.mark.parametrize("file", ["box.sqlite", "box.sqlite.lock"])
+async def test_a_place_that_something_else_takes_is_named(tmp_path, sign, file):
+    (tmp_path / file).mkdir()
+    with pytest.raises(Unusable, match="Is a directory") as caught:
+        Box.open(tmp_path / "box.sqlite", sign=sign)
+    assert caught.value.code == "data_unusable"
+
+
+async def test_whoever_only_looks_may_do_so_while_the_box_is_held_and_makes_none(box, world, tmp_path):
+    sent = await box.write(add(world, 1))
+    with closing(box_schema.open_to_look(box.path)) as looking:
+        assert [row.id for row in outbox.queued_after(looking, 0, 10)] == [sent.id]
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            looking.execute("DELETE FROM lgsp_outbox")
+    with pytest.raises(Unusable) as caught:
+        box_schema.open_to_look(tmp_path / "nowhere.sqlite")
+    assert caught.value.code == "data_missing"
 
 
 async def test_a_box_of_a_newer_version_is_left_alone(tmp_path, sign):
@@ -431,6 +451,26 @@ async def test_nothing_lazy_is_left_behind_by_who_is_in_a_hurry_or_closes(tmp_pa
     with sqlite3.connect(tmp_path / "box.sqlite") as kept:
         assert kept.execute("SELECT id FROM lgsp_outbox").fetchall() == [(letter(world, 1).id,)]
     kept.close()
+
+
+async def test_a_transaction_takes_no_more_operations_than_its_bound(box, world, monkeypatch):
+    monkeypatch.setattr(box_module, "GROUP", 2)
+    told, begun, go_on = [], threading.Event(), threading.Event()
+    box.on_commit = told.append
+    box.post(lambda _: (begun.set(), go_on.wait(10)))
+    await until(begun.is_set)
+    for number in range(1, 5):
+        box.post(add(world, number))
+        await asyncio.sleep(0)
+    go_on.set()
+    await until(lambda: len(ids(box)) == 4)
+    await box.write(ids_within)
+    assert [len(committed.queued) for committed in told] == [2, 2]
+
+
+def ids_within(writing):
+    """Be told after all that was posted before."""
+    return writing.connection.execute("SELECT id FROM lgsp_outbox").fetchall()
 
 
 async def test_what_is_posted_in_one_turn_of_the_loop_is_one_transaction(box, world):

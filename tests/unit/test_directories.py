@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from lgsp.errors import Refusal
@@ -62,6 +64,29 @@ async def test_an_older_version_is_no_head_but_still_serves_its_receipts(box):
     await found.refresh()
     assert (await found.at(1)).version == 1
     assert found.head.version == 2
+
+
+async def test_those_who_ask_for_one_version_at_the_same_time_share_one_fetch(box):
+    found, asked = directories(box, FIRST)
+    first, second = await asyncio.gather(found.at(1), found.at(1))
+    assert first is second
+    assert asked == [1]
+
+
+async def test_a_version_that_is_at_hand_already_is_not_kept_again(box):
+    found, _ = directories(box, FIRST, FIRST)
+    first = await found.refresh()
+    assert await found.refresh() is first
+
+
+async def test_few_versions_are_held_in_memory_and_an_older_one_is_read_from_the_box(box, monkeypatch):
+    monkeypatch.setattr("lgsp.sdk.directories.KEPT_IN_MEMORY", 1)
+    found, asked = directories(box, FIRST, SECOND)
+    first = await found.refresh()
+    await found.refresh()
+    again = await found.at(1)
+    assert (again.hash, again is first) == (first.hash, False)
+    assert asked == [None, None]
 
 
 async def test_the_box_keeps_the_newest_versions_alone(box, monkeypatch):

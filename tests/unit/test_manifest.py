@@ -94,6 +94,14 @@ def test_a_fault_is_named(load, old, new, told):
     assert caught.value.code == "adapter_invalid"
 
 
+def test_a_manifest_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "latin.toml").write_bytes(b"\xff")
+    for name, told in (("latin.toml", "not UTF-8"), ("nowhere.toml", "No such file")):
+        with pytest.raises(Unusable, match=rf"{name}: {told}") as caught:
+            AdapterManifest.load(tmp_path / name)
+        assert caught.value.code == "adapter_invalid"
+
+
 def test_all_faults_are_told_at_once(load):
     text = GOOD.replace('version = "1.0.0"', 'version = "x"').replace("concurrency = 8", "concurrency = 0")
     with pytest.raises(Unusable, match=r"(?s)adapter\.version.*concurrency"):
@@ -123,10 +131,47 @@ def test_settings_come_from_environment_file_and_default_in_this_order(load, giv
     assert token not in repr(values) or token == "a"
 
 
+OTHER_KINDS = """
+[settings.share]
+type = "number"
+default = 0.5
+description = "Which share of the answers is late"
+
+[settings.rehearsal]
+type = "boolean"
+default = false
+environment = "FISH_REHEARSAL"
+description = "Whether nothing is written to the source"
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "share", "rehearsal"),
+    [
+        ({}, {}, 0.5, False),
+        ({"share": 2, "rehearsal": True}, {}, 2.0, True),
+        ({"share": "0.25", "rehearsal": "0"}, {"FISH_REHEARSAL": " True"}, 0.25, True),
+    ],
+)
+def test_numbers_and_truth_values_are_read_as_such(load, given, environment, share, rehearsal):
+    values = load(GOOD + OTHER_KINDS).values({"token": "a"} | given, environment)
+    assert (values.number("share"), values.flag("rehearsal")) == (share, rehearsal)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({"share": "much"}, "share: is no number"), ({"rehearsal": "maybe"}, "rehearsal: is no boolean")],
+)
+def test_what_is_no_number_or_truth_value_is_told(load, given, told):
+    with pytest.raises(Unusable, match=f"settings.{told}"):
+        load(GOOD + OTHER_KINDS).values({"token": "a"} | given, {})
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
         ({}, "settings.token: is missing"),
+        ({"token": 7}, "settings.token: is no text"),
         ({"token": "s3cret", "sed": 1}, "settings.sed: is no setting"),
         ({"token": "s3cret", "seed": "x"}, "settings.seed: is no integer"),
         ({"token": "s3cret", "seed": True}, "settings.seed: is no integer"),

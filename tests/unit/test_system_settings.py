@@ -84,6 +84,13 @@ def test_all_faults_are_told_at_once_and_no_value_with_them(load):
     assert "s3cret" not in str(caught.value)
 
 
+def test_a_pinned_key_that_is_none_is_named_without_its_value(load):
+    x = signer_named("registrar").public.jwk["x"]
+    with pytest.raises(Unusable, match="registrar: ") as caught:
+        load(text().replace(x, "s3cret"))
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("content", ["url = ", "", "\ufeff["])
 def test_a_file_that_is_no_settings_file_is_refused(load, content):
     with pytest.raises(Unusable, match=r"system\.toml"):
