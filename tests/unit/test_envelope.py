@@ -241,3 +241,10 @@ def test_each_member_of_the_structured_form_is_an_ascii_text(name, value):
     with pytest.raises(Refusal) as caught:
         envelope.from_structured(WORLD.envelope().structured() | {name: value})
     assert caught.value.code == "structured"
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"null", b'{"protected":"a","protected":"a"}', b"[[[[]]]]", b"\xff"])
+def test_bytes_that_are_no_strict_json_of_four_members_are_no_structured_form(data):
+    with pytest.raises(Refusal) as caught:
+        envelope.parse_structured(data)
+    assert caught.value.code == "structured"
