@@ -19,7 +19,7 @@ import psutil
 import pytest
 import structlog
 
-from lgsp.cli.gateway_door import open_kept
+from lgsp.cli.kept import open_kept
 from lgsp.cli.root import run
 from lgsp.config import Settings
 from lgsp.domain import envelope, strictjson
