@@ -218,19 +218,25 @@ def test_what_a_schema_refers_to_is_read_as_it_is_itself_whatever_draft_it_names
         assert (caught.value.pointer, caught.value.detail) == problem
 
 
+def slow_problems(value, **documents):
+    """Return all that the slow validator holds against a body, also against one that the fast one takes."""
+    schemas = {urn: strictjson.parse_object(data) for urn, data in documents.items()}
+    return list(validation.Contract(URN, schemas).problems(value))
+
+
 @pytest.mark.parametrize("value", [True, None, 4, "text", [1, 2], {"b": 1}])
 def test_a_keyword_for_one_kind_of_value_leaves_the_others_alone(value):
-    every = held(
+    every = document(
         multipleOf=2, pattern="^t", uniqueItems=True, properties={"a": False}, patternProperties={"^c": STRING},
         additionalProperties={"type": "integer"},
     )  # fmt: skip
-    every.check(URN, value)
-    assert every.problems(URN, value) == []
+    contracts.Contracts({URN: every}).check(URN, value)
+    assert slow_problems(value, **{URN: every}) == []
 
 
 def test_a_multiple_as_written_is_no_problem_behind_a_reference_either():
     price = document(**{"$id": OTHER, "multipleOf": 0.01})
-    assert contracts.Contracts({URN: document(**{"$ref": OTHER}), OTHER: price}).problems(URN, 19.99) == []
+    assert slow_problems(19.99, **{URN: document(**{"$ref": OTHER}), OTHER: price}) == []
 
 
 VALUES = st.recursive(
