@@ -2,7 +2,7 @@
 COMPILE = uv pip compile pyproject.toml --quiet --group build --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header $(LOCK_ARGS)
 
-.PHONY: help demo test test-long bench lint docs lock clean
+.PHONY: help demo test test-long coverage bench lint docs lock clean
 
 help: ## this list | danh sách này
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\) | \(.*\)/\1|\2|\3/p' Makefile \
@@ -19,6 +19,10 @@ test: ## lint, types, import contracts and the quick tests | kiểm tra mã ngu�
 test-long: ## minutes of chaos, fuzzing and volume | các phép thử dài: sự cố, dữ liệu ngẫu nhiên, khối lượng lớn
 	@.ci/setup dev
 	@.ci/test long
+
+coverage: ## what the quick tests reach of each part's statements and branches; what pytest is to run in COVERAGE_ARGS, as in COVERAGE_ARGS="tests/unit -n 0" | các phép thử nhanh chạy qua bao nhiêu câu lệnh và nhánh của từng phần; tham số cho pytest đặt trong COVERAGE_ARGS
+	@.ci/setup dev
+	@.ci/coverage $(COVERAGE_ARGS)
 
 bench: ## the bus against a bare full path and against a glued one, on private servers; options in BENCH_ARGS, as in BENCH_ARGS="--only embedded,floor_embedded" | đo trục so với đường đi trần và cách tự ghép; tuỳ chọn đặt trong BENCH_ARGS
 	@.ci/setup dev

@@ -65,8 +65,7 @@ def breaks_at(data: bytes) -> int | None:
         _parsed(data)
     except ValueError as error:
         place = _PLACE.search(str(error))
-        if place is None:
-            return None
+        assert place is not None, "the parser names the place of every fault"
         line, column = int(place[1]), int(place[2])
         return sum(len(before) + 1 for before in data.split(b"\n")[: line - 1]) + max(column - 1, 0)
     return None

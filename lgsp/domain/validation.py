@@ -40,9 +40,7 @@ class Contract:
         """Compile a schema; refuse (`directory_invalid`) one outside the dialect."""
         self._extent = dialect.survey(urn, schemas)
         self._fast = _fast(urn, {name: schemas[name] for name in self._extent.documents})
-        pairs = [(name, DRAFT202012.create_resource(schemas[name])) for name in self._extent.documents]
-        registry: Registry[Any] = Registry().with_resources(pairs)
-        self._slow: Any = Validator(schemas[urn], registry=registry)
+        self._slow = _slow(urn, {name: schemas[name] for name in self._extent.documents})
 
     def check(self, body: object) -> None:
         """Refuse (`schema`) a body that breaks the schema, with the most telling problem."""
@@ -101,13 +99,21 @@ class Contract:
 
 def _fast(urn: str, schemas: Mapping[str, dialect.Schema]) -> jsonschema_rs.Draft202012Validator:
     written = {name: dialect.with_plain_patterns(schema) for name, schema in schemas.items()}
-    registry = jsonschema_rs.Registry(list(written.items()), draft=jsonschema_rs.Draft202012)
     try:
+        registry = jsonschema_rs.Registry(list(written.items()), draft=jsonschema_rs.Draft202012)
         return jsonschema_rs.Draft202012Validator(
             written[urn], registry=registry, pattern_options=patterns.OPTIONS, validate_formats=False, offline=True
         )
     except (ValueError, jsonschema_rs.ReferencingError):
         raise Refusal("directory_invalid", f"schema {urn}: the fast validator cannot compile it") from None
+
+
+def _slow(urn: str, schemas: Mapping[str, dialect.Schema]) -> Any:  # noqa: ANN401 - the library's own
+    # Where a document that is referred to names its draft, the library would go on with the draft's own validator: other patterns and arithmetic.
+    bare = {name: {key: schema[key] for key in schema if key != "$schema"} for name, schema in schemas.items()}
+    resources = [(name, DRAFT202012.create_resource(schema)) for name, schema in bare.items()]
+    registry: Registry[Any] = Registry().with_resources(resources)
+    return Validator(bare[urn], registry=registry)
 
 
 def _values(body: object) -> int:

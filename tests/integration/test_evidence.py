@@ -444,6 +444,12 @@ def test_what_the_directory_does_not_allow_is_found_whoever_signed_it(bundles, i
         assert independent(data) == check
 
 
+def test_a_quota_is_counted_by_the_bus_and_by_no_bundle(bundles, independent):
+    changes = {"g-verify": {"quota_per_day": 1}}
+    data = evidence.encode(under_another_directory(evidence.parse(bundles["answered"]), changes=changes))
+    assert (ours(data), independent(data)) == (None, None)
+
+
 def relogged(bundle, change):
     """The bundle in a log whose key and gateway lied: entries changed, the tree, the checkpoint and the receipts made anew over them."""
     entries = {each.index: change(json.loads(each.entry)) for each in bundle.entries}

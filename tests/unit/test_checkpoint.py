@@ -13,6 +13,7 @@ from lgsp.domain.checkpoint import (
     open_checkpoint,
     parse_checkpoint,
     parse_proof,
+    stated_size,
     verify_proof,
 )
 from lgsp.domain.merkle import EMPTY_ROOT, inclusion_path, leaf_hash, root
@@ -25,6 +26,7 @@ from lgsp.domain.notes import (
     cosignature_message,
     format_signature,
     format_vkey,
+    is_named_in,
     open_note,
     parse_vkey,
     sign_note,
@@ -475,3 +477,23 @@ def test_refusals_never_repeat_what_they_refuse():
             action()
         assert "secret" not in str(refusal.value)
         assert refusal.value.__cause__ is None
+
+
+def test_the_size_that_a_checkpoint_states_is_read_without_any_key():
+    assert stated_size(COSIGNED) == stated_size(SIGNED) == 5
+    with pytest.raises(NoteInvalid):
+        stated_size("evidence")
+
+
+def test_a_witness_is_named_by_its_line_right_or_wrong():
+    head, _, line = COSIGNED.rpartition("\n— ")
+    wrong = f"{head}\n— {line[:-6]}{'AAAA' if line[-6:-2] != 'AAAA' else 'BBBB'}{line[-2:]}"
+    assert is_named_in(WITNESS_1, COSIGNED)
+    assert is_named_in(LOG, SIGNED)
+    assert not is_named_in(WITNESS_1, SIGNED)
+    assert not is_named_in(make_key(WITNESS, WITNESS_KEY, LOG_SIGNER), COSIGNED)
+    with pytest.raises(NoteInvalid):
+        open_note(wrong, [WITNESS_1])
+    assert is_named_in(WITNESS_1, wrong)
+    with pytest.raises(NoteInvalid):
+        is_named_in(WITNESS_1, "evidence")

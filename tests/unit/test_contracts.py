@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from lgsp.domain import contracts, jws, records, strictjson, validation
+from lgsp.domain.limits import LIMITS
 from lgsp.errors import Refusal
 from lgsp.testing.world import (
     BODY,
@@ -29,6 +30,12 @@ def document(**members: object) -> bytes:
 
 def held(**members: object) -> contracts.Contracts:
     return contracts.Contracts({**DOCUMENTS, URN: document(**members)})
+
+
+OTHER = "urn:lgsp:schema:tests:other:1.0.0"
+THIRD = "urn:lgsp:schema:tests:third:1.0.0"
+NO_URN = "urn:lgsp:schema:tests:a b"
+STRING = {"type": "string"}
 
 
 BODIES = [
@@ -122,11 +129,11 @@ HOSTILE = {
 def test_a_hostile_body_is_refused_in_bounded_time(name):
     urn, body = HOSTILE[name]
     assert len(strictjson.compact(body)) < 128 * 1024
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(Refusal) as caught:
         HELD.check(urn, body)
     assert caught.value.code == "schema"
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 GREEDY = {
@@ -151,11 +158,11 @@ def test_no_keyword_takes_long_over_a_hostile_body(name):
     greedy = held(**members)
     with pytest.raises(Refusal) as caught:
         greedy.check(URN, body)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(Refusal) as caught:
         greedy.check(URN, body)
     assert caught.value.code == "schema"
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_an_integer_beyond_64_bits_is_shown_where_elements_must_differ():
@@ -185,6 +192,51 @@ def test_a_member_that_a_schema_forbids_is_named_in_words():
     with pytest.raises(Refusal) as caught:
         HELD.check(VERIFY_REPLY_SCHEMA, {"result": "match", "fields": ["fullName"]})
     assert (caught.value.pointer, caught.value.detail) == ("/fields", "must not be there")
+
+
+REFERRED = {
+    "a pattern of classes": ({"pattern": r"^\p{Lu}+$"}, "a", ("", "breaks 'pattern'")),
+    "a pattern that Python would try for ever": ({"pattern": "^(a+)+$"}, "a" * 40 + "b", ("", "breaks 'pattern'")),
+    "a member that is forbidden": ({"properties": {"a": False}}, {"a": 1}, ("/a", "must not be there")),
+    "a name by a pattern": ({"properties": {"ab": {}}, "patternProperties": {"^a": STRING}}, {"ab": 1}, ("/ab", "breaks 'type'")),
+    "a member more": ({"properties": {"a": {}}, "additionalProperties": False}, {"b": 1}, ("", "breaks 'additionalProperties'")),
+    "no branch": ({"anyOf": [STRING, {"type": "null"}]}, 1, ("", "breaks 'anyOf'")),
+    "two branches": ({"oneOf": [{"minimum": 1}, {"minimum": 2}]}, 3, ("", "breaks 'oneOf'")),
+    "an element twice": ({"uniqueItems": True}, [1, 1.0], ("", "breaks 'uniqueItems'")),
+    "no multiple": ({"multipleOf": 0.01}, 0.015, ("", "breaks 'multipleOf'")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFERRED)
+def test_what_a_schema_refers_to_is_read_as_it_is_itself_whatever_draft_it_names(name):
+    members, body, problem = REFERRED[name]
+    alone = contracts.Contracts({URN: document(**members)})
+    referred = contracts.Contracts({URN: document(**{"$ref": OTHER}), OTHER: document(**{"$id": OTHER, **members})})
+    for held_by in (alone, referred):
+        with pytest.raises(Refusal) as caught:
+            held_by.check(URN, body)
+        assert (caught.value.pointer, caught.value.detail) == problem
+
+
+def slow_problems(value, **documents):
+    """Return all that the slow validator holds against a body, also against one that the fast one takes."""
+    schemas = {urn: strictjson.parse_object(data) for urn, data in documents.items()}
+    return list(validation.Contract(URN, schemas).problems(value))
+
+
+@pytest.mark.parametrize("value", [True, None, 4, "text", [1, 2], {"b": 1}])
+def test_a_keyword_for_one_kind_of_value_leaves_the_others_alone(value):
+    every = document(
+        multipleOf=2, pattern="^t", uniqueItems=True, properties={"a": False}, patternProperties={"^c": STRING},
+        additionalProperties={"type": "integer"},
+    )  # fmt: skip
+    contracts.Contracts({URN: every}).check(URN, value)
+    assert slow_problems(value, **{URN: every}) == []
+
+
+def test_a_multiple_as_written_is_no_problem_behind_a_reference_either():
+    price = document(**{"$id": OTHER, "multipleOf": 0.01})
+    assert slow_problems(19.99, **{URN: document(**{"$ref": OTHER}), OTHER: price}) == []
 
 
 VALUES = st.recursive(
@@ -235,9 +287,6 @@ BAD_DOCUMENTS = {
 }
 
 
-OTHER = "urn:lgsp:schema:tests:other:1.0.0"
-THIRD = "urn:lgsp:schema:tests:third:1.0.0"
-STRING = {"type": "string"}
 OUTSIDE = {
     "a keyword of another draft": ({"dependencies": {"a": ["b"]}}, "'dependencies'"),
     "a slip of the pen": ({"maxlength": 3}, "'maxlength'"),
@@ -267,8 +316,15 @@ OUTSIDE = {
     "a long chain of references": ({"$defs": {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(900)} | {"a900": STRING}}, "deeper"),
     "a reference to what goes round": ({"$ref": OTHER}, "leads back"),
     "a reference to what is no schema": ({"$ref": THIRD}, "not a JSON Schema"),
+    "a reference to what is no URN": ({"$ref": NO_URN}, "cannot compile"),
+    "more patterns than may be": ({"patternProperties": {f"^a{n}$": {} for n in range(257)}}, "more than 256 patterns"),
+    "more large patterns than may be": ({"allOf": [{"pattern": rf"\p{{L}}{{{n}}}"} for n in range(30, 39)]}, "or 8 large ones"),
 }  # fmt: skip
-NEIGHBOURS = {OTHER: document(**{"$id": OTHER, "$ref": URN}), THIRD: document(**{"$id": THIRD, "properties": 5})}
+NEIGHBOURS = {
+    OTHER: document(**{"$id": OTHER, "$ref": URN}),
+    THIRD: document(**{"$id": THIRD, "properties": 5}),
+    NO_URN: document(**{"$id": NO_URN}),
+}
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
@@ -295,6 +351,18 @@ def test_a_document_within_the_dialect_is_taken(members):
     fourth = "urn:lgsp:schema:tests:fourth:1.0.0"
     data = document(**members)
     assert contracts.check_document(URN, data, {fourth: document(**{"$id": fourth, "$defs": {"a": STRING}})})
+
+
+def test_a_document_larger_than_the_bound_is_neither_published_nor_used_and_leaves_the_others_in_use():
+    large = document(description="x" * LIMITS.schema_bytes)
+    with pytest.raises(Refusal) as caught:
+        contracts.check_document(URN, large, {})
+    assert (caught.value.code, "larger than" in caught.value.detail) == ("directory_invalid", True)
+    kept = contracts.Contracts({**DOCUMENTS, URN: large})
+    kept.check(VERIFY_SCHEMA, dict(BODY))
+    with pytest.raises(Refusal) as caught:
+        kept.check(URN, {})
+    assert caught.value.code == "schema_unusable"
 
 
 def test_a_name_may_be_described_by_classes_of_letters():

@@ -248,3 +248,11 @@ def test_a_day_is_that_of_the_bus_s_zone():
     assert directory.day_of(NOW) == date(2026, 11, 22)
     assert directory.day_of(datetime(2026, 11, 22, 16, 59, 59, tzinfo=UTC)) == date(2026, 11, 22)
     assert directory.day_of(datetime(2026, 11, 22, 17, 0, tzinfo=UTC)) == date(2026, 11, 23)
+
+
+def test_a_subscription_counts_while_it_holds_and_by_its_own_id():
+    world = World.make(version=2, added=[subscription(POLICE), subscription(ONE_STOP, id="s-over", until=2)])
+    [held] = world.directory.subscriptions[TOPIC_TYPE]
+    assert world.directory.is_subscribed(["s-none", held.id])
+    assert not world.directory.is_subscribed(["s-none", "s-over"])
+    assert not world.directory.is_subscribed([])

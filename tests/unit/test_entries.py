@@ -3,6 +3,7 @@ from datetime import datetime
 import pytest
 
 from lgsp.domain import entries, strictjson
+from lgsp.errors import Refusal
 
 AT = datetime.fromisoformat("2026-11-22T07:16:31.207+07:00")
 
@@ -47,3 +48,18 @@ def test_a_draft_can_be_numbered_again():
 def test_vietnamese_texts_stand_as_they_are():
     made = entries.draft("directory.changed", at=AT, bus="b", reason="kết nạp Sở").numbered(1)
     assert "kết nạp Sở".encode() in made
+
+
+@pytest.mark.parametrize("reason", ["kết nạp Sở", "case 7", "x" * 200, "12345678 and 12345678"])
+def test_a_reason_is_a_line_of_words(reason):
+    assert entries.check_reason(reason) == reason
+
+
+@pytest.mark.parametrize(
+    "reason", ["", " ", "x" * 201, "two\nlines", "a\ttab", "about 099185000017", "099185000", "\x85"]
+)
+def test_a_reason_that_the_log_may_not_hold_is_refused_and_not_repeated(reason):
+    with pytest.raises(Refusal) as caught:
+        entries.check_reason(reason)
+    assert (caught.value.code, caught.value.pointer) == ("bad_request", "/reason")
+    assert "0991850" not in caught.value.detail

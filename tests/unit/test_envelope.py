@@ -241,3 +241,18 @@ def test_each_member_of_the_structured_form_is_an_ascii_text(name, value):
     with pytest.raises(Refusal) as caught:
         envelope.from_structured(WORLD.envelope().structured() | {name: value})
     assert caught.value.code == "structured"
+
+
+@pytest.mark.parametrize("name", ["protected", "payload", "signature"])
+def test_a_part_of_the_structured_form_holds_no_dot(name):
+    whole = WORLD.envelope().structured()
+    with pytest.raises(Refusal) as caught:
+        envelope.from_structured(whole | {name: f"{whole[name]}.e30"})
+    assert caught.value.code == "structured"
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"null", b'{"protected":"a","protected":"a"}', b"[[[[]]]]", b"\xff"])
+def test_bytes_that_are_no_strict_json_of_four_members_are_no_structured_form(data):
+    with pytest.raises(Refusal) as caught:
+        envelope.parse_structured(data)
+    assert caught.value.code == "structured"

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -100,3 +101,11 @@ def test_a_delivery_is_looked_at_again_when_its_state_says_so(state, lease_until
 
 def test_every_state_stands_in_the_table_of_due_times():
     assert {row[0] for row in DUE} == set(STATES)
+
+
+def test_an_exchange_lives_for_as_long_as_its_envelope_and_the_time_for_its_reply():
+    world = World.make()
+    asked = world.exchange(world.envelope())
+    assert asked.reply_until is not None
+    assert asked.term == asked.expires + (asked.reply_until - asked.accepted_at)
+    assert replace(asked, reply_until=None).term == asked.expires

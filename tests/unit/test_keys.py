@@ -171,3 +171,8 @@ def test_every_row_of_the_table_really_signs_and_really_checks(name):
     assert key.public.verifies(signature, b"data")
     assert not key.public.verifies(signature, b"other")
     assert not key.public.verifies(bytes(64), b"data")
+
+
+def test_the_bytes_by_which_signed_notes_name_a_key_are_those_of_its_x():
+    assert keys.public_key(RFC_8037).x == base64url.decode(RFC_8037["x"])
+    assert len(ES256.public.x) == 32

@@ -156,3 +156,27 @@ PATTERNS = [
 @pytest.mark.parametrize(("pattern", "matches"), PATTERNS)
 def test_a_pattern_covers_whole_segments(pattern, matches):
     assert names.type_matches("vn.lgsp.population.citizen.verify.v1", pattern) is matches
+
+
+OFFICER = "urn:lgsp:agency:H01.12:officer:7f3a91"
+
+
+def test_an_officer_is_named_in_full_or_in_short():
+    assert names.officer_urn("H01.12/7f3a91") == names.officer_urn(OFFICER) == OFFICER
+
+
+@pytest.mark.parametrize(
+    "text", ["", "7f3a91", "H01.12", "H01.12/7F3A91", "H01.12/7f3", "H01.12/a/b", "urn:lgsp:agency:H01.12:sys:abcd"]
+)
+def test_anything_else_is_no_officer(text):
+    with pytest.raises(Refusal) as caught:
+        names.officer_urn(text)
+    assert caught.value.code == "bad_request"
+
+
+def test_a_topic_is_named_after_the_type_of_its_events():
+    topic = names.topic_urn("vn.lgsp.fisheries.vessel.changed.v1")
+    assert topic == "urn:lgsp:topic:vn.lgsp.fisheries.vessel.changed.v1"
+    assert names.is_topic(topic)
+    assert not names.is_topic(OFFICER)
+    assert not names.is_topic(names.topic_urn("vn.lgsp.*"))

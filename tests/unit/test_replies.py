@@ -23,6 +23,7 @@ from lgsp.testing.world import (
     VERIFY_REPLY,
     World,
     key_record,
+    made_up_id,
     signer_named,
 )
 
@@ -153,3 +154,11 @@ def test_a_reply_to_a_principal_goes_to_its_bridge():
     reply = f"{OWNER_LIST.removesuffix('.v1')}.reply.v1"
     assert policy._target(world.directory, POPULATION, reply).inbox == NDXP
     assert policy._target(world.directory, POPULATION, VERIFY_REPLY).inbox == POPULATION
+
+
+def test_what_has_to_be_looked_up_is_the_exchange_itself_and_for_a_reply_its_request_too():
+    world = World.make()
+    asked = world.envelope(number=7)
+    request, reply = world.read(asked), world.read(world.reply(asked, number=8))
+    assert (request.exchange_key, request.request_key) == ((FISHERIES, made_up_id(7)), None)
+    assert (reply.exchange_key, reply.request_key) == ((POPULATION, made_up_id(8)), (FISHERIES, made_up_id(7)))

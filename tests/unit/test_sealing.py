@@ -2,7 +2,7 @@
 
 import pytest
 
-from lgsp.domain.sealing import SealBroken, open_sealed, seal
+from lgsp.domain.sealing import SealBroken, open_sealed, opened_size, seal
 
 KEY = bytes(range(32))
 NONCE = bytes(range(12))
@@ -59,3 +59,12 @@ def test_only_keys_of_32_bytes_are_taken(key: bytes):
 def test_only_nonces_of_12_bytes_are_taken(nonce: bytes):
     with pytest.raises(ValueError, match="12 bytes"):
         seal(KEY, ENV, BODY, nonce)
+
+
+@pytest.mark.parametrize("body", [b"", BODY, b"x" * 65_536])
+def test_the_size_of_a_body_is_known_while_it_is_sealed(body: bytes):
+    assert opened_size(seal(KEY, ENV, body, NONCE)) == len(body)
+
+
+def test_what_is_too_short_to_hold_a_body_is_of_size_0():
+    assert opened_size(b"") == opened_size(bytes(27)) == 0

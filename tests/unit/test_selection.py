@@ -5,7 +5,7 @@ import pytest
 from lgsp.domain import strictjson
 from lgsp.domain.entries import draft
 from lgsp.domain.mentions import Business, business, cause_in, env_in
-from lgsp.domain.selection import Selection, member, tells_manifest, time_in
+from lgsp.domain.selection import Selection, manifest_by, member, tells_manifest, time_in
 from lgsp.testing.samples import NOW
 from lgsp.testing.world import BUS, FISHERIES, GATEWAY, NDXP, OFFICER, POPULATION, VERIFY
 
@@ -103,3 +103,27 @@ def test_what_was_asked_is_told_without_a_persons_pseudonym_as_it_is_kept():
     asked = Selection(since="a", person=(b"\x01" * 32, b"\x02" * 32), casefile="case-1")
     assert asked.members() == {"from": "a", "casefile": "case-1", "person": "AQEB" * 10 + "AQE"}
     assert "\\x01" not in repr(asked)
+
+
+def test_the_entry_that_accepted_an_envelope_tells_the_parties_and_the_type_of_those_that_do_not():
+    assert manifest_by(ACCEPTED) == MANIFEST
+    assert Selection(system=POPULATION, type=VERIFY).takes_parties(DELIVERED, manifest_by(ACCEPTED))
+
+
+@pytest.mark.parametrize(
+    ("selection", "business", "parties"),
+    [
+        ({}, False, False),
+        ({"event": "msg.accepted", "code": "no_grant", "env": ENV, "since": "a"}, False, False),
+        ({"casefile": "case-1"}, True, False),
+        ({"procedure": "1.004359"}, True, False),
+        ({"officer": "7f3a91"}, True, False),
+        ({"agency": FISHERY}, False, True),
+        ({"system": FISHERIES}, False, True),
+        ({"type": VERIFY}, False, True),
+        ({"type": VERIFY, "officer": "7f3a91"}, True, True),
+    ],
+)
+def test_what_has_to_be_read_beside_the_entry_follows_from_what_is_asked(selection, business, parties):
+    asked = Selection(**selection)
+    assert (asked.asks_business, asked.asks_parties) == (business, parties)

@@ -234,3 +234,33 @@ def test_a_directory_statement_s_time_is_utc_whatever_zone_it_is_given_in():
     payload = strictjson.parse_object(jws.parse(compact, typ=statements.DIRECTORY).payload)
     assert payload["ts"] == "2026-11-22T00:00:00Z"
     assert datetime.fromisoformat(payload["ts"]) == hanoi.astimezone(UTC)
+
+
+def test_a_receipt_names_the_version_of_the_directory_it_was_given_under():
+    head = statements.receipt_head(gateway=GATEWAY, at=NOW, log=LOG, policy=7)
+    [receipt] = statements.sign_batch([b"{}"], head, typ=statements.RECEIPT, signer=SIGNER)
+    assert statements.policy_of(receipt.jws) == 7
+
+
+def compact_of(payload: bytes) -> str:
+    return f"e30.{base64url.encode(payload)}.e30"
+
+
+NO_VERSION = {
+    "nothing": "",
+    "one part": "e30",
+    "no base64url": "e30.=.e30",
+    "no JSON": compact_of(b"{"),
+    "no object": compact_of(b"[7]"),
+    "no version": compact_of(b"{}"),
+    "version 0": compact_of(b'{"policy":0}'),
+    "true": compact_of(b'{"policy":true}'),
+    "a text": compact_of(b'{"policy":"7"}'),
+}
+
+
+@pytest.mark.parametrize("name", NO_VERSION)
+def test_a_receipt_that_names_no_version_is_refused(name):
+    with pytest.raises(Refusal) as caught:
+        statements.policy_of(NO_VERSION[name])
+    assert caught.value.code == "receipt_invalid"

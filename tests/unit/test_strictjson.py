@@ -174,3 +174,14 @@ def test_json_is_in_nfc_when_all_its_texts_are(data, is_nfc):
     value = strictjson.parse(data)
     assert strictjson.is_nfc(data, value) is is_nfc
     assert (strictjson.first_not_nfc(value) is None) is is_nfc
+
+
+def test_of_whatever_the_parser_refuses_the_byte_is_known_and_of_what_it_takes_none():
+    for name, data in REFUSED.items():
+        at = strictjson.breaks_at(data)
+        if "beyond double" in name or name.startswith("33 levels"):  # JSON all the same: refused by what is read in it
+            assert at is None, name
+        else:
+            assert at is not None, name
+            assert 0 <= at <= len(data), name
+    assert strictjson.breaks_at(b'{"a":1}') is None

@@ -3,7 +3,8 @@
 import pytest
 
 from lgsp.domain.base64url import decode
-from lgsp.domain.subjects import SCHEMES, commitment, pseudonym
+from lgsp.domain.subjects import SCHEMES, commitment, person, pseudonym
+from lgsp.errors import Refusal
 
 KEY = bytes(range(32))
 SALT = bytes(range(16))
@@ -58,3 +59,31 @@ def test_a_number_in_another_writing_is_refused_without_being_repeated(number: s
 def test_salt_and_pseudonym_cannot_lend_each_other_bytes(salt: bytes, length: int):
     with pytest.raises(ValueError, match="16 bytes of salt"):
         commitment(salt, bytes(length))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "number"), [("CCCD", NUMBER), ("CMND", "099185000"), ("CMND", NUMBER), ("BHXH", "0991850000")]
+)
+def test_a_person_is_asked_for_by_a_number_of_its_scheme_which_shows_nowhere(scheme: str, number: str):
+    found = person(scheme, number)
+    assert found.pseudonym(KEY) == pseudonym(KEY, scheme, number)
+    assert number not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "number", "pointer"),
+    [
+        ("PASSPORT", NUMBER, "/scheme"),
+        ("", NUMBER, "/scheme"),
+        ("CCCD", "099185000", "/number"),
+        ("CMND", "0991850000", "/number"),
+        ("BHXH", NUMBER, "/number"),
+        ("CCCD", f"{NUMBER} ", "/number"),
+        ("CCCD", "٠٩٩١٨٥٠٠٠٠١٧", "/number"),
+    ],
+)
+def test_what_is_no_number_of_its_scheme_is_refused_by_its_place_and_not_repeated(scheme, number, pointer):
+    with pytest.raises(Refusal) as caught:
+        person(scheme, number)
+    assert (caught.value.code, caught.value.pointer) == ("bad_request", pointer)
+    assert number not in str(caught.value.problem())

@@ -124,3 +124,34 @@ def test_a_tile_says_how_long_a_log_must_be_to_have_it():
     assert Tile(level=0, number=2, width=3).needs == 2 * 256 + 3
     assert Tile(level=1, number=0).needs == 65_536
     assert Tile(level=2, number=1, width=1).needs == 257 * 65_536
+
+
+@pytest.mark.parametrize("size", [size for size in SIZES if 0 < size <= 1_000])
+def test_the_roots_of_the_parts_of_a_range_join_to_its_root(size):
+    for index in {0, size // 3, size - 1}:
+        path = []
+        for start, stop in merkle.inclusion_ranges(index, size):
+            roots = [
+                merkle.root(ALL[part.start << 8 * part.level : part.stop << 8 * part.level])
+                for part in tiles.parts((start, stop))
+            ]
+            path.append(tiles.join(roots, stop - start))
+        assert merkle.verify_inclusion(ALL[index], index, size, path, merkle.root(ALL[:size]))
+
+
+def test_whole_tiles_are_appended_by_their_roots_alone():
+    leafwise, tilewise = Edge(), Edge()
+    for start in range(0, 65_536, 256):
+        tile = ALL[start : start + 256]
+        assert tilewise.append_tile(merkle.root(tile)) == leafwise.append(tile)
+    assert (tilewise.size, tilewise.root()) == (65_536, leafwise.root())
+    assert tilewise.append(ALL[65_536:65_540]) == leafwise.append(ALL[65_536:65_540])
+    assert tilewise.root() == leafwise.root()
+
+
+def test_no_tile_is_appended_within_another():
+    edge = Edge()
+    edge.append(ALL[:3])
+    with pytest.raises(ValueError, match="where the one before it ends"):
+        edge.append_tile(merkle.root(ALL[:256]))
+    assert (edge.size, edge.root()) == (3, merkle.root(ALL[:3]))
