@@ -1,52 +1,41 @@
-"""The composition root: the only module that names a backend. It opens the engines of one gateway and runs the bus on them."""
+"""The composition root: it opens the engines of one gateway and runs the bus on them. Engines that its settings do not name are not loaded."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
+from lgsp.backends import sql
 from lgsp.backends.embedded import EmbeddedTransport
 from lgsp.backends.memory import Neighbourhood
-from lgsp.backends.rabbitmq import RabbitTransport
-from lgsp.backends.sql import PostgresLedger, PostgresNeighbours, SqliteLedger
-from lgsp.backends.sql.postgresql.neighbours import PATIENCE
 from lgsp.backends.witness import HttpWitness
 from lgsp.bus.assembly import run_bus
 from lgsp.bus.parts import Parts
 from lgsp.bus.supervisor import Bus
 from lgsp.config import Settings
 from lgsp.keyfiles import GatewayKeys
+from lgsp.ledgers import open_ledger
 from lgsp.machine import SystemClock, SystemEntropy
 from lgsp.ports.anchor import Anchor
-from lgsp.ports.store import Store
-from lgsp.sdk.tls import trusting
+from lgsp.tls import trusting
 
-BROKER_SECONDS = 2.0
+if TYPE_CHECKING:
+    from lgsp.backends.rabbitmq import RabbitTransport
+
+BROKER_SECONDS: Final = 2.0
 """How long a start waits for the broker; a gateway without it runs, and says that it is not ready."""
-MISMATCH = "carrier_mismatch"
+MISMATCH: Final = "carrier_mismatch"
 """The code of a delivery whose message was not what its row says."""
-
-
-@asynccontextmanager
-async def open_ledger(settings: Settings, *, create: bool = False, write: bool = False) -> AsyncIterator[Store]:
-    """Open the ledger of these settings until the block ends, if need be for reading unless it is to `write`; `create` makes an empty one."""
-    storage = settings.storage
-    store = (
-        await PostgresLedger.open(storage.address, create=create)
-        if storage.kind == "postgresql"
-        else SqliteLedger.open(storage.path, create=create, write=write)
-    )
-    try:
-        yield store
-    finally:
-        await store.close()
+PATIENCE: Final = 8.0
+"""Seconds for which a gateway waits at its start for the one of its name to be gone from the database's view."""
 
 
 @asynccontextmanager
 async def beside_others(parts: Parts, dsn: str, *, name: str, patience: float = PATIENCE) -> AsyncIterator[Parts]:
     """Take the place of a name among the gateways on a database for the block, and give the parts that say so; refuse as `gateway_running`."""
-    neighbours = PostgresNeighbours(dsn, gateway=name, clock=parts.clock, patience=patience)
+    neighbours = sql.PostgresNeighbours(dsn, gateway=name, clock=parts.clock, patience=patience)
     async with neighbours.running():
         probes = {**parts.probes, "neighbours": neighbours.state, "clock": neighbours.clock_state}
         yield replace(parts, neighbours=neighbours, probes=probes)
@@ -107,6 +96,8 @@ def witness_of(settings: Settings) -> AbstractAsyncContextManager[Anchor | None]
 @asynccontextmanager
 async def run_on_broker(parts: Parts, url: str) -> AsyncIterator[Bus]:
     """Run a bus made of these parts whose deliveries RabbitMQ carries, whether it is there yet or not."""
+    from lgsp.backends.rabbitmq import RabbitTransport  # noqa: PLC0415 - only where there is a broker
+
     transport = RabbitTransport(
         url, parts.store, bus=parts.bus, clock=parts.clock, inbox_bytes=parts.limits.inbox_bytes
     )
@@ -120,6 +111,8 @@ async def run_on_broker(parts: Parts, url: str) -> AsyncIterator[Bus]:
 
 async def broker_trouble(settings: Settings) -> str:
     """Return why the broker of these settings cannot be reached, in a word, or nothing; there must be one."""
+    from lgsp.backends.rabbitmq import RabbitTransport  # noqa: PLC0415 - only where there is a broker
+
     async with open_ledger(settings) as store:
         transport = RabbitTransport(settings.transport.address, store, bus=settings.bus.urn, clock=SystemClock())
         async with transport.running():

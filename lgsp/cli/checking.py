@@ -17,7 +17,8 @@ import typer
 from lgsp.bus.sandbox import Judge
 from lgsp.cli import gateway_door
 from lgsp.cli.files import read_bytes
-from lgsp.cli.gateway_door import Call, Kept, open_kept
+from lgsp.cli.gateway_door import Call
+from lgsp.cli.kept import Kept, open_kept
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.reach import Authority, Reach
 from lgsp.cli.voice import Voice, voice_of

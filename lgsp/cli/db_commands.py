@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import typer
 
-from lgsp import datafolder, ledgercopies
+from lgsp import datafolder, ledgers
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings
@@ -24,7 +24,7 @@ def status(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
     """Tell the version of the tables; exit code 1 when the program needs another | phiên bản của các bảng."""
     voice = voice_of(context)
     settings = Settings.load(data)
-    form = asyncio.run(ledgercopies.ledger_form(settings))
+    form = asyncio.run(ledgers.ledger_form(settings))
     if form is None:
         raise Unusable("data_missing", "there are no tables yet")
     _tell(voice, settings, form.version)
@@ -47,12 +47,12 @@ def upgrade(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
         else nullcontext()
     )
     with alone:
-        before = asyncio.run(ledgercopies.ledger_form(settings))
+        before = asyncio.run(ledgers.ledger_form(settings))
         if before is None:
             raise Unusable("data_missing", "there are no tables yet")
         if not before.is_current:
-            asyncio.run(ledgercopies.upgrade_ledger(settings))
-        after = asyncio.run(ledgercopies.ledger_form(settings))
+            asyncio.run(ledgers.upgrade_ledger(settings))
+        after = asyncio.run(ledgers.ledger_form(settings))
     if after is None or not after.is_current:
         raise Unusable("data_newer", f"version {before.version}")
     if before.is_current:

@@ -20,8 +20,8 @@ from typing import Final, Literal
 import typer
 from rich.text import Text
 
-from lgsp import app, config, datafolder, keyfiles, ledgercopies
-from lgsp.cli.gateway_door import Kept, open_kept
+from lgsp import app, config, datafolder, keyfiles, ledgers
+from lgsp.cli.kept import Kept, open_kept
 from lgsp.cli.keys.policy import objections, read_policy
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.serving import tls_of
@@ -191,7 +191,7 @@ def _look_at_storage(settings: Settings) -> Iterator[Finding]:
         return
     yield from _look_at_password(settings, "storage.url")
     with suppress(Refusal):  # told by the look at what is kept
-        asyncio.run(ledgercopies.ledger_form(settings))
+        asyncio.run(ledgers.ledger_form(settings))
         yield Finding(state="ok", en="the database takes connections", vi="cơ sở dữ liệu nhận kết nối")
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, Final
 
 import typer
 
-from lgsp import app, datafolder, keyfiles, ledgercopies
+from lgsp import app, datafolder, keyfiles, ledgers
 from lgsp.cli.keys.policy import read_policy
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.registrar import Wanted, draw_plan, sign_plan
@@ -305,9 +305,9 @@ async def _is_published(settings: Settings) -> bool:
 
     It may have been stopped earlier, too: then the tables are empty, or hold the first entry of a log of this name.
     """
-    if await ledgercopies.ledger_form(settings) is None:
+    if await ledgers.ledger_form(settings) is None:
         return False
-    async with app.open_ledger(settings) as ledger:
+    async with ledgers.open_ledger(settings) as ledger:
         head, entries = await ledger.head(), await ledger.entries(0, min(2, await ledger.size()))
     if head is None and all(_opens(entry, settings.bus) for entry in entries):
         return False

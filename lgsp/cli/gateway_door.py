@@ -1,56 +1,35 @@
 """How commands speak with a bus: over its admin socket while a gateway runs, with an officer's signature over the network, and else by themselves.
 
 With no gateway on the data folder a command holds the folder, runs the bus for a moment and asks it through the same socket: there is one way to
-carry a command out. Reading beside a running gateway is done on its files, which takes nothing and changes nothing.
+carry a command out. Reading beside a running gateway is `kept`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
 
-from lgsp import app, datafolder, keyfiles
+from lgsp import datafolder, keyfiles
 from lgsp.cli.reach import Reach
 from lgsp.cli.registrar import Sealed
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder
-from lgsp.domain import jws, statements, strictjson
-from lgsp.domain.directory import Directory, empty_directory, open_directory
+from lgsp.domain import statements, strictjson
 from lgsp.errors import Refusal, Unusable, catalogue
-from lgsp.http import server
 from lgsp.machine import SystemClock, SystemEntropy
-from lgsp.ports.store import Store
-from lgsp.sdk.tls import trusting
+from lgsp.tls import trusting
 
 TIME_LIMIT: Final = aiohttp.ClientTimeout(total=60)
 PATIENCE: Final = 5.0
 """Seconds for which a command waits for another one to let go of the data folder."""
 AGAIN: Final = 0.1
-GRACE: Final = 0.05
 ANSWER_MAX: Final = 64 * 1024 * 1024
 PROBLEM: Final = "application/problem+json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """What a data folder holds: the directory in force, verified under the pin, and the schema documents."""
-
-    store: Store
-    directory: Directory
-    documents: dict[str, bytes]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Present:
-    """The directory in force, verified under the pin, and the schema documents."""
-
-    directory: Directory
-    documents: dict[str, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,46 +39,6 @@ class Call:
     method: str
     path: str
     body: bytes = b""
-
-
-@asynccontextmanager
-async def open_kept(settings: Settings) -> AsyncIterator[Kept]:
-    """Open the kept state of a data folder for reading, whether a gateway runs on it or not."""
-    async with app.open_ledger(settings) as store:
-        head = await store.head()
-        bus = settings.bus.urn
-        directory = (
-            empty_directory(bus)
-            if head is None
-            else open_directory(head.statement, head.records, settings.keys.registrar_key(), bus=bus)
-        )
-        yield Kept(store=store, directory=directory, documents=await store.documents())
-
-
-async def look(reach: Reach) -> Present:
-    """Return the present directory, read beside the gateway or fetched from it; refuse (`directory_invalid`) one that the pin does not sign."""
-    if reach.url is None:
-        async with open_kept(Settings.load(reach.data)) as kept:
-            return Present(directory=kept.directory, documents=kept.documents)
-    async with _far(reach) as session:
-        directory = _opened(await _asked(session, reach.url, Call(method="GET", path="/v1/directory")), reach)
-        documents = {
-            urn: await _asked(session, reach.url, Call(method="GET", path=f"/v1/schemas/{urn}"))
-            for urn in directory.schemas
-        }
-    others = [urn for urn, document in documents.items() if jws.hash_of(document) != directory.schemas[urn].hash]
-    if others:
-        raise Refusal("directory_invalid", f"schema {others[0]}: the document is not the one that was published")
-    return Present(directory=directory, documents=documents)
-
-
-def _opened(answer: bytes, reach: Reach) -> Directory:
-    try:
-        found = strictjson.parse_object(answer)
-        statement, encoded = str(found["statement"]).encode(), [str(record).encode() for record in found["records"]]
-    except (ValueError, KeyError, TypeError):
-        raise Unusable("unavailable", "what answers is no gateway") from None
-    return open_directory(statement, encoded, reach.pin(), bus=reach.bus())
 
 
 async def ask(reach: Reach, method: str, path: str, members: dict[str, Any] | None = None, *, command: str) -> bytes:
@@ -119,6 +58,13 @@ async def ask_openly(reach: Reach, call: Call, headers: dict[str, str]) -> bytes
     """Make a call that needs no authorization over the network, and return its answer; refuse as the gateway does, or as `unavailable`."""
     async with _far(reach) as session:
         return await _asked(session, str(reach.url), call, headers)
+
+
+@asynccontextmanager
+async def reading(reach: Reach) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
+    """Give a function that reads the path of what a gateway shows to everybody; all over one connection, refused as `ask_openly` is."""
+    async with _far(reach) as session:
+        yield lambda path: _asked(session, str(reach.url), Call(method="GET", path=path))
 
 
 def _signed(reach: Reach, call: Call) -> str:
@@ -144,7 +90,7 @@ async def _ask_near(reach: Reach, call: Call, command: str) -> bytes:
     while True:
         try:
             with datafolder.hold(reach.folder, command=command):
-                return await _ask_alone(settings, call)
+                return await _ask_alone(settings, reach.folder, call)
         except Unusable as refusal:
             if refusal.code != "data_locked" or asyncio.get_running_loop().time() > until:
                 raise
@@ -156,20 +102,14 @@ async def _ask_near(reach: Reach, call: Call, command: str) -> bytes:
         await asyncio.sleep(AGAIN)
 
 
-async def _ask_alone(settings: Settings, call: Call) -> bytes:
-    folder = DataFolder(root=settings.data)
-    async with app.open_bus(settings) as bus:
-        admin = await server.serve_admin(bus, folder.admin_socket)
+async def _ask_alone(settings: Settings, folder: DataFolder, call: Call) -> bytes:
+    from lgsp.cli.lone_bus import lone_bus  # noqa: PLC0415 - a whole bus, which is loaded only where nobody runs one
+
+    async with lone_bus(settings):
         try:
             answer: bytes | Refusal = await _ask_socket(folder, call)
         except Refusal as refusal:
             answer = refusal  # raised once the bus has ended in order
-        finally:
-            folder.admin_socket.unlink(missing_ok=True)
-            await asyncio.sleep(
-                GRACE
-            )  # whoever has just connected is still heard; calls in progress are awaited by `close`
-            await admin.close()
     if isinstance(answer, Refusal):
         raise answer
     return answer

@@ -17,7 +17,7 @@ from lgsp.cli.voice import voice_of
 from lgsp.domain import strictjson
 from lgsp.errors import Ending, Unusable
 from lgsp.sdk import SystemSettings
-from lgsp.sdk.tls import trusting
+from lgsp.tls import trusting
 
 SECONDS: Final = 5.0
 LARGEST: Final = 64 * 1024

@@ -21,7 +21,7 @@ from lgsp.datafolder import DataFolder, read_trust
 from lgsp.domain import names
 from lgsp.domain.keys import PrivateKey, PublicKey
 from lgsp.errors import Refusal, Unusable
-from lgsp.sdk.settings import check_url
+from lgsp.tls import check_url
 
 Url = Annotated[
     str | None,

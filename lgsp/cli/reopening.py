@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from lgsp import app, keyfiles, ledgercopies
+from lgsp import app, keyfiles, ledgers
 from lgsp.bus.auditor import broken
 from lgsp.bus.logtree import LogTree
 from lgsp.cli.files import replace_text
@@ -66,11 +66,11 @@ async def reopen(settings: Settings, after: str, *, origin: str, reason: str) ->
     log or one beyond which the witness has seen more. The files of the data folder follow by `follow`.
     """
     check_reason(reason)
-    if running := await ledgercopies.gateways_on(settings):
+    if running := await ledgers.gateways_on(settings):
         raise Unusable("data_locked", f"{running} gateways run on the database; stop them all")
     trust = read_trust(DataFolder(root=settings.data).trust)
     quoted, is_witnessed = _quoted(settings, trust, after)
-    async with app.open_ledger(settings) as store:
+    async with ledgers.open_ledger(settings) as store:
         size = await _verified_size(settings, trust, store)
         says = await _ask_witness(settings, await store.checkpoint())
         if says is not None and says > quoted.size:
@@ -170,11 +170,11 @@ async def close(settings: Settings, out: Path, *, reason: str) -> str:
     Refuses as `reopen` does, and as `file_exists`. Done again after it was stopped, it appends no second entry.
     """
     check_reason(reason)
-    if running := await ledgercopies.gateways_on(settings):
+    if running := await ledgers.gateways_on(settings):
         raise Unusable("data_locked", f"{running} gateways run on the database; stop them all")
     trust = read_trust(DataFolder(root=settings.data).trust)
     place_beside(out)  # before the log is closed: that cannot be taken back
-    async with app.open_ledger(settings) as store:
+    async with ledgers.open_ledger(settings) as store:
         size = await _verified_size(settings, trust, store)
         tree = LogTree(ledger=store, nodes=store)
         await tree.begin(size)
@@ -221,7 +221,7 @@ async def follow(settings: Settings) -> str:
 
     Refuses as `config_invalid` settings that state it elsewhere than in a line of their own, as `log_broken` a checkpoint of another key.
     """
-    async with app.open_ledger(settings) as store:
+    async with ledgers.open_ledger(settings) as store:
         note = await store.checkpoint()
     folder = DataFolder(root=settings.data)
     trust = read_trust(folder.trust)

@@ -30,7 +30,7 @@ from lgsp.domain import names
 from lgsp.domain.keys import PrivateKey
 from lgsp.errors import Unusable, not_usable
 from lgsp.machine import SystemClock, SystemEntropy
-from lgsp.sdk.tls import trusting
+from lgsp.tls import trusting
 
 SETTINGS: Final = """\
 # Settings of one system on the bus; paths are relative to this file.

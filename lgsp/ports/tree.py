@@ -1,6 +1,6 @@
-"""Reading what is kept beside the log for those who check it: nodes of its tree above the leaf hashes, the last co-signed checkpoint.
+"""Reading what those who check the log compare: entries with the hashes kept of them, nodes of its tree above these, the last co-signed checkpoint.
 
-Both are written by `Ledger.commit`.
+All are written by `Ledger.commit`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from typing import Protocol
 
 
 class Tree(Protocol):
-    """The roots of whole tiles (`tiles.Subtree`), and a witness's word."""
+    """Entries and their leaf hashes, the roots of whole tiles (`tiles.Subtree`), and a witness's word."""
+
+    async def hashed(self, start: int, stop: int) -> list[tuple[bytes, bytes]]:
+        """Return the bytes of entries start..stop-1, each with the leaf hash that is kept of it."""
 
     async def subtree_count(self, level: int) -> int:
         """Return how many hashes of a level are stored, from number 0 on; `level` is 1 or more."""

@@ -29,10 +29,10 @@ from lgsp.sdk.manifest import AdapterManifest, AdapterSettings
 from lgsp.sdk.message import Effect, Failure, Message, Tables, Work
 from lgsp.sdk.outbox import Outcome, Sent
 from lgsp.sdk.runner import run_adapter
-from lgsp.sdk.settings import SystemSettings, check_url
+from lgsp.sdk.settings import SystemSettings
 from lgsp.sdk.surroundings import Surroundings
-from lgsp.sdk.tls import trusting
 from lgsp.sdk.yielding import YieldingWindow
+from lgsp.tls import check_url, trusting
 
 __all__ = [
     "Adapter",

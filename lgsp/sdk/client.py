@@ -42,8 +42,8 @@ from lgsp.sdk.sender import Sender
 from lgsp.sdk.settings import SystemSettings
 from lgsp.sdk.stream import Stream
 from lgsp.sdk.surroundings import Surroundings
-from lgsp.sdk.tls import trusting
 from lgsp.sdk.trust import Trust
+from lgsp.tls import trusting
 
 T = TypeVar("T")
 KEPT: Final = timedelta(days=31)

@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,20 +19,10 @@ from lgsp.domain import keys, names
 from lgsp.domain.guesses import problems_of
 from lgsp.domain.keys import PublicKey
 from lgsp.errors import Refusal, Unusable
+from lgsp.tls import check_url
 
 PREFIX: Final = "LGSP_SETTING_"
 FILES: Final = ("key", "box", "ca", "certificate", "certificate_key")
-LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-
-
-def check_url(text: str) -> str:
-    """Return the address of a gateway without its last slash; raise `ValueError` for http beyond this machine, or what is no address."""
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError("is not an address like https://bus.example.vn")
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-        raise ValueError("takes http only to this machine itself; use https")
-    return text.rstrip("/")
 
 
 def _system(text: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from lgsp.cli.gateway_door import open_kept
+from lgsp.cli.kept import open_kept
 from lgsp.config import Settings
 from lgsp.domain import envelope, strictjson
 from lgsp.keyfiles import read_private

@@ -19,7 +19,7 @@ import pytest
 
 from lgsp.backends.sql import postgresql
 from lgsp.cli.backup.folder import part_of
-from lgsp.cli.gateway_door import open_kept
+from lgsp.cli.kept import open_kept
 from lgsp.config import Settings
 from lgsp.domain.notes import WITNESS_KEY, NoteKey, format_vkey
 from lgsp.errors import Unusable

@@ -14,8 +14,8 @@ import pytest
 from cryptography import x509
 
 from lgsp.machine import SystemClock
-from lgsp.sdk.tls import trusting
 from lgsp.testing.authority import Authority
+from lgsp.tls import trusting
 
 SECONDS = 20
 

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from lgsp import app, keyfiles
+from lgsp import app, keyfiles, ledgers
 from lgsp.cli import founding
 from lgsp.cli.root import COMMANDS, build
 from lgsp.config import Settings
@@ -323,7 +323,7 @@ def test_what_carries_deliveries_is_named_by_the_option_or_by_the_variable_of_th
 
 
 async def nothing_but_tables(settings):
-    async with app.open_ledger(settings, create=True):
+    async with ledgers.open_ledger(settings, create=True):
         pass
 
 

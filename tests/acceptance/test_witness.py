@@ -19,7 +19,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from lgsp import app, datafolder
+from lgsp import app, datafolder, ledgers
 from lgsp.cli import doctor, reopening
 from lgsp.config import Settings
 from lgsp.datafolder import DataFolder, read_trust
@@ -97,7 +97,7 @@ def asked(data, question):
     """The answer of a ledger on which no gateway runs."""
 
     async def ask():
-        async with app.open_ledger(Settings.load(data)) as store:
+        async with ledgers.open_ledger(Settings.load(data)) as store:
             return await question(store)
 
     return asyncio.run(ask())

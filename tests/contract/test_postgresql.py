@@ -40,7 +40,9 @@ def transport(ledger):
 def join(ledger, database):
     @asynccontextmanager
     async def joined(name):
-        neighbours = PostgresNeighbours(database, gateway=f"urn:lgsp:bus:91:gw:{name}", clock=SystemClock())
+        neighbours = PostgresNeighbours(
+            database, gateway=f"urn:lgsp:bus:91:gw:{name}", clock=SystemClock(), patience=8.0
+        )
         async with neighbours.running():
             yield neighbours
 

@@ -25,9 +25,9 @@ from lgsp.domain.checkpoint import open_checkpoint
 from lgsp.domain.notes import format_vkey, parse_vkey
 from lgsp.ports.anchor import AnchorAway, Cosigned, HoldsSize, OtherRoot
 from lgsp.privateserver import free_port
-from lgsp.sdk.tls import trusting
 from lgsp.testing import contracts
 from lgsp.testing.contracts.anchor import MadeLog
+from lgsp.tls import trusting
 
 LOG = MadeLog()
 NAME = "witness.example.vn/ndxp"

@@ -96,14 +96,15 @@ async def test_a_figure_that_is_read_while_the_ledger_is_away_stays_as_it_was(ed
     async def hang():
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("lgsp.bus.vitals.READ_SECONDS", 0.01)
-    monkeypatch.setattr("lgsp.bus.vitals.EVERY", 0.01)
-    monkeypatch.setattr(edge.bus.ledger, "size", hang)
-    async with asyncio.timeout(5):
-        reading = asyncio.create_task(edge.bus.vitals.run())
-        await asyncio.sleep(0.05)  # it is to go on: nothing tells that it does but that it has not ended
-        assert not reading.done()
-        reading.cancel()
+    with monkeypatch.context() as away:  # until the bus ends, which asks the ledger again
+        away.setattr("lgsp.bus.vitals.READ_SECONDS", 0.01)
+        away.setattr("lgsp.bus.vitals.EVERY", 0.01)
+        away.setattr(edge.bus.ledger, "size", hang)
+        async with asyncio.timeout(5):
+            reading = asyncio.create_task(edge.bus.vitals.run())
+            await asyncio.sleep(0.05)  # it is to go on: nothing tells that it does but that it has not ended
+            assert not reading.done()
+            reading.cancel()
     assert (await told(edge))["lgsp_log_entries",] == before > 0
 
 

@@ -21,7 +21,6 @@ from lgsp.errors import Unusable, catalogue
 from lgsp.http import server
 from lgsp.http.certificates import Certificates, TlsFiles
 from lgsp.http.settings import HTTP_LIMITS
-from lgsp.sdk.tls import trusting
 from lgsp.testing.authority import Authority
 from lgsp.testing.bus import ack_of
 from lgsp.testing.clock import ManualClock
@@ -40,6 +39,7 @@ from lgsp.testing.world import (
     schema_documents,
     signer_named,
 )
+from lgsp.tls import trusting
 
 
 @asynccontextmanager

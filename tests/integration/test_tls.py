@@ -19,12 +19,12 @@ from lgsp.http.certificates import Certificates, TlsFiles
 from lgsp.http.server import serve
 from lgsp.machine import SystemClock, SystemEntropy
 from lgsp.sdk import Client, Refused, Unreachable
-from lgsp.sdk.tls import trusting
 from lgsp.testing.authority import Authority
 from lgsp.testing.bus import running_bus
 from lgsp.testing.edge import behind_edge
 from lgsp.testing.systems import running_town
 from lgsp.testing.world import FISHERIES, NDXP, OFFICER, VERIFICATION, VERIFY, World
+from lgsp.tls import trusting
 
 DAY = timedelta(days=1)
 HERE = ["127.0.0.1"]

@@ -3,7 +3,7 @@
 from lgsp.backends.memory import MemoryLedger
 from lgsp.bus.refusing import EnvelopeRefused
 from lgsp.cli.checking import form_opinion
-from lgsp.cli.gateway_door import Kept
+from lgsp.cli.kept import Kept
 from lgsp.cli.keys.commands import P256_ORDER
 from lgsp.domain import base64url, keys
 from lgsp.domain.envelope import Wire

@@ -7,9 +7,9 @@ import pytest
 from lgsp.errors import Unusable
 from lgsp.keyfiles import write_private
 from lgsp.sdk import SystemSettings
-from lgsp.sdk.tls import trusting
 from lgsp.testing.authority import Authority
 from lgsp.testing.world import FISHERIES, signer_named
+from lgsp.tls import trusting
 
 
 def text(**changes):

@@ -103,6 +103,11 @@ class MemoryLedger:
         """Return the bytes of entries start..stop-1."""
         return self._tables.entries[start:stop]
 
+    async def hashed(self, start: int, stop: int) -> list[tuple[bytes, bytes]]:
+        """Return the bytes of entries start..stop-1, each with its leaf hash."""
+        tables = self._tables
+        return list(zip(tables.entries[start:stop], tables.leaves[start:stop], strict=True))
+
     async def checkpoint(self) -> str:
         """Return the last kept checkpoint, or ""."""
         kept = self._tables.rows.checkpoints

@@ -85,6 +85,7 @@ SIZE: Final = sa.select(sa.func.coalesce(sa.func.max(entry.c.seq) + ONE, ZERO))
 _SPAN: Final = (entry.c.seq >= _number("start"), entry.c.seq < _number("stop"))
 LEAVES: Final = sa.select(entry.c.leaf).where(*_SPAN).order_by(entry.c.seq)
 ENTRIES: Final = sa.select(entry.c.data).where(*_SPAN).order_by(entry.c.seq)
+HASHED: Final = sa.select(entry.c.data, entry.c.leaf).where(*_SPAN).order_by(entry.c.seq)
 
 EXCHANGE: Final = sa.select(*EXCHANGE_COLUMNS)
 EXCHANGE_OF: Final = EXCHANGE.where(exchange.c.env == _text("env"))

@@ -14,7 +14,7 @@ from lgsp.cli.audit import impact
 from lgsp.cli.audit.proving import prove
 from lgsp.cli.audit.searching import search
 from lgsp.cli.files import read_bytes, read_text
-from lgsp.cli.gateway_door import open_kept
+from lgsp.cli.kept import open_kept
 from lgsp.cli.log_checks.log import CoSigners, Verdict
 from lgsp.cli.log_checks.processes import MOST, audit_in_processes
 from lgsp.cli.log_checks.static_log import verify_static

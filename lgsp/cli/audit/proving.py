@@ -16,7 +16,8 @@ from lgsp import keyfiles
 from lgsp.bus.evidence import Prover
 from lgsp.bus.logtree import LogTree
 from lgsp.cli.files import write_bytes, write_secretly, write_text
-from lgsp.cli.gateway_door import ask, open_kept
+from lgsp.cli.gateway_door import ask
+from lgsp.cli.kept import open_kept
 from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.voice import voice_of
 from lgsp.config import Settings

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lgsp import ledgercopies
+from lgsp import ledgers
 from lgsp.cli.backup import folder
 from lgsp.cli.backup.folder import Manifest
 from lgsp.cli.files import read_text
@@ -48,7 +48,7 @@ async def check(backup: Path, pinned: Trust | None) -> Checked:
     trust = pinned or read_trust(backup / folder.TRUST)
     if (trust.bus, trust.log.name) != (manifest.bus, manifest.log):
         raise Unusable("backup_invalid", "the backup is of another bus or log than the trust file")
-    with ledgercopies.open_copy(backup / folder.LEDGER) as copy:
+    with ledgers.open_copy(backup / folder.LEDGER) as copy:
         # Which years were moved off before the copy was taken is known to those who did it.
         verdict = await audit(copy, bus=trust.bus, registrar=trust.registrar, log=trust.log, moved_off=None)
         kept, form = await copy.checkpoint(), copy.form.version
@@ -64,7 +64,7 @@ async def check(backup: Path, pinned: Trust | None) -> Checked:
 async def given_out(backup: Path, checked: Checked, evidence: Sequence[Path]) -> int:
     """Return the largest size of the log that the evidence proves, 0 without any; refuse (`log_broken`) what contradicts the backup."""
     largest = 0
-    with ledgercopies.open_copy(backup / folder.LEDGER) as copy:
+    with ledgers.open_copy(backup / folder.LEDGER) as copy:
         for path in evidence:
             if _is_ledger(path):
                 largest = max(largest, await _size_of(path))
@@ -89,7 +89,7 @@ def _is_ledger(path: Path) -> bool:
 
 async def _size_of(path: Path) -> int:
     """Return how many entries a ledger's file holds, one that nobody writes any more and that may be damaged."""
-    with ledgercopies.open_copy(path) as copy:
+    with ledgers.open_copy(path) as copy:
         return await copy.size()
 
 

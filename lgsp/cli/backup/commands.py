@@ -12,7 +12,7 @@ from lgsp.cli.backup import checking, losses, restoring, taking
 from lgsp.cli.backup.checking import Checked
 from lgsp.cli.backup.losses import Loss
 from lgsp.cli.backup.restoring import Restored
-from lgsp.cli.gateway_door import Kept, open_kept
+from lgsp.cli.kept import Kept, open_kept
 from lgsp.cli.options import DEFAULT_DATA, Data
 from lgsp.cli.voice import Voice, voice_of
 from lgsp.config import Settings

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from lgsp import datafolder, keyfiles, ledgercopies
+from lgsp import datafolder, keyfiles, ledgers
 from lgsp.cli.backup import checking, folder
 from lgsp.cli.backup.checking import Checked
 from lgsp.cli.files import read_text
@@ -157,7 +157,7 @@ def _make_work(work: Path) -> None:
 
 async def _refuse_ledger(settings: Settings) -> None:
     try:
-        present = await ledgercopies.ledger_form(settings) is not None
+        present = await ledgers.ledger_form(settings) is not None
     except Refusal as refusal:
         if refusal.code != "data_unusable":
             raise
@@ -183,13 +183,13 @@ async def _make_ready(
         hash=checking.covering(checked.manifest),
         reason=reason,
     )
-    await ledgercopies.note_in_copy(copy, entry)
+    await ledgers.note_in_copy(copy, entry)
 
 
 async def _place(copy: Path, settings: Settings, undoing: ExitStack) -> None:
     """Make the copy the ledger. From then on nothing is undone, and neither where that is not known: its keys must not be taken from a ledger."""
     try:
-        await ledgercopies.place_ledger(settings, copy)
+        await ledgers.place_ledger(settings, copy)
     except BaseException as failure:
         if not await _was_placed(copy, settings, undoing):
             raise
@@ -202,7 +202,7 @@ async def _place(copy: Path, settings: Settings, undoing: ExitStack) -> None:
 async def _was_placed(copy: Path, settings: Settings, undoing: ExitStack) -> bool:
     """Tell whether the copy is the ledger though placing it failed: the answer to COMMIT may have been lost."""
     try:
-        return await ledgercopies.is_placed(settings, copy)
+        return await ledgers.is_placed(settings, copy)
     except Refusal as refusal:
         undoing.pop_all()
         raise Unusable(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 from pathlib import Path
 
-from lgsp import keyfiles, ledgercopies
+from lgsp import keyfiles, ledgers
 from lgsp.cli.backup import folder
 from lgsp.cli.backup.folder import Manifest
 from lgsp.config import FILE, Settings
@@ -21,11 +21,11 @@ async def take(settings: Settings, target: Path, *, with_keys: bool) -> Manifest
         raise Unusable("config_invalid", f"{data.trust}: is another bus's")
     with folder.made_whole(target) as new:
         taken = SystemClock().now()
-        await ledgercopies.copy_ledger(settings, new / folder.LEDGER)
+        await ledgers.copy_ledger(settings, new / folder.LEDGER)
         folder.copy_private(data.trust, new / folder.TRUST)
         if with_keys:
             _copy_secrets(settings, new)
-        with ledgercopies.open_copy(new / folder.LEDGER) as copy:
+        with ledgers.open_copy(new / folder.LEDGER) as copy:
             head = await copy.head()
             manifest = Manifest(
                 taken=taken,

@@ -13,7 +13,8 @@ from lgsp import keyfiles
 from lgsp.cli.demo.refusals import Sender
 from lgsp.cli.directory import file
 from lgsp.cli.founding import Founding, Storage, found
-from lgsp.cli.gateway_door import open_kept, publish
+from lgsp.cli.gateway_door import publish
+from lgsp.cli.kept import open_kept
 from lgsp.cli.keys.commands import make_key
 from lgsp.cli.keys.policy import read_policy
 from lgsp.cli.reach import Reach

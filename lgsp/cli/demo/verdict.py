@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lgsp.bus.evidence import Prover
-from lgsp.cli.gateway_door import open_kept
+from lgsp.cli.kept import open_kept
 from lgsp.cli.log_checks import log
 from lgsp.cli.log_checks.log import CoSigners
 from lgsp.config import Settings

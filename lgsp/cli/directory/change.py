@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from lgsp.cli.gateway_door import Present, look, publish
+from lgsp.cli.directory.present import Present, look
+from lgsp.cli.gateway_door import publish
 from lgsp.cli.keys.policy import read_policy
 from lgsp.cli.reach import Reach
 from lgsp.cli.registrar import Change, Plan, Wanted, draw_plan, members_changed, sign_plan

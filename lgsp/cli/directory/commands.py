@@ -11,7 +11,7 @@ import typer
 from lgsp.cli.directory import returning
 from lgsp.cli.directory.change import DryRun, Reason, carry_out
 from lgsp.cli.directory.file import KINDS, TEMPLATE, read_file
-from lgsp.cli.gateway_door import open_kept
+from lgsp.cli.kept import open_kept
 from lgsp.cli.options import DEFAULT_DATA, Data, Registrar
 from lgsp.cli.reach import Reach, reaching
 from lgsp.cli.voice import Voice, voice_of

@@ -11,8 +11,9 @@ from contextlib import closing
 from pathlib import Path
 
 from lgsp import schemafiles
+from lgsp.cli.directory.present import look
 from lgsp.cli.files import read_bytes
-from lgsp.cli.gateway_door import look, publish
+from lgsp.cli.gateway_door import publish
 from lgsp.cli.reach import Reach
 from lgsp.cli.registrar import Sealed
 from lgsp.domain import strictjson

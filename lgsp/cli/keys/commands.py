@@ -13,7 +13,7 @@ from lgsp import keyfiles
 from lgsp.cli.directory.change import DryRun, Reason, carry_out
 from lgsp.cli.directory.file import key_row, read_public
 from lgsp.cli.files import read_bytes
-from lgsp.cli.gateway_door import open_kept
+from lgsp.cli.kept import open_kept
 from lgsp.cli.keys.expiries import signing_dates
 from lgsp.cli.keys.policy import ROLES, Age, Algorithm, KeyPolicy, ages, objections, read_policy
 from lgsp.cli.keys.possession import prove

@@ -74,6 +74,12 @@ class Audited(Paged, Versioned, Protocol):
     async def size(self) -> int:
         """Return the number of entries."""
 
+    async def entries(self, start: int, stop: int) -> list[bytes]:
+        """Return the bytes of entries start..stop-1."""
+
+    async def leaves(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaf hashes of entries start..stop-1."""
+
     async def subtree_count(self, level: int) -> int:
         """Return how many hashes of a level of the tree are stored."""
 

@@ -29,11 +29,8 @@ BATCHES_REMEMBERED: Final = 512
 class Paged(Holdings, Protocol):
     """What is asked of a ledger, or of a copy of one."""
 
-    async def entries(self, start: int, stop: int) -> list[bytes]:
-        """Return the bytes of entries start..stop-1."""
-
-    async def leaves(self, start: int, stop: int) -> list[bytes]:
-        """Return the leaf hashes of entries start..stop-1."""
+    async def hashed(self, start: int, stop: int) -> list[tuple[bytes, bytes]]:
+        """Return the bytes of entries start..stop-1, each with the leaf hash that is kept of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +77,8 @@ class PageAudit:
 
     async def check(self, page: Page) -> Checked:
         """Return what is seen of a page; a few microseconds an entry, and one signature a batch of receipts or acks."""
-        entries = await self.store.entries(page.start, page.stop)
-        leaves = await self.store.leaves(page.start, page.stop)
+        found = await self.store.hashed(page.start, page.stop)
+        entries, leaves = [entry for entry, _ in found], [leaf for _, leaf in found]
         whole, bad_hash = _hashed(page, entries, leaves)
         sound = entries[:whole]
         states = StateAudit(

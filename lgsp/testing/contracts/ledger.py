@@ -83,6 +83,7 @@ class LedgerContract:
         await commit(ledger, *(note(number) for number in range(10)))
         entries = await ledger.entries(0, 10)
         assert await ledger.leaves(0, 10) == [merkle.leaf_hash(entry) for entry in entries]
+        assert await ledger.hashed(0, 10) == [(entry, merkle.leaf_hash(entry)) for entry in entries]
 
     @pytest.mark.parametrize(("start", "stop", "seqs"), [(0, 3, [0, 1, 2]), (2, 4, [2, 3]), (3, 3, []), (4, 9, [4])])
     async def test_a_range_of_the_log_holds_start_and_not_stop(
@@ -92,6 +93,7 @@ class LedgerContract:
         found = await ledger.entries(start, stop)
         assert [strictjson.parse_object(entry)["seq"] for entry in found] == seqs
         assert await ledger.leaves(start, stop) == [merkle.leaf_hash(entry) for entry in found]
+        assert [entry for entry, _ in await ledger.hashed(start, stop)] == found
 
     async def test_commits_that_run_at_once_leave_no_gap(self, ledger: Store) -> None:
         await asyncio.gather(*(commit(ledger, accept(number), note(number)) for number in range(1, 21)))

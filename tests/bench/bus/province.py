@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from lgsp import keyfiles
 from lgsp.cli.founding import Carrier, Founding, found
-from lgsp.cli.gateway_door import open_kept, publish
+from lgsp.cli.gateway_door import publish
+from lgsp.cli.kept import open_kept
 from lgsp.cli.keys.commands import make_key
 from lgsp.cli.keys.policy import read_policy
 from lgsp.cli.reach import Reach

@@ -151,6 +151,10 @@ class PostgresLedger:
         """Return the bytes of entries start..stop-1."""
         return await self._read(queries.column, sql.ENTRIES, {"start": start, "stop": stop})
 
+    async def hashed(self, start: int, stop: int) -> list[tuple[bytes, bytes]]:
+        """Return the bytes of entries start..stop-1, each with its leaf hash."""
+        return await self._read(queries.hashed, start, stop)
+
     async def checkpoint(self) -> str:
         """Return the last kept checkpoint, or ""."""
         return await self._read(queries.note, sql.CHECKPOINT)

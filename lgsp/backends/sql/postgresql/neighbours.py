@@ -40,8 +40,6 @@ GONE: Final = 3.0
 """Seconds after which a gateway whose lock is gone is dead; it has tried to come back several times by then."""
 AGAIN: Final = 0.2
 """Seconds between tries to connect again."""
-PATIENCE: Final = 8.0
-"""How long a gateway waits at its start for the one of its name to be gone from the server's view."""
 ANSWER_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 1.0
 CLOCK_OFF: Final = timedelta(seconds=1)
@@ -122,7 +120,7 @@ class Presence:
 class PostgresNeighbours:
     """One gateway's place among those on a database; it works inside `running`."""
 
-    def __init__(self, dsn: str, *, gateway: str, clock: Clock, patience: float = PATIENCE) -> None:
+    def __init__(self, dsn: str, *, gateway: str, clock: Clock, patience: float) -> None:
         self._dsn = dsn
         self._gateway = gateway
         self._clock = clock

@@ -79,6 +79,12 @@ async def column(connection: Connection, statement: Statement, values: Row) -> l
     return [each for (each,) in await connection.fetch(statement.text, *statement.arguments(values))]
 
 
+async def hashed(connection: Connection, start: int, stop: int) -> list[tuple[bytes, bytes]]:
+    """Return the bytes of entries start..stop-1, each with its leaf hash."""
+    found = await connection.fetch(sql.HASHED.text, *sql.HASHED.arguments({"start": start, "stop": stop}))
+    return [(data, leaf) for data, leaf in found]
+
+
 async def kept(connection: Connection, envs: Sequence[str]) -> dict[str, Kept]:
     """Return what is kept of accepted envelopes by env hash, those of forgotten exchanges too."""
     found = kept_of(await connection.fetch(sql.KEPT.text, envs))

@@ -97,6 +97,10 @@ class SqliteCopy:
         """Return the bytes of entries start..stop-1."""
         return await asyncio.to_thread(queries.column, self._connection, sql.ENTRIES, {"start": start, "stop": stop})
 
+    async def hashed(self, start: int, stop: int) -> list[tuple[bytes, bytes]]:
+        """Return the bytes of entries start..stop-1, each with its leaf hash."""
+        return await asyncio.to_thread(queries.rows, self._connection, sql.HASHED, {"start": start, "stop": stop})
+
     async def checkpoint(self) -> str:
         """Return the last kept checkpoint, or ""."""
         return queries.note(self._connection, sql.CHECKPOINT)

@@ -148,6 +148,10 @@ class SqliteLedger:
         """Return the bytes of entries start..stop-1."""
         return await self._read_aside(queries.column, sql.ENTRIES, {"start": start, "stop": stop})
 
+    async def hashed(self, start: int, stop: int) -> list[tuple[bytes, bytes]]:
+        """Return the bytes of entries start..stop-1, each with its leaf hash."""
+        return await self._read_aside(queries.rows, sql.HASHED, {"start": start, "stop": stop})
+
     async def checkpoint(self) -> str:
         """Return the last kept checkpoint, or ""."""
         return self._read(queries.note, sql.CHECKPOINT)

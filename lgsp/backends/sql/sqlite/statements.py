@@ -92,6 +92,7 @@ SET_META: Final = _sql(
 SIZE: Final = _sql(selects.SIZE)
 LEAVES: Final = _sql(selects.LEAVES)
 ENTRIES: Final = _sql(selects.ENTRIES)
+HASHED: Final = _sql(selects.HASHED)
 INSERT_ENTRY: Final = _group(sa.insert(entry))
 
 EXCHANGE: Final = _sql(selects.EXCHANGE.where(*_OF_EXCHANGE))

@@ -1,27 +1,44 @@
-"""A ledger's form and copies, whichever engine it is on: the other module that names backends, for the commands that run no gateway.
+"""A ledger, its form and its copies, whichever engine it is on: the other module that names backends, for those who run no gateway.
 
-A copy is one SQLite file. How it is packed, checked and brought back is the commands'.
+A copy is one SQLite file. How it is packed, checked and brought back is the commands'. Only the engine of the settings is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from lgsp.backends.sql import Form, SqliteCopy, SqliteLedger, postgresql, sqlite
+from lgsp.backends import sql
+from lgsp.backends.sql import Form, SqliteCopy, SqliteLedger, sqlite
 from lgsp.config import Settings
 from lgsp.domain.entries import Draft
 from lgsp.domain.statements import Statement
 from lgsp.errors import Defect
 from lgsp.ports.ledger import Note
+from lgsp.ports.store import Store
+
+
+@asynccontextmanager
+async def open_ledger(settings: Settings, *, create: bool = False, write: bool = False) -> AsyncIterator[Store]:
+    """Open the ledger of these settings until the block ends, if need be for reading unless it is to `write`; `create` makes an empty one."""
+    storage = settings.storage
+    store = (
+        await sql.PostgresLedger.open(storage.address, create=create)
+        if storage.kind == "postgresql"
+        else SqliteLedger.open(storage.path, create=create, write=write)
+    )
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 async def ledger_form(settings: Settings) -> Form | None:
     """Return which form the ledger's tables have, None where there are none yet; refuse as opening the ledger does."""
     storage = settings.storage
     if storage.kind == "postgresql":
-        return await postgresql.form_at(storage.address)
+        return await sql.postgresql.form_at(storage.address)
     return sqlite.form_at(storage.path)
 
 
@@ -29,7 +46,7 @@ async def upgrade_ledger(settings: Settings) -> None:
     """Bring the ledger's tables to this program's form; for SQLite the caller holds the data folder."""
     storage = settings.storage
     if storage.kind == "postgresql":
-        await postgresql.upgrade(storage.address)
+        await sql.postgresql.upgrade(storage.address)
     else:
         sqlite.upgrade(storage.path)
 
@@ -37,14 +54,14 @@ async def upgrade_ledger(settings: Settings) -> None:
 async def gateways_on(settings: Settings) -> int:
     """Return how many gateways run on a database; on a file none that would not hold its data folder."""
     storage = settings.storage
-    return await postgresql.count_gateways(storage.address) if storage.kind == "postgresql" else 0
+    return await sql.postgresql.count_gateways(storage.address) if storage.kind == "postgresql" else 0
 
 
 async def copy_ledger(settings: Settings, target: Path) -> None:
     """Write one state of the ledger to a new SQLite file, beside running gateways or without any."""
     storage = settings.storage
     if storage.kind == "postgresql":
-        await postgresql.copy_database(storage.address, target)
+        await sql.postgresql.copy_database(storage.address, target)
     else:
         sqlite.copy_file(storage.path, target)
 
@@ -53,7 +70,7 @@ async def place_ledger(settings: Settings, copy: Path) -> None:
     """Make a copy of this program's form the ledger, where there is none, whole or not at all; a file is moved, so it lies on the same disk."""
     storage = settings.storage
     if storage.kind == "postgresql":
-        await postgresql.fill_database(storage.address, copy)
+        await sql.postgresql.fill_database(storage.address, copy)
     else:
         sqlite.place_file(copy, storage.path)
 
@@ -62,7 +79,7 @@ async def is_placed(settings: Settings, copy: Path) -> bool:
     """Tell whether a copy has become the ledger, after placing it failed; refuse (`database_away`) when that cannot be known."""
     storage = settings.storage
     if storage.kind == "postgresql":
-        return await postgresql.was_filled(storage.address, copy)
+        return await sql.postgresql.was_filled(storage.address, copy)
     return sqlite.was_placed(copy)
 
 

@@ -1,4 +1,4 @@
-"""Whom a program believes on the other end of TLS, and which certificate it shows there.
+"""To which addresses a program speaks without TLS, whom it believes on the other end of TLS, and which certificate it shows there.
 
 Name and certificate of the other end are checked in every case: nothing turns it off.
 """
@@ -8,11 +8,23 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from lgsp.errors import Unusable
 
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 OLDEST: Final = ssl.TLSVersion.TLSv1_2
 """Of the other end; two that both speak 1.3 speak that."""
+
+
+def check_url(text: str) -> str:
+    """Return the address of a gateway without its last slash; raise `ValueError` for http beyond this machine, or what is no address."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError("is not an address like https://bus.example.vn")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError("takes http only to this machine itself; use https")
+    return text.rstrip("/")
 
 
 def trusting(ca: Path | None, *, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext | bool:
