@@ -50,10 +50,13 @@ who watches them, who holds how many places, counts of a quota, refusals of a ke
 ## What they come to together
 
 A gateway holds at most, beside 120 MB of its own: for each of its `connections` one body while it is read (the largest that a service allows);
-for each stream `unsent_bytes` outgoing, and `max_inflight` frames of at most `frame_bytes` that are not answered yet; for each open inbox
+for each stream `unsent_bytes` outgoing, and `inflight_bytes` of frames that are not answered yet, with one frame more; for each open inbox
 `credit` deliveries, which lie in the ledger until they are sent. A service that allows larger bodies makes all of it larger. What waits for a
-turn or for the ledger is what these calls and frames wait for, and no more. While the ledger is away, one summed entry of refusals a minute is
-kept until it is back.
+turn or for the ledger is what these calls and frames wait for, and no more. While the ledger is away, refusals are summed on until it is back.
+
+Before anything is proven, a connection may hold an envelope with the largest body that a service allows, for `body_seconds`: an envelope in
+structured form is signed by what stands in its body. A stream may hold `hello_bytes`. Every other call says in a header who makes it, and its
+body is read when that is proven.
 """,
     "vi": """\
 ## Hạn mức
@@ -70,10 +73,13 @@ thư và ai theo dõi, ai giữ bao nhiêu chỗ, số đếm của hạn mức,
 ## Cộng lại
 
 Ngoài 120 MB của chính mình, một cổng giữ nhiều nhất: với mỗi kết nối trong `connections` một nội dung khi đang đọc (lớn nhất mà một dịch vụ
-cho phép); với mỗi luồng `unsent_bytes` chờ gửi đi và `max_inflight` khung, mỗi khung nhiều nhất `frame_bytes`, chưa trả lời; với mỗi hộp thư
-đang mở `credit` lượt giao, nằm trong sổ cái đến khi được gửi. Dịch vụ cho phép nội dung lớn hơn làm tất cả lớn hơn. Những gì chờ đến lượt hoặc
-chờ sổ cái là những gì các lời gọi và khung ấy đang chờ, không hơn. Khi sổ cái vắng mặt, mỗi phút một mục gộp các lời từ chối được giữ lại đến khi
-sổ cái trở lại.
+cho phép); với mỗi luồng `unsent_bytes` chờ gửi đi và `inflight_bytes` khung chưa trả lời, thêm một khung; với mỗi hộp thư đang mở `credit`
+lượt giao, nằm trong sổ cái đến khi được gửi. Dịch vụ cho phép nội dung lớn hơn làm tất cả lớn hơn. Những gì chờ đến lượt hoặc chờ sổ cái là
+những gì các lời gọi và khung ấy đang chờ, không hơn. Khi sổ cái vắng mặt, các lời từ chối được cộng dồn đến khi sổ cái trở lại.
+
+Trước khi có gì được chứng minh, một kết nối được giữ một phong bì có nội dung lớn nhất mà một dịch vụ cho phép, trong `body_seconds`: phong bì
+dạng có cấu trúc được ký bởi chính phần nằm trong đó. Một luồng được giữ `hello_bytes`. Mọi lời gọi khác nêu người gọi trong tiêu đề, và nội dung
+chỉ được đọc khi điều đó được chứng minh.
 """,
 }
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -24,6 +24,8 @@ from lgsp import passphrases
 from lgsp.domain import encryption
 from lgsp.domain.keys import PrivateKey, private_key
 from lgsp.errors import Refusal, Unusable, not_usable, together
+
+T = TypeVar("T")
 
 MODE: Final = 0o600
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -200,24 +202,22 @@ class GatewayKeys:
 
     @classmethod
     def read(cls, *, gateway: Path, log: Path, body: Path, subject: Path) -> Self:
-        """Return what the four files hold; refuse as `key_file_unsafe` or `key_file_broken`, with every file that will not do."""
-        tried: tuple[tuple[Callable[[Path], object], Path], ...] = (
-            (read_private, gateway), (read_private, log), (read_secret, body), (read_secrets, subject),
-        )  # fmt: skip
-        problems = [problem for read, path in tried if (problem := _problem(read, path)) is not None]
-        if problems:
+        """Return what the four files hold; refuse as `read_private` and `read_secrets` do, with every file that will not do."""
+        problems: list[Unusable] = []
+        found_gateway, found_log = _tried(read_private, gateway, problems), _tried(read_private, log, problems)
+        found_body, found_subject = _tried(read_secret, body, problems), _tried(SubjectRing, subject, problems)
+        if found_gateway is None or found_log is None or found_body is None or found_subject is None:
             raise together(problems)
-        return cls(
-            gateway=read_private(gateway), log=read_private(log), body=read_secret(body), subject=SubjectRing(subject)
-        )
+        return cls(gateway=found_gateway, log=found_log, body=found_body, subject=found_subject)
 
 
-def _problem(read: Callable[[Path], object], path: Path) -> Unusable | None:
+def _tried(read: Callable[[Path], T], path: Path, problems: list[Unusable]) -> T | None:
+    """Return what a file holds, once: a passphrase is asked for and tried at each reading. None is told by a problem more."""
     try:
-        read(path)
+        return read(path)
     except Unusable as problem:
-        return problem
-    return None
+        problems.append(problem)
+        return None
 
 
 def check_safe(path: Path) -> None:

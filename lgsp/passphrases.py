@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from getpass import getpass
 from pathlib import Path
 from typing import Final
@@ -50,4 +51,8 @@ def _stated(read: Read) -> bytes:
 
 def _asked(question: str) -> bytes:
     """Return what a person types unseen, nothing where there is no terminal."""
-    return getpass(question).encode() if sys.stdin is not None and sys.stdin.isatty() else b""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return b""
+    with suppress(EOFError):  # Ctrl+D: they know none
+        return getpass(question).encode()
+    return b""

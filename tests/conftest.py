@@ -6,9 +6,11 @@ from typing import Any
 import aio_pika
 import asyncpg
 import pytest
+import structlog
 
 from adapters.made_up.fleet import Vessel, fleet
 from lgsp.backends.rabbitmq import RabbitTransport
+from lgsp.cli.root import run
 from lgsp.ports.inboxes import Inboxes
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.postgresql import PrivateDatabase, private_database
@@ -37,6 +39,25 @@ def outcome(vessel: Vessel) -> str:
 def true_outcomes() -> Callable[[int, int], dict[str, str]]:
     """Return the function from seed and count to the outcome by registration: `linked` or a reason."""
     return lambda seed, count: {vessel.registration: outcome(vessel) for vessel in fleet(seed, count).vessels}
+
+
+@pytest.fixture(scope="session")
+def run_command() -> Callable[..., int]:
+    """Return what runs `lgsp` in this process to its end, for its exit code.
+
+    A command sets up logging to the standard error that it sees, which is one test's alone: logging is left as it was.
+    """
+
+    def call(*arguments: object) -> int:
+        before = structlog.get_config()
+        try:
+            with pytest.raises(SystemExit) as ended:
+                run([str(argument) for argument in arguments])
+        finally:
+            structlog.configure(**before)
+        return int(ended.value.code or 0)
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,10 @@ class Authenticator:
     limits: Limits = LIMITS
 
     def proven(self, authorization: str | None, *, method: str, path: str) -> Promise:
-        """Return the word of a caller for a call whose body is yet to come, so that nobody else's is read; refuse as `check`."""
+        """Return the word of a caller for a call whose body is yet to come, so that nobody else's is read; `path` carries the query as received.
+
+        Refuses as `auth_missing|auth_invalid|auth_expired|sender_suspended`.
+        """
         caller, claims = self._verified(_compact(authorization), method=method, path=path)
         return Promise(caller=caller, claims=claims)
 
@@ -63,13 +66,6 @@ class Authenticator:
         _check_body(promise.claims, body)
         await self._spend(promise.claims)
         return promise.caller
-
-    async def check(self, authorization: str | None, *, method: str, path: str, body: bytes) -> Caller:
-        """Return the caller of one call; `path` carries the query as received. Refuses as `auth_missing|auth_invalid|auth_expired|auth_replayed`."""
-        caller, claims = self._verified(_compact(authorization), method=method, path=path)
-        _check_body(claims, body)
-        await self._spend(claims)
-        return caller
 
     def once(self, promise: Promise) -> Spend:
         """Return what lets an authorization count once, for whoever writes an entry about it."""

@@ -266,10 +266,14 @@ def _targets(held: Directory, manifest: Manifest, at: datetime) -> tuple[Target,
     if manifest.is_reply:
         inbox = held.bridge_for(manifest.audience, manifest.type) or manifest.audience
         return (Target(receiver=manifest.audience, inbox=inbox),)
+    earlier = at - JUDGED_BEFORE
     try:
-        return policy.route(held, manifest.audience, manifest.type, at)
+        found = policy.route(held, manifest.audience, manifest.type, at)
     except Refusal:
-        return policy.route(held, manifest.audience, manifest.type, at - JUDGED_BEFORE)
+        return policy.route(held, manifest.audience, manifest.type, earlier)
+    if names.is_topic(manifest.audience):  # its day may have been the one before, with subscribers that are no more
+        found += policy.route(held, manifest.audience, manifest.type, earlier)
+    return found
 
 
 def _of_systems(

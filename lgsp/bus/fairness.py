@@ -7,11 +7,14 @@ run.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
+
+from lgsp.errors import Refusal
 
 ANSWERED_LATELY: Final = 1.0
 """Seconds after a reply during which its sender is no crowd."""
@@ -181,6 +184,11 @@ class Rates:
         self._empty_until.pop(sender, None)
         self._keep(sender, full, now)
         return 0.0
+
+    def refusal(self, sender: str) -> Refusal | None:
+        """Take a token for a call, or return what the call of a sender is refused with (`rate_limited`) who makes too many."""
+        wait = self.take(sender)
+        return Refusal("rate_limited", retry_after=math.ceil(wait)) if wait else None
 
     def _keep(self, sender: str, full: float, now: float) -> None:
         self._empty_until[sender] = full

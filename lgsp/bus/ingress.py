@@ -7,7 +7,6 @@ answer of its own.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
@@ -242,26 +241,21 @@ class Ingress:
         for each, read in zip(coming, reads, strict=True):
             if isinstance(read, Refused):
                 each.answer(await self.refusing.record(read, peer))
-            elif bounded and (limited := self._limited(read.key.owner, peer)):
+            elif bounded and (
+                limited := self.rates.refusal(read.key.owner)
+            ):  # only a good signature says whose rate it is
+                self.refusing.edge.count(limited.code, peer)
                 each.answer(limited)
             else:
                 each.read = read
                 good.append(each)
         return good
 
-    def _limited(self, sender: str, peer: str) -> Refusal | None:
-        """Return what a call of a sender is refused with who makes too many; only its good signature says who it is."""
-        wait = self.rates.take(sender)
-        if not wait:
-            return None
-        self.refusing.edge.count("rate_limited", peer)
-        return Refusal("rate_limited", retry_after=math.ceil(wait))
-
     async def _look_up(self, coming: Sequence[_Coming]) -> None:
         """Find the exchanges that these envelopes may have become before, and those that they answer."""
         if not coming:
             return
-        keys = [key for each in coming for key in (each.found.exchange_key, each.found.request_key) if key]
+        keys = [key for each in coming for key in each.found.looked_up]
         with self.figures.timed("look_up", len(coming)):
             held = await self.ledger.exchanges(keys)
         for each in coming:

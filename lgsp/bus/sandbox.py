@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,13 +35,12 @@ class Judge:
         """Return what a bus that holds this would say about what was read; whether an inbox has room is a matter of the moment and not looked at."""
         if isinstance(read, Refused):
             return opinion.refused_reading(read)
-        keys = [read.exchange_key, *([read.request_key] if read.request_key else [])]
-        known = await self.ledger.exchanges(keys)
+        known = await self.ledger.exchanges(read.looked_up)
         seen = known.get(read.exchange_key)
         if seen is not None:
             refusal = None if read.repeats(seen) else Refusal("id_conflict", pointer="/id")
             verdict: opinion.Verdict = "known" if refusal is None else "refused"
-            return Opinion(verdict=verdict, step=LOOK_UP, env=read.env, manifest=read.manifest, refusal=refusal)
+            return Opinion(verdict=verdict, step=LOOK_UP, env=read.env, refusal=refusal)
         judged = admission.judge(
             read,
             directory=self.directory,
@@ -52,9 +50,7 @@ class Judge:
             used=self.used,
         )
         if isinstance(judged, Accepted):
-            return Opinion(
-                verdict="accepted", step=len(STEPS), env=read.env, manifest=read.manifest, rule=judged.leave.rule
-            )
+            return Opinion(verdict="accepted", step=len(STEPS), env=read.env, rule=judged.leave.rule)
         return opinion.refused_judging(judged)
 
 
@@ -75,8 +71,9 @@ class Sandbox:
         """
         directory = self.registry.current
         read = admission.read(wire, directory)
-        if isinstance(read, Read) and (wait := self.rates.take(read.key.owner)):
-            raise Refusal("rate_limited", retry_after=math.ceil(wait))
+        signer = _signer(read, directory)
+        if signer and (limited := self.rates.refusal(signer)):
+            raise limited
         judge = Judge(
             directory=directory,
             contracts=self.registry.contracts,
@@ -86,3 +83,10 @@ class Sandbox:
         )
         formed = await judge.opinion(read)
         return formed, diagnose(wire, directory, formed.refusal)
+
+
+def _signer(read: Read | Refused, directory: Directory) -> str:
+    """Return who signed, "" where no signature was proven; what fails after that costs the most to diagnose."""
+    if isinstance(read, Read):
+        return read.key.owner
+    return directory.keys[read.kid].owner if read.signed else ""

@@ -78,7 +78,7 @@ class Sweep:
     custody: Custody
     clock: Clock
     _unwritten: list[Note] = field(default_factory=list)
-    """Summed entries that the ledger has not taken yet, or nobody heard so."""
+    """Summed entries that the ledger has not taken yet, or nobody heard so; what comes meanwhile is summed on where it is counted."""
     _numbers: Iterator[int] = field(default_factory=count)
     """What tells this running gateway's sums apart."""
     _was_alone: bool = True
@@ -209,13 +209,16 @@ class Sweep:
 
     async def flush_refusals(self) -> None:
         """Write the summed entries of the minute; while the ledger is away they are kept. One that was written though nobody heard so is known."""
-        notes, self._unwritten = self._unwritten + [self._once(entry) for entry in self.refusals.drain()], []
-        if not notes:
-            return
+        kept, self._unwritten = self._unwritten, []
+        await self._write(kept)
+        await self._write([self._once(entry) for entry in self.refusals.drain()])
+
+    async def _write(self, notes: list[Note]) -> None:
         try:
-            await self.sequencer.submit(*notes)
+            if notes:
+                await self.sequencer.submit(*notes)
         except Refusal:
-            self._unwritten = notes + self._unwritten
+            self._unwritten += notes
             raise
 
     def _once(self, entry: Draft) -> Note:

@@ -32,7 +32,7 @@ class Read:
 
     @property
     def exchange_key(self) -> ExchangeKey:
-        """(`source`, `id`): what the look-up asks for."""
+        """(`source`, `id`): the exchange that it became, where it was accepted before."""
         return self.manifest.source, self.manifest.id
 
     @property
@@ -41,6 +41,12 @@ class Read:
         if not self.manifest.is_reply:
             return None
         return self.manifest.audience, self.manifest.text("causationid")
+
+    @property
+    def looked_up(self) -> tuple[ExchangeKey, ...]:
+        """What the look-up of step 11 asks for."""
+        request = self.request_key
+        return (self.exchange_key,) if request is None else (self.exchange_key, request)
 
     def repeats(self, seen: Exchange) -> bool:
         """Tell whether this is the envelope that was accepted as `seen`: by its signed manifest, since an ES256 signature has two valid spellings."""

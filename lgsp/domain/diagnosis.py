@@ -42,8 +42,9 @@ def diagnose(wire: Wire, directory: Directory, refusal: Refusal | None) -> Found
     if broken is not None:
         return found | {"encoding": broken, "body": _measured(wire.body)}
     header, payload, signature = (base64url.decode(part) for part in parts)
-    key = _key_named_in(header, directory)
-    found["header"] = _header(header, key)
+    kid = _kid_in(header)
+    key = directory.keys.get(kid)
+    found["header"] = _header(header, kid or KID_PLACE, key)
     if key is not None:
         found["key"] = {"kid": key.record.id, "alg": key.public.alg, "owner": key.owner, "role": key.role}
     found["signed"] = _measured(wire.compact[: wire.compact.rindex(b".")])
@@ -70,14 +71,12 @@ def _measured(data: bytes) -> Found:
     return {"bytes": len(data), "hash": jws.hash_of(data)}
 
 
-def _key_named_in(header: bytes, directory: Directory) -> Key | None:
+def _kid_in(header: bytes) -> str:
     named = KID_IN_HEADER.search(header)
-    return directory.keys.get(named[1].decode()) if named else None
+    return named[1].decode() if named else ""
 
 
-def _header(header: bytes, key: Key | None) -> Found:
-    named = KID_IN_HEADER.search(header)
-    kid = named[1].decode() if named else KID_PLACE
+def _header(header: bytes, kid: str, key: Key | None) -> Found:
     alg = key.public.alg if key else ALG_PLACE
     received = header[:SHOWN_HEADER].decode("utf-8", "backslashreplace")
     if key is None and jws.HEADER_FORM.fullmatch(header):

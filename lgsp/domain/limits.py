@@ -38,6 +38,8 @@ class Limits:
     """What may wait unsent on one stream before it is closed as a slow reader."""
     max_inflight: int = 512
     """Unanswered `send` frames on one stream."""
+    inflight_bytes: int = 8 * 1024 * 1024
+    """Those frames together; the one that reaches it is taken, and nothing more is read until some are answered."""
     judged_at_once: int = 16
     """Envelopes that are judged or committed at the same time: the others wait, one of each sender before a second of any."""
     judged_of_one: int = 8

@@ -10,7 +10,6 @@ from typing import Any, Final, Literal
 
 from lgsp.domain.admission import Refused
 from lgsp.domain.diagnosis import Found
-from lgsp.domain.envelope import Manifest
 from lgsp.errors import Language, Refusal
 
 Verdict = Literal["accepted", "known", "refused"]
@@ -55,7 +54,6 @@ class Opinion:
     step: int
     """The last step that was gone through, 1 to 14."""
     env: str = ""
-    manifest: Manifest | None = None
     refusal: Refusal | None = None
     rule: str = ""
 
@@ -89,4 +87,4 @@ def refused_judging(refused: Refused) -> Opinion:
 
 
 def _refused(refused: Refused, step: int) -> Opinion:
-    return Opinion(verdict="refused", step=step, env=refused.env, manifest=refused.manifest, refusal=refused.refusal)
+    return Opinion(verdict="refused", step=step, env=refused.env, refusal=refused.refusal)

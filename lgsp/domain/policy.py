@@ -108,8 +108,7 @@ def _may_answer(directory: Directory, source: str, request: Exchange, now: datet
 
 def _check_sender(directory: Directory, source: str, now: datetime) -> None:
     refuse_suspended(directory, source)
-    agency = directory.agencies.get(names.agency_of(source))
-    if agency is None or not agency.exists_on(day_of(now)):
+    if not _is_living(directory, source, now):
         raise Refusal("sender_suspended", "the agency opens no new exchanges", pointer="/source")
 
 
@@ -125,7 +124,7 @@ def route(directory: Directory, audience: str, message_type: str, now: datetime)
     if audience.startswith("urn:lgsp:topic:"):
         if audience.removeprefix("urn:lgsp:topic:") != message_type:
             raise Refusal("route", "a topic takes the type it is named after", pointer="/audience")
-        return _subscribers(directory, message_type)
+        return _subscribers(directory, message_type, now)
     agency = _living_agency(directory, names.agency_of(audience), now)
     if names.is_system(audience) and agency == names.agency_of(audience):
         return (_target_consuming(directory, audience, message_type),)
@@ -137,14 +136,19 @@ def route(directory: Directory, audience: str, message_type: str, now: datetime)
     return (_target(directory, consumers[0], message_type),)
 
 
-def _subscribers(directory: Directory, message_type: str) -> tuple[Target, ...]:
-    """Return a target for each subscriber that is active: who is suspended gets nothing that is sent meanwhile."""
+def _subscribers(directory: Directory, message_type: str, now: datetime) -> tuple[Target, ...]:
+    """Return a target for each subscriber in force: who is suspended, or whose agency is no more, gets nothing that is sent meanwhile."""
     held = directory.subscriptions.get(message_type, ())
     return tuple(
         replace(_target(directory, each.subscriber, message_type), subscription=each.id)
         for each in held
-        if directory.systems[each.subscriber].status == "active"
+        if directory.systems[each.subscriber].status == "active" and _is_living(directory, each.subscriber, now)
     )
+
+
+def _is_living(directory: Directory, system: str, now: datetime) -> bool:
+    agency = directory.agencies.get(names.agency_of(system))
+    return agency is not None and agency.exists_on(day_of(now))
 
 
 def _living_agency(directory: Directory, urn: str, now: datetime) -> str:

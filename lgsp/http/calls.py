@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from lgsp.domain import envelope, names
 from lgsp.domain.entries import REASON_MAX
+from lgsp.domain.guesses import problems_of
 from lgsp.domain.records import OfficerRole
 from lgsp.errors import Refusal
 from lgsp.http.requests import DECIMAL, query_of
@@ -163,7 +164,7 @@ def read_query(request: web.Request, model: type[M]) -> M:
     try:
         found: M = _unasked(model) if given is None else model.model_validate(given)
     except ValidationError as error:
-        raise Refusal("bad_request", f"the query: {problems(error)}") from None
+        raise Refusal("bad_request", f"the query: {'; '.join(problems_of(error, model))}") from None
     return found
 
 
@@ -177,9 +178,3 @@ def _unasked(model: type[M]) -> M:
 def query_names(model: type[BaseModel]) -> tuple[str, ...]:
     """Return the names that a query may have."""
     return tuple(held.alias or name for name, held in model.model_fields.items())
-
-
-def problems(error: ValidationError) -> str:
-    """Return all that is wrong, without what was given."""
-    rows = error.errors(include_url=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in rows)

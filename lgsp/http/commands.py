@@ -15,9 +15,10 @@ from pydantic import BaseModel, ValidationError
 
 from lgsp.bus.authentication import Promise
 from lgsp.domain import strictjson
+from lgsp.domain.guesses import problems_of
 from lgsp.domain.records import OfficerRole
 from lgsp.errors import Refusal
-from lgsp.http.calls import Content, Declared, Handler, M, Nothing, problems, read_query
+from lgsp.http.calls import Content, Declared, Handler, M, Nothing, read_query
 from lgsp.http.requests import check_certificate, one_header, peer_of, read_body
 from lgsp.http.wiring import BUS, SETTINGS
 from lgsp.logs import get_logger
@@ -109,7 +110,7 @@ def read_stated(body: bytes, model: type[M]) -> M:
     except strictjson.NotStrict:
         raise Refusal("bad_request", "the body is not one strict JSON object") from None
     except ValidationError as error:
-        raise Refusal("bad_request", problems(error)) from None
+        raise Refusal("bad_request", "; ".join(problems_of(error, model))) from None
 
 
 def told(members: dict[str, Any]) -> web.Response:

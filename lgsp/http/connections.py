@@ -6,10 +6,12 @@ Bounds their number too. Requests that can be read are the application's.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_websocket import WebSocketReader
 
 from lgsp.errors import Refusal
 from lgsp.http.edge import SAFE_HEADERS
@@ -21,6 +23,15 @@ from lgsp.logs import get_logger
 
 LINGERING: Final = 2.0
 """Seconds for which an unread body is read on after the answer, so that the answer is not lost to a reset."""
+
+# RFC 6455 5.2, the frame of a WebSocket.
+ANNOUNCED: Final = 4
+"""Bytes in which the kind of a frame stands and, unless it is beyond 65,535, its size; a client's frame has at least six."""
+LONG: Final = 126
+LONGER: Final = 127
+WHOLE: Final = 0x80
+PINGS: Final = frozenset({0x89, 0x8A})
+BEYOND_ALL: Final = b"\x81\x7f" + b"\xff" * 8
 
 
 class Front:
@@ -64,6 +75,14 @@ class Connection(web.RequestHandler):
         self._front.open -= 1
         super().connection_lost(exc)
 
+    def set_parser(self, parser: WebSocketReader, data_received_cb: Callable[[], None] | None = None) -> None:
+        """Have a stream's bytes parsed, once its first frame shows that it is no larger than a hello."""
+        first = FirstFrame(parser, most=self._front.settings.hello_bytes, passed=self._believe)
+        super().set_parser(first, data_received_cb)  # type: ignore[arg-type] # two methods of a parser are called, and it has them
+
+    def _believe(self, parser: WebSocketReader) -> None:
+        self._payload_parser = parser
+
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
@@ -106,6 +125,40 @@ class Connection(web.RequestHandler):
         response = _Undressed(problem_response(refusal, language=language, request_id=request_id))
         response.headers.update(SAFE_HEADERS | {"Cache-Control": "no-store", "X-Request-Id": request_id})
         return response
+
+
+class FirstFrame:
+    """Stands before the parser of a stream until its first frame is announced: what has proven nothing fills no memory.
+
+    That frame is small, whole, and no ping or pong, after which a large one could come. The parser is told of anything else as it takes it itself:
+    as a frame beyond all bounds.
+    """
+
+    def __init__(self, parser: WebSocketReader, *, most: int, passed: Callable[[WebSocketReader], None]) -> None:
+        self._parser = parser
+        self._most = most
+        self._passed = passed
+        self._begun = b""
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Pass on what has come as soon as it says how large the first frame is."""
+        self._begun += data
+        if len(self._begun) < ANNOUNCED:
+            return False, b""
+        self._passed(self._parser)
+        return self._parser.feed_data(self._begun if self._is_small() else BEYOND_ALL)
+
+    def feed_eof(self) -> None:
+        """Pass on that nothing more comes."""
+        self._parser.feed_eof()
+
+    def _is_small(self) -> bool:
+        kind, size = self._begun[0], self._begun[1] & 0x7F
+        if size == LONG:
+            size = int.from_bytes(self._begun[2:4], "big")
+        elif size == LONGER:
+            return False
+        return kind >= WHOLE and kind not in PINGS and size <= self._most
 
 
 def _is_too_long(error: BaseException | None) -> bool:

@@ -17,7 +17,7 @@ from lgsp.domain.subjects import Scheme
 from lgsp.errors import Refusal
 from lgsp.http.calls import DIGITS, Call, Content, Count, Form, Nothing, Role, json_of
 from lgsp.http.commands import LOCAL
-from lgsp.http.requests import caller_of, read_body
+from lgsp.http.requests import caller_of, members_in, read_body, signed_body
 from lgsp.http.settings import HTTP_LIMITS
 from lgsp.http.wiring import BUS, SETTINGS
 
@@ -129,22 +129,15 @@ async def get_entries(request: web.Request, query: AsGiven) -> web.Response:
 
 async def post_entries(request: web.Request, _: Nothing) -> web.Response:
     """Give the entries that a query in the body asks for, which may name a person."""
-    body = await read_body(request, BODY_MAX)
-    return await _answer(request, request.app[BUS].searcher.reader(await caller_of(request, body)), _members(body))
+    caller, body = await signed_body(request, BODY_MAX)
+    return await _answer(request, request.app[BUS].searcher.reader(caller), members_in(body))
 
 
 async def post_entries_locally(request: web.Request, _: Nothing) -> web.Response:
     """Give the same to whoever may open the admin socket."""
     body = await read_body(request, BODY_MAX)
     most = request.app[SETTINGS].local_entry_items
-    return await _answer(request, Reader(by=LOCAL, allowed=True), _members(body), most=most)
-
-
-def _members(body: bytes) -> dict[str, Any]:
-    try:
-        return strictjson.parse_object(body)
-    except strictjson.NotStrict:
-        raise Refusal("bad_request", "the body is not one strict JSON object") from None
+    return await _answer(request, Reader(by=LOCAL, allowed=True), members_in(body), most=most)
 
 
 async def _answer(request: web.Request, reader: Reader, given: dict[str, Any], *, most: int = 0) -> web.Response:

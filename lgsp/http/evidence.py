@@ -14,7 +14,7 @@ from lgsp.errors import Refusal
 from lgsp.http.bundle import Bundle
 from lgsp.http.calls import Call, Content, Count, EnvHash, Form, Nothing, Reason, Role, json_of
 from lgsp.http.commands import Asked, Command, told
-from lgsp.http.requests import caller_of, read_body
+from lgsp.http.requests import caller_of, signed_body
 from lgsp.http.wiring import BUS
 
 BODY_MAX: Final = 2 * 1024
@@ -41,22 +41,18 @@ class WithBodies(Form):
 
 async def get_evidence(request: web.Request, _: Nothing) -> web.Response:
     """Give the bundle of an exchange, without bodies."""
-    reader = await _reader(request)
+    reader = request.app[BUS].searcher.reader(await caller_of(request))
     env = await _env_of(request, reader)
     return _bundle(await request.app[BUS].bundles.give(reader, env))
 
 
 async def post_evidence(request: web.Request, _: Nothing) -> web.Response:
     """Give the bundle of an exchange with the bodies that are still held and that the caller may see."""
-    body = await read_body(request, BODY_MAX)
-    reader = await _reader(request, body)
+    caller, body = await signed_body(request, BODY_MAX)
+    reader = request.app[BUS].searcher.reader(caller)
     env = await _env_of(request, reader)
     reason = await _reason_of(request, reader, body)
     return _bundle(await request.app[BUS].bundles.give_with_bodies(reader, env, reason=reason))
-
-
-async def _reader(request: web.Request, body: bytes | None = None) -> Reader:
-    return request.app[BUS].searcher.reader(await caller_of(request, body))
 
 
 async def _env_of(request: web.Request, reader: Reader) -> str:

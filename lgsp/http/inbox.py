@@ -20,7 +20,7 @@ from lgsp.http.calls import DIGITS, Call, Content, Form, Nothing, Role, json_of
 from lgsp.http.faults import as_refusal
 from lgsp.http.forms import Inbox, Results, Settling
 from lgsp.http.problems import language_of
-from lgsp.http.requests import is_gone, read_members, system_of
+from lgsp.http.requests import is_gone, members_in, system_of, systems_body
 from lgsp.http.settings import HTTP_LIMITS
 from lgsp.http.wiring import BUS, METRICS, REQUEST_ID, SETTINGS
 
@@ -86,9 +86,8 @@ async def _write(request: web.Request, response: web.Response) -> bool:
 
 async def post_acks(request: web.Request, _: Nothing) -> web.Response:
     """Settle, put back, extend and mark as seen: one result each, in the order given; one that fails does not hinder the others."""
-    body, members = await read_members(request, request.app[SETTINGS].batch_bytes)
-    system = await system_of(request, body)
-    groups = _groups(members, request.app[SETTINGS].batch_items)
+    system, body = await systems_body(request, request.app[SETTINGS].batch_bytes)
+    groups = _groups(members_in(body), request.app[SETTINGS].batch_items)
     found = await asyncio.gather(
         *(_settle_one(request, SETTLE[name], system, value) for name, values in groups.items() for value in values)
     )

@@ -91,37 +91,52 @@ async def _read_at_most(request: web.Request, most: int) -> bytes:
     return bytes(found)
 
 
-async def read_members(request: web.Request, most: int) -> tuple[bytes, dict[str, Any]]:
-    """Return a body and the strict JSON object in it; refuse as `read_body`, or as `bad_request`."""
-    body = await read_body(request, most)
+def members_in(body: bytes) -> dict[str, Any]:
+    """Return the strict JSON object in a body; refuse (`bad_request`) anything else."""
     try:
-        return body, strictjson.parse_object(body)
+        return strictjson.parse_object(body)
     except strictjson.NotStrict:
         raise Refusal("bad_request", "the body is not one strict JSON object") from None
 
 
-async def caller_of(request: web.Request, body: bytes | None = None) -> Caller:
-    """Return who signed this call with these body bytes (none: a body is refused); a "no" is counted by code and peer."""
-    bus = request.app[BUS]
-    try:
-        sent = await read_body(request, 0) if body is None else body
-        with bus.figures.timed("authenticate"):
-            caller = await bus.authenticator.check(
-                one_header(request, "Authorization"), method=request.method, path=request.raw_path, body=sent
-            )
-        check_certificate(request, caller)
-    except Refusal as refusal:
-        bus.refusals.count(refusal.code, peer_of(request))
-        raise
+async def caller_of(request: web.Request) -> Caller:
+    """Return who signed this call, which takes no body; a "no" is counted by code and peer."""
+    caller, _ = await signed_body(request, 0)
     return caller
 
 
-async def system_of(request: web.Request, body: bytes | None = None) -> str:
-    """Return the system that signed this call; refuse (`forbidden`) an officer."""
-    caller = await caller_of(request, body)
+async def signed_body(request: web.Request, most: int) -> tuple[Caller, bytes]:
+    """Return who signed this call, and its body of at most `most` bytes: nobody's is read before that is proven.
+
+    Refuses as the authenticator does, or as `read_body`; a "no" is counted by code and peer.
+    """
+    bus = request.app[BUS]
+    try:
+        with bus.figures.timed("authenticate"):
+            promise = bus.authenticator.proven(
+                one_header(request, "Authorization"), method=request.method, path=request.raw_path
+            )
+            check_certificate(request, promise.caller)
+            body = await read_body(request, most)
+            caller = await bus.authenticator.keep(promise, body)
+    except Refusal as refusal:
+        bus.refusals.count(refusal.code, peer_of(request))
+        raise
+    return caller, body
+
+
+async def system_of(request: web.Request) -> str:
+    """Return the system that signed this call, which takes no body; refuse (`forbidden`) an officer."""
+    system, _ = await systems_body(request, 0)
+    return system
+
+
+async def systems_body(request: web.Request, most: int) -> tuple[str, bytes]:
+    """Return the system that signed this call, and its body; refuse (`forbidden`) an officer, and as `signed_body`."""
+    caller, body = await signed_body(request, most)
     if caller.role != "system":
         raise Refusal("forbidden", "this call is a system's")
-    return caller.urn
+    return caller.urn, body
 
 
 def presented_of(request: web.Request) -> Presented | None:

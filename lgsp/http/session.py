@@ -53,8 +53,8 @@ LISTENING: Final = 0.02
 TAKEN_IN_A_ROW: Final = 8
 """Frames of one stream that are taken before the other streams get their turn; what is of one kind among them is worked on together."""
 
-Send = tuple[str, object]
-"""The sender's reference as JSON text, and the envelope as it came."""
+Send = tuple[str, int, object]
+"""The sender's reference as JSON text, the size of the frame, and the envelope as it came."""
 
 Close = Callable[[str], Awaitable[None]]
 
@@ -89,6 +89,9 @@ class Session:
         self._busy = 0
         """Frames that are worked on."""
         self._unanswered = 0
+        self._unanswered_bytes = 0
+        self._taken_bytes = 0
+        """The size of the frame that is being taken."""
         self._outstanding: set[str] = set()
         """Env hashes of what was handed over and is neither settled nor put back."""
         self._problem = ""
@@ -254,7 +257,10 @@ class Session:
             taken += 1
             if taken % TAKEN_IN_A_ROW == 0:
                 await asyncio.sleep(0)  # frames that lie here already are received without a pause for others
-            while self._busy >= most:
+            while self._busy >= most or self._unanswered_bytes >= limits.inflight_bytes:
+                self._flush()
+                if not self._running:
+                    break  # what was begun with has failed, and ends the stream
                 await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
 
     def _stop_at(self, kind: WSMsgType) -> None:
@@ -266,6 +272,7 @@ class Session:
             self.end(LOST)
 
     def _take(self, data: bytes) -> None:
+        self._taken_bytes = len(data)
         try:
             frame = frames.parse_frame(data)
             take = self._takes.get(frame["op"])
@@ -297,7 +304,8 @@ class Session:
             self.end("too_many_inflight")
             return
         self._unanswered += 1
-        self._sends.add((ref, frame.get("envelope")))
+        self._unanswered_bytes += self._taken_bytes
+        self._sends.add((ref, self._taken_bytes, frame.get("envelope")))
 
     def _take_credit(self, frame: dict[str, Any]) -> None:
         credit = frames.read_credit(frame)
@@ -378,14 +386,14 @@ class Session:
         return problem_text(Refusal("internal"), language=self._around.language, request_id=request_id)
 
     async def _submit(self, sends: Sequence[Send]) -> None:
-        refs, wires = [], []
-        for ref, value in sends:
+        asked, wires = [], []
+        for ref, size, value in sends:
             try:
                 wires.append(self._own(envelope.from_structured(value)))
-                refs.append(ref)
+                asked.append((ref, size))
             except Refusal as refusal:
                 self._bus.refusals.count(refusal.code, self._around.peer)
-                self._answer_send(ref, refusal)
+                self._answer_send(ref, size, refusal)
         if not wires:
             return
         with self._bus.figures.timed("submit", len(wires)):
@@ -393,7 +401,7 @@ class Session:
                 wires,
                 peer=self._around.peer,
                 system=self.system,
-                tell=lambda place, answer: self._answer_send(refs[place], answer),
+                tell=lambda place, answer: self._answer_send(*asked[place], answer),
             )
 
     def _own(self, wire: Wire) -> Wire:
@@ -401,8 +409,9 @@ class Session:
             self._around.presented.check_envelope(wire, self._bus.registry.current)
         return wire
 
-    def _answer_send(self, ref: str, answer: Answer) -> None:
+    def _answer_send(self, ref: str, size: int, answer: Answer) -> None:
         self._unanswered -= 1
+        self._unanswered_bytes -= size
         metrics = self._around.metrics
         if isinstance(answer, Receipted):
             metrics.count_accepted(duplicate=answer.duplicate)

@@ -39,6 +39,8 @@ class HttpLimits:
     """Streams of one system."""
     streams_unknown: int = 256
     """Streams that have not said hello."""
+    hello_bytes: int = 8 * 1024
+    """The first frame of a stream; larger ones are for those who have said hello."""
     hello_seconds: float = 5.0
     """In which a stream has to say hello."""
     heartbeat_seconds: float = 30.0

@@ -22,17 +22,17 @@ LOST: Final = "log_rolled_back"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeated:
-    """How many envelopes go out again, and how many could not."""
+    """How many envelopes go out again, and the end of each that could not."""
 
     again: int
-    over: int
+    over: tuple[Outcome, ...]
 
 
 def repeat(writing: Writing, now: datetime) -> Repeated:
     """Put what is receipted and not over back on its way, once for each time that the bus is found rolled back."""
     writing.connection.execute("DELETE FROM lgsp_newest")
     unended = writing.connection.execute("SELECT seq FROM lgsp_outbox WHERE state = 'receipted' AND body IS NOT NULL")
-    again = over = 0
+    again, over = 0, []
     for (seq,) in unended.fetchall():
         row = writing.connection.execute("SELECT id, env, key, type, compact FROM lgsp_outbox WHERE seq = ?", (seq,))
         identifier, env, key, type_, compact = row.fetchone()
@@ -40,13 +40,10 @@ def repeat(writing: Writing, now: datetime) -> Repeated:
             again += 1
             _queue_anew(writing, seq)
         else:
-            over += 1
             writing.connection.execute("UPDATE lgsp_outbox SET body = NULL WHERE seq = ?", (seq,))
-            outbox.tell(
-                writing,
-                [Outcome(id=identifier, key=key, type=type_, env=env, to="", state="expired", code=LOST)],
-            )
-    return Repeated(again=again, over=over)
+            over.append(Outcome(id=identifier, key=key, type=type_, env=env, to="", state="expired", code=LOST))
+    outbox.tell(writing, over)
+    return Repeated(again=again, over=tuple(over))
 
 
 def _queue_anew(writing: Writing, seq: int) -> None:

@@ -113,9 +113,10 @@ class Sender:
         """Send again what the bus has forgotten; see `rollback`. To be called while nothing is on its way."""
         now = self._clock.now()
         found = await self._box.write(lambda writing: rollback.repeat(writing, now))
-        get_logger().warning("client.rolled_back", again=found.again, over=found.over)
+        get_logger().warning("client.rolled_back", again=found.again, over=len(found.over))
         self.backlog.rewound()
-        self.failed.set()
+        for outcome in found.over:
+            self._tell(outcome, told=False)
 
     def awaits_outcome(self, identifier: str) -> bool:
         """Tell whether an envelope is known to have no outcome yet; False where only the box knows."""

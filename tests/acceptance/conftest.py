@@ -17,10 +17,8 @@ from typing import Any
 
 import psutil
 import pytest
-import structlog
 
 from lgsp.cli.kept import open_kept
-from lgsp.cli.root import run
 from lgsp.config import Settings
 from lgsp.domain import envelope, strictjson
 from lgsp.keyfiles import read_private
@@ -85,38 +83,25 @@ def _plain_surroundings(monkeypatch):
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
 
 
-@pytest.fixture(autouse=True)
-def _own_logging():
-    """A command sets up logging to the standard error it sees, which is this test's alone."""
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
-
-
 @pytest.fixture
-def lgsp(capsys):
+def lgsp(run_command, capsys):
     """Run the command in this process."""
 
     def call(*arguments):
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            run([str(argument) for argument in arguments])
+        code = run_command(*arguments)
         printed = capsys.readouterr()
         assert "Traceback" not in printed.err
-        return Ended(code=int(ended.value.code or 0), out=printed.out, err=printed.err)
+        return Ended(code=code, out=printed.out, err=printed.err)
 
     return call
 
 
 @pytest.fixture(scope="session")
-def founded(tmp_path_factory):
+def founded(tmp_path_factory, run_command):
     """A data folder as `lgsp init` makes it, to be copied."""
     data = tmp_path_factory.mktemp("founded") / "data"
-    before = structlog.get_config()
-    with pytest.raises(SystemExit) as ended:
-        run(["init", "--data", str(data), "--origin", "lgsp.example.vn/91/2026"])
-    structlog.configure(**before)
-    assert ended.value.code == 0
+    assert run_command("init", "--data", data, "--origin", "lgsp.example.vn/91/2026") == 0
     return data
 
 

@@ -143,6 +143,15 @@ def test_keys_are_turned_without_a_gateway_and_beside_one(people, serve_for_a_mo
     assert "[last_key]" in refused.err
 
 
+def test_a_file_that_is_full_of_keys_takes_no_more_and_stays_as_it_is(province, lgsp):
+    key = province / "keys/subject.key"
+    key.write_bytes(key.read_bytes() + os.urandom(7 * 32))
+    full = key.read_bytes()
+    refused = lgsp("subject", "rotate-key", "--reason", "once a year", "--data", province)
+    assert (refused.code, "[keys_too_many]" in refused.err) == (1, True)
+    assert key.read_bytes() == full
+
+
 @pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
 def test_a_breach_is_listed_and_its_persons_are_counted_once(people, serve_for_a_moment, province, lgsp, form):
     with serve_for_a_moment() as url:

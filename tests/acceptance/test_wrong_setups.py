@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import structlog
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -29,7 +28,6 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from lgsp.cli.root import run
 from lgsp.errors import Ending, catalogue
 
 CODE = re.compile(r"^lgsp: \[([a-z_]+)\] ", re.MULTILINE)
@@ -121,21 +119,17 @@ class Row:
 
 
 @pytest.fixture(scope="module")
-def whole(founded, tmp_path_factory):
+def whole(founded, run_command, tmp_path_factory):
     """A data folder with a registered system, an adapter, a directory file and a backup, all of them in order; to be copied."""
     here = tmp_path_factory.mktemp("whole")
     place = place_in(here)
     shutil.copytree(founded, place.data)
-    before = structlog.get_config()
     for command in (
         f"system new H01.99/asker --data {place.data}",
         f"directory apply {write(place.directory, FISHERY)} --data {place.data}",
         f"backup create {place.backup} --data {place.data}",
     ):
-        with pytest.raises(SystemExit) as ended:
-            run(shlex.split(command))
-        assert not ended.value.code, command
-    structlog.configure(**before)
+        assert run_command(*shlex.split(command)) == 0, command
     place.directory.write_text('[[agency]]\nid = "H01.98"\n')
     place.adapter.parent.mkdir()
     return here
@@ -1034,14 +1028,14 @@ def no_growth():
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), ExceptionGroup("tasks", [RuntimeError("a bug")])])
-def test_a_fault_of_our_own_ends_apart_from_all_others_with_what_is_needed_to_mend_it(capsys, monkeypatch, error):
+def test_a_fault_of_our_own_ends_apart_from_all_others_with_what_is_needed_to_mend_it(
+    run_command, capsys, monkeypatch, error
+):
     def fail(*_):
         raise error
 
     monkeypatch.setattr("lgsp.cli.doctor.Settings.load", fail)
-    with pytest.raises(SystemExit) as ended:
-        run(["doctor"])
-    assert ended.value.code == Ending.OUR_FAULT
+    assert run_command("doctor") == Ending.OUR_FAULT
     assert "RuntimeError: a bug" in capsys.readouterr().err
 
 

@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import structlog
 
-from lgsp.cli.root import run
 from lgsp.domain import base64url, keys
 from lgsp.domain.algorithms import ED25519_PRIME, LOW_ORDER_Y
 
@@ -31,20 +29,8 @@ READY_SECONDS = 60
 CODE = re.compile(r"^lgsp: \[([a-z_]+)\] ", re.MULTILINE)
 
 
-def said(*arguments):
-    """Run `lgsp` to its end in this process and return how it ended; what it prints is the test's to capture.
-
-    A command sets up logging to the standard error that it sees, which nobody has any more when the test is over.
-    """
-    before = structlog.get_config()
-    with pytest.raises(SystemExit) as ended:
-        run([str(argument) for argument in arguments])
-    structlog.configure(**before)
-    return int(ended.value.code or 0)
-
-
 @pytest.fixture(scope="module")
-def bus(tmp_path_factory):
+def bus(tmp_path_factory, run_command):
     """The folder of a bus whose gateway runs, and which knows one key of one of two systems."""
     folder = tmp_path_factory.mktemp("registration")
     with pytest.MonkeyPatch.context() as patch:
@@ -53,15 +39,15 @@ def bus(tmp_path_factory):
         patch.setenv("LGSP_DATA", str(folder / "bus"))
         patch.setenv("LGSP_TRUST", str(folder / "bus" / "trust.json"))
         patch.setenv("LC_ALL", "C.UTF-8")
-        assert said("init", "--origin", "lgsp.example.vn/91/2026") == 0
+        assert run_command("init", "--origin", "lgsp.example.vn/91/2026") == 0
         for name in ("one", "two"):
-            assert said("system", "new", f"H01.99/{name}", "--out", folder / name) == 0
+            assert run_command("system", "new", f"H01.99/{name}", "--out", folder / name) == 0
         (folder / "systems.toml").write_text(SYSTEMS)
         command = (sys.executable, "-m", "lgsp.cli", "serve", "--port", "0")
         gateway = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         try:
             assert any("listens on" in line for line in gateway.stderr)
-            assert said("directory", "apply", folder / "systems.toml") == 0
+            assert run_command("directory", "apply", folder / "systems.toml") == 0
             yield folder
         finally:
             gateway.send_signal(signal.SIGTERM)
@@ -69,12 +55,12 @@ def bus(tmp_path_factory):
 
 
 @pytest.fixture
-def lgsp(bus, capsys):
+def lgsp(bus, run_command, capsys):
     """Run a command against the gateway; return its exit code, what it printed and the code of its refusal."""
 
     def call(*arguments):
         capsys.readouterr()
-        code, printed = said(*arguments), capsys.readouterr()
+        code, printed = run_command(*arguments), capsys.readouterr()
         found = CODE.search(printed.err)
         return code, printed.out.strip(), found[1] if found else ""
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from lgsp.backends.memory import MemoryLedger
+from lgsp.domain import strictjson
 from lgsp.errors import Refusal, Unusable
 from lgsp.testing.bus import Tray, running_bus
 from lgsp.testing.entropy import SeededEntropy
@@ -245,6 +246,22 @@ async def test_refusals_summed_while_the_ledger_is_away_are_written_when_it_is_b
         await bus.sweep.flush_refusals()
         [entry] = await bus.ledger.entries(size, size + 5)
     assert b'"ev":"edge.refused"' in entry
+
+
+async def test_however_long_the_ledger_is_away_its_refusals_are_two_sums(world, store, clock):
+    async with run(world, store, clock) as bus:
+        size = await bus.ledger.size()
+        store.commit_fault = Refusal("unavailable")
+        for _ in range(5):
+            bus.refusals.count("signature", "192.0.2.1")
+            clock.advance(61)
+            with pytest.raises(Refusal, match="unavailable"):
+                await bus.sweep.flush_refusals()
+        assert len(bus.sweep._unwritten) == 1
+        store.commit_fault = None
+        await bus.sweep.flush_refusals()
+        entries = await bus.ledger.entries(size, size + 5)
+    assert [strictjson.parse_object(entry)["n"] for entry in entries] == [1, 4]
 
 
 async def test_refusals_are_summed_once_though_sweep_and_drain_write_at_once(world, store, clock):

@@ -616,6 +616,14 @@ async def test_a_body_larger_than_any_service_allows_is_refused_before_it_is_rea
         assert (await answer.json(content_type=None))["code"] == "too_large"
 
 
+@pytest.mark.parametrize("path", ["/v1/acks", "/v1/audit/entries", f"/v1/evidence/sha-256:{'A' * 43}"])
+async def test_the_body_of_a_call_is_read_when_its_caller_is_proven(world, path):
+    async with opened(world, settings=replace(HTTP_LIMITS, body_seconds=30)) as edge:
+        data = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n".encode()
+        answer = await asyncio.wait_for(raw(edge, data, until_closed=False), 5)
+        is_problem(*parsed(answer), "auth_missing")
+
+
 async def test_a_body_that_does_not_come_in_time_is_refused(world):
     async with opened(world, settings=replace(HTTP_LIMITS, body_seconds=0.05)) as edge:
         data = b"POST /v1/envelopes HTTP/1.1\r\nHost: x\r\nlgsp-env: a\r\nContent-Length: 10\r\n\r\nabc"

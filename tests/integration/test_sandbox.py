@@ -103,3 +103,7 @@ async def test_a_proven_sender_may_not_ask_more_than_it_may_send():
         assert all(int(each.headers["Retry-After"]) > 0 for each in refused)
         forged = Wire(compact=made.envelope().compact[:-4] + b"AAAA", body=made.envelope().body)
         assert (await check(edge, forged)).members["problem"]["code"] == "signature"
+        other_body = Wire(compact=made.envelope().compact, body=b"{}")
+        assert (await check(edge, other_body)).code == "rate_limited", (
+            "whose signature is good is known, whatever else is wrong"
+        )

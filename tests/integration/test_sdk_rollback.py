@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import structlog
@@ -12,6 +14,7 @@ from lgsp.backends.memory import MemoryLedger
 from lgsp.machine import SystemClock
 from lgsp.sdk import Client, Surroundings, outbox
 from lgsp.sdk.stream import Pace
+from lgsp.testing.clock import ManualClock
 from lgsp.testing.systems import running_town
 from lgsp.testing.world import VERIFICATION, VERIFY, World
 
@@ -120,6 +123,17 @@ async def test_a_reply_that_comes_before_its_request_is_repeated_waits_for_it(bu
                 reply = await fisheries.request(VERIFY, key="one", **VERIFICATION)
     assert reply.manifest.text("causationid") == sent.id
     assert effects == [sent.id]
+
+
+async def test_what_was_lost_and_has_expired_is_told_of_and_not_sent_again(bus):
+    async with bus(MemoryLedger()) as town, opened(town, "fisheries") as fisheries:
+        sent = await fisheries.send(VERIFY, expires_in=timedelta(seconds=100), **VERIFICATION)
+    later = replace(QUICK, clock=ManualClock(SystemClock().now() + timedelta(seconds=130)))
+    ledger = MemoryLedger()
+    async with bus(ledger) as town, Client.open(town.settings("fisheries"), around=later) as fisheries:
+        told = await fisheries.outcome(sent.id)
+        assert (told.state, told.code) == ("expired", "log_rolled_back")
+        assert await ledger.deliveries(sent.env) == []
 
 
 async def test_what_had_come_to_its_end_is_not_sent_again(bus):

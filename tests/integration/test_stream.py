@@ -443,6 +443,61 @@ async def test_a_stream_begins_with_hello_and_nothing_else(edge, text):
         assert (await stream.closing())["reason"] in {"auth_missing", "bad_request"}
 
 
+FIRST_FRAMES = {
+    "too large": b"\x81\xfe\x20\x01",
+    "larger than can be": b"\x81\xff" + (2**20).to_bytes(8, "big"),
+    "a part of a large one": b"\x01\x85abcd",
+    "a ping, after which anything could come": b"\x89\x80abcd",
+}
+
+
+@pytest.mark.parametrize("start", FIRST_FRAMES.values(), ids=FIRST_FRAMES.keys())
+async def test_a_stream_that_begins_with_more_than_a_hello_is_closed_at_once(edge, start):
+    async with edge.silent_stream() as stream:
+        stream.ws._response.connection.transport.write(start)
+        closed = await asyncio.wait_for(stream.ws.receive(), 1)
+        assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 1009)
+    await until(lambda: edge.bus.refusals.total["auth_missing"] == 1)
+
+
+async def test_a_hello_may_come_byte_by_byte_and_large_frames_after_it(edge, world):
+    async with edge.silent_stream() as stream:
+        auth = edge.authorization("fisheries", "GET", "/v1/stream", jti=stream.welcome["nonce"])
+        hello = json.dumps({"op": "hello", "auth": auth.removeprefix("LGSP ")}).encode()
+        frame = b"\x81\xfe" + len(hello).to_bytes(2, "big") + bytes(4) + hello
+        for at in range(len(frame)):
+            stream.ws._response.connection.transport.write(frame[at : at + 1])
+            if at < 12:
+                await asyncio.sleep(0)
+        await stream.receive("checkpoint")
+        await stream.put(op="send", ref="x" * 30_000, envelope={})
+        assert (await stream.receive("refused"))["problem"]["code"] == "bad_request"
+
+
+async def test_a_sender_is_slowed_down_by_the_bytes_that_are_not_answered_yet(world, monkeypatch):
+    held, submitted = asyncio.Event(), []
+    submit_all = Ingress.submit_all
+
+    async def slow(self, wires, **named):
+        submitted.extend(wires)
+        await held.wait()
+        await submit_all(self, wires, **named)
+
+    monkeypatch.setattr(Ingress, "submit_all", slow)
+    frame = len(json.dumps({"op": "send", "ref": 1, "envelope": world.envelope().structured()}))
+    async with (
+        opened(world, limits=replace(LIMITS, inflight_bytes=3 * frame)) as edge,
+        edge.stream("fisheries") as stream,
+    ):
+        for number in range(20):
+            await stream.send(number, world.envelope(number=number))
+        await until(lambda: len(submitted) >= 3)
+        await edge.call("GET", "/healthz")
+        assert len(submitted) <= 4, "beyond the bound, and one frame more, nothing is read"
+        held.set()
+        assert {(await stream.receive("receipt"))["ref"] for _ in range(20)} == set(range(20))
+
+
 async def test_a_stream_speaks_the_agreed_subprotocol(edge):
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await edge.client.ws_connect(f"{edge.running.url}/v1/stream", protocols=["other"])

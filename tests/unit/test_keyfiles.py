@@ -152,6 +152,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 # --- encrypted ------------------------------------------------------------------------------------------------------------------
 
+ASKED = passphrases._asked
 PASSPHRASE = "m\u1eadt kh\u1ea9u d\u00e0i"
 
 
@@ -214,6 +215,29 @@ def test_a_file_holds_the_passphrase_and_is_kept_like_a_key(encrypted, tmp_path,
     assert caught.value.code == "key_file_unsafe"
     held.chmod(0o600)
     assert keyfiles.read_private(encrypted).public == ED25519.public
+
+
+def test_of_a_gateways_keys_each_encrypted_one_is_opened_once(encrypted, key_file, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(passphrases, "_asked", lambda question: asked.append(question) or PASSPHRASE.encode())
+    for name in ("body", "subject"):
+        keyfiles.write_secret(tmp_path / name, bytes(32))
+    held = keyfiles.GatewayKeys.read(
+        gateway=encrypted, log=key_file, body=tmp_path / "body", subject=tmp_path / "subject"
+    )
+    assert held.gateway.kid == ED25519.kid
+    assert len(asked) == 1
+
+
+def test_who_ends_the_question_at_the_terminal_gives_no_passphrase(encrypted, monkeypatch):
+    def end(_question):
+        raise EOFError
+
+    monkeypatch.setattr(passphrases, "_asked", ASKED)
+    monkeypatch.setattr(passphrases, "getpass", end)
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda _: True})())
+    with pytest.raises(Unusable, match="passphrase_missing"):
+        keyfiles.read_private(encrypted)
 
 
 def test_a_person_at_a_terminal_is_asked(encrypted, monkeypatch):

@@ -405,6 +405,14 @@ SITUATIONS: dict[str, Situation] = {
         stated=EVENT, added=(SERVICE, EVENT_GRANT, subscriber("s-1", POLICE), subscriber("s-2", ONE_STOP)),
         changes={POLICE: {"status": "suspended"}}, expected="g-event", inboxes=(ONE_STOP,),
     ),
+    "a topic whose subscriber is of an agency that is no more": Situation(
+        stated=EVENT, added=(SERVICE, EVENT_GRANT, subscriber("s-1", POLICE), subscriber("s-2", ONE_STOP)),
+        changes={POLICE_AGENCY: {"valid_to": "2026-11-21", "successors": [ONE_STOP_AGENCY]}}, expected="g-event", inboxes=(ONE_STOP,),
+    ),
+    "a topic on the last day of a subscriber's agency": Situation(
+        stated=EVENT, added=(SERVICE, EVENT_GRANT, subscriber("s-1", POLICE)), changes={POLICE_AGENCY: {"valid_to": "2026-11-22"}},
+        expected="g-event", inboxes=(POLICE,),
+    ),
     "a topic whose subscription has not begun": Situation(
         stated=EVENT, added=(SERVICE, EVENT_GRANT, subscriber("s-1", POLICE, since=3)), version=2, expected="g-event", inboxes=(),
     ),

@@ -85,7 +85,7 @@ def test_what_is_no_frame_is_refused(data):
     ("frame", "read"),
     [
         ({"state": "acked", "ack": STATEMENT}, True),
-        ({"state": "parked", "ack": None, "code": "poison"}, True),
+        ({"state": "parked", "ack": None, "code": "body_lost"}, True),
         ({"state": "queued"}, False),
         ({"state": "acked", "ack": {}}, True),
         ({"state": "acked", "ack": {"jws": 1}}, False),
