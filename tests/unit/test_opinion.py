@@ -27,7 +27,7 @@ def test_a_refusal_on_judging_ends_at_its_own_step_or_at_route_and_grant(code, s
 
 def test_what_is_no_envelope_has_no_name():
     found = opinion.unread(Refusal("structured"))
-    assert (found.step, found.env, found.manifest) == (2, "", None)
+    assert (found.step, found.env) == (2, "")
 
 
 def test_what_is_allowed_is_told_with_its_rule_in_both_languages_and_no_problem():
