@@ -222,9 +222,14 @@ class Sync:
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(TICK_SECONDS):
+            async with asyncio.timeout(self._rest()):
                 await self._moved.wait()
         self._moved.clear()
+
+    def _rest(self) -> float:
+        """Return for how many seconds nothing has to be done unless something comes: until the next list may go, if one has just gone."""
+        until_next = self._next_list - asyncio.get_running_loop().time()
+        return min(TICK_SECONDS, until_next) if until_next > 0 else TICK_SECONDS
 
 
 def _note(
