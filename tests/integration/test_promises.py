@@ -13,6 +13,7 @@ from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.sql.sqlite import SqliteLedger
 from lgsp.domain.limits import LIMITS
 from lgsp.errors import Refusal
+from lgsp.ports.ledger import Accept, Move
 from lgsp.testing.bus import Tray, running_bus
 from lgsp.testing.clock import ManualClock
 from lgsp.testing.entropy import SeededEntropy
@@ -76,7 +77,7 @@ async def test_acceptance_and_hand_over_are_one_commit(bus, world, monkeypatch):
     commit = bus.ledger.commit
 
     async def counted(operations, sign):
-        commits.append(len(operations))
+        commits.append([type(operation) for operation in operations if isinstance(operation, Accept | Move)])
         return await commit(operations, sign)
 
     monkeypatch.setattr(bus.ledger, "commit", counted)
@@ -85,7 +86,7 @@ async def test_acceptance_and_hand_over_are_one_commit(bus, world, monkeypatch):
     assert [handed.env for handed in tray.handed] == [request.hash]
     assert tray.handed[0].receipt == receipted.receipt
     assert tray.handed[0].wire == request
-    assert commits == [1]
+    assert [found for found in commits if found] == [[Accept]]  # the gateway may keep a checkpoint beside it
     assert (await events(bus))[-2:] == ["msg.accepted", "msg.delivered"]
     assert json.loads(json.loads(receipted.receipt)["item"])["index"] == await bus.ledger.size() - 2
     assert await state_of(bus, request) == ("leased", 0)

@@ -289,12 +289,12 @@ async def test_an_acknowledgement_that_nobody_writes_any_more_holds_up_no_inbox(
     [first] = await transport.take(NDXP, 1)
     asked = []
 
-    async def ack(message):
-        asked.append(message)
+    async def ack(channel, number, **_):
+        asked.append(number)
         await asyncio.Event().wait()
 
     with monkeypatch.context() as patched:
-        patched.setattr("aio_pika.IncomingMessage.ack", ack)
+        patched.setattr("aiormq.Channel.basic_ack", ack)
         async with asyncio.timeout(5):
             await transport.drop(NDXP, [first.delivery.env])
     assert len(asked) == 1

@@ -11,7 +11,7 @@ import pytest
 from lgsp.domain import statements, strictjson
 from lgsp.errors import Defect, Refusal
 from lgsp.ports.directory import SignedRecords
-from lgsp.sdk import Reject, Retry, Unreachable, marks
+from lgsp.sdk import Reject, Retry, Unreachable, marks, receiver
 from lgsp.sdk.box import Box
 from lgsp.sdk.directories import Directories
 from lgsp.sdk.frames import Handed
@@ -223,6 +223,14 @@ async def test_a_rejection_is_signed_and_nothing_else_of_the_effect_is_kept(benc
 
 
 # --- replies that a call waits for -------------------------------------------------------------------------------------------------
+
+
+async def test_leases_of_what_is_worked_on_for_long_are_extended_and_no_others(bench):
+    _fresh, long, lost = [await bench.taken(number) for number in (1, 2, 3)]
+    now = asyncio.get_running_loop().time()
+    long.held_since, lost.held_since = now - receiver.EXTEND_AFTER, now - 2 * receiver.HOLD_MOST
+    bench.receiver.extend()
+    assert [frame["env"] for frame in await bench.said("extend")] == [long.env]
 
 
 @pytest.fixture

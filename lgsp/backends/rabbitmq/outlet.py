@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -56,11 +55,18 @@ class Outlet:
             self.spawn("close a channel", close(channel))
 
     async def _place(self, parcel: Parcel, placed: list[Placed], at: int) -> None:
+        env = parcel.delivery.env
+        # No other message of this id is to be on its way: the library tells by the id alone which message the broker returned.
+        while (other := self._flying.get(env)) is not None:
+            await other.wait()
+        done = self._flying[env] = asyncio.Event()
         try:
-            async with self._alone(parcel.delivery.env):
-                placed[at] = await self._publish(parcel)
+            placed[at] = await self._publish(parcel)
         except BrokerAwayError:
             placed[at] = "unavailable"
+        finally:
+            del self._flying[env]
+            done.set()
 
     async def _publish(self, parcel: Parcel) -> Placed:
         try:
@@ -84,7 +90,11 @@ class Outlet:
         try:
             with broker_calls():
                 message = to_message(parcel, now=self.clock.now())
-                await channel.default_exchange.publish(message, name, mandatory=True)
+                underlay = await channel.get_underlay_channel()
+                # By `wait` the library would write the next message only when this one is on its way; the broker's confirmation is waited for.
+                await underlay.basic_publish(  # type: ignore[call-arg] # `wait` is missing in the library's types alone
+                    message.body, routing_key=name, properties=message.properties, mandatory=True, wait=False
+                )
         except BrokerAwayError as error:
             if isinstance(error.__cause__, DeliveryError):
                 raise error.__cause__ from None
@@ -95,18 +105,6 @@ class Outlet:
             if self._channel is None or self._channel.is_closed:
                 self._channel = await self.link.channel(confirms=True)
             return self._channel
-
-    @asynccontextmanager
-    async def _alone(self, env: str) -> AsyncIterator[None]:
-        """Let no other message of this id be on its way: the library tells by the id alone which message the broker returned."""
-        while (other := self._flying.get(env)) is not None:
-            await other.wait()
-        done = self._flying[env] = asyncio.Event()
-        try:
-            yield
-        finally:
-            del self._flying[env]
-            done.set()
 
     def _queue_of(self, parcel: Parcel) -> str:
         return queue_name(self.bus, parcel.delivery.to, parcel.delivery.lane)

@@ -15,6 +15,7 @@ from typing import Final
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
+from lgsp.backends.rabbitmq.answering import Unanswered
 from lgsp.backends.rabbitmq.carrier import Carried, MismatchError, read_message
 from lgsp.backends.rabbitmq.connection import CALL_SECONDS, BrokerAwayError, Link, broker_calls, close
 from lgsp.backends.rabbitmq.topology import Topology
@@ -53,6 +54,8 @@ class Reader:
     _buffers: dict[Lane, list[Carried]] = field(default_factory=lambda: {lane: [] for lane in LANES})
     _taken: dict[str, Carried] = field(default_factory=dict)
     _channel: AbstractChannel | None = None
+    _unanswered: Unanswered | None = None
+    """Of the open channel."""
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _arrival: asyncio.Event = field(default_factory=asyncio.Event)
     _arrived: int = 0
@@ -100,7 +103,7 @@ class Reader:
             # For each consumer by itself: a limit for the whole channel closes the connection on quorum queues.
             await channel.set_qos(prefetch_count=PREFETCH, global_=False, timeout=CALL_SECONDS)
             underlay = await channel.get_underlay_channel()
-        self._channel = channel
+        self._channel, self._unanswered = channel, Unanswered(channel=underlay)
         channel.close_callbacks.add(lambda *_: self._lose(channel))
         underlay.on_consumer_cancel_callbacks.add(lambda _: self._give_up(channel))
         for lane, name in self.queues.items():
@@ -120,15 +123,16 @@ class Reader:
             return  # somebody else has taken them meanwhile, or they ended there
 
     async def _arrive(self, channel: AbstractChannel, lane: Lane, message: AbstractIncomingMessage) -> None:
-        if channel is not self._channel:
+        if channel is not self._channel or self._unanswered is None:
             return  # of a channel that is given up: the broker has it back
+        self._unanswered.bring(_number(message))
         try:
             carried = read_message(message, lane)
         except MismatchError as error:
             self.suspects.append(Suspect(message=message, env=error.env, what=str(error)))
         else:
             if self._holds(carried):
-                await _answer_for([message])
+                await self._answer_for([message])
             else:
                 insort(self._buffers[lane], carried, key=_order)
         self._arrived += 1
@@ -157,16 +161,30 @@ class Reader:
     async def drop(self, envs: Iterable[str]) -> None:
         """Answer for what was taken; what is not held, or was on a channel that is lost, is passed over."""
         found = [self._taken.pop(env) for env in envs if env in self._taken]
-        await _answer_for([carried.message for carried in found])
+        await self._answer_for([carried.message for carried in found])
 
     async def clear_suspects(self, handled: Sequence[Suspect]) -> None:
-        """Answer for messages that were reported."""
-        await _answer_for([suspect.message for suspect in handled])
+        """Answer for messages that were reported, unless their channel was lost meanwhile: the broker brings them again."""
+        known = [suspect for suspect in handled if suspect in self.suspects]
+        self.suspects[:] = [suspect for suspect in self.suspects if suspect not in known]
+        await self._answer_for([suspect.message for suspect in known])
 
     def put_back(self, envs: Iterable[str]) -> None:
         """Let what was taken come again, in its place."""
         for carried in [self._taken.pop(env) for env in envs if env in self._taken]:
             insort(self._buffers[carried.lane], carried, key=_order)
+
+    async def _answer_for(self, messages: Sequence[AbstractIncomingMessage]) -> None:
+        unanswered = self._unanswered
+        if unanswered is None or not messages:
+            return  # with its channel the broker takes them back, and their rows say that they are done with
+        try:
+            with broker_calls():
+                # The library leaves whoever waits for a frame to be written waiting for ever when the connection ends before.
+                async with asyncio.timeout(CALL_SECONDS):
+                    await unanswered.answer([_number(message) for message in messages])
+        except BrokerAwayError:
+            return  # as above
 
     async def close(self) -> None:
         """Stop the consumers; what is here and not answered for goes back to the broker, in its place."""
@@ -186,7 +204,7 @@ class Reader:
         """Forget what the channel brought: it is void, the broker gives it out anew."""
         if channel is not self._channel:
             return
-        self._channel = None
+        self._channel = self._unanswered = None
         self._taken.clear()
         self.suspects.clear()
         for buffer in self._buffers.values():
@@ -199,12 +217,6 @@ def _order(carried: Carried) -> int:
     return carried.order
 
 
-async def _answer_for(messages: Sequence[AbstractIncomingMessage]) -> None:
-    try:
-        with broker_calls():
-            # The library leaves whoever waits for a frame to be written waiting for ever when the connection ends before.
-            async with asyncio.timeout(CALL_SECONDS):
-                for message in messages:
-                    await message.ack()
-    except BrokerAwayError:
-        return  # with its channel the broker takes them back, and their rows say that they are done with
+def _number(message: AbstractIncomingMessage) -> int:
+    """Return the number that the channel knows a message by."""
+    return int(message.delivery_tag or 0)

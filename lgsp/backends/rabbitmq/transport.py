@@ -186,7 +186,6 @@ class RabbitTransport:
         suspects = list(reader.suspects)
         for suspect in suspects:
             await self._tell(inbox, suspect.env, suspect.what)
-        del reader.suspects[: len(suspects)]
         await reader.clear_suspects(suspects)
 
     async def _checked(self, inbox: str, reader: Reader, drawn: Sequence[Carried]) -> list[Parcel]:
