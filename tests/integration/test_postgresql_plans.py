@@ -35,9 +35,10 @@ ANALYZE;
 ENVS = [f"env-{n}" for n in range(10, 1300, 10)]
 PERSON = md5(b"7").digest()
 CASES = {
-    "HEADS": ([], {"entry_pkey", "directory_version_pkey"}),
-    "REPLIES": ([["urn:source:1"] * 128, ENVS[:128]], {"exchange_key"}),
-    "STANDINGS": ([ENVS, ["urn:inbox:0"] * len(ENVS)], {"delivery_key"}),
+    "LOOK": (
+        [["urn:source:1"] * 128, ENVS[:128], ENVS, ["urn:inbox:0"] * len(ENVS)],
+        {"entry_pkey", "directory_version_pkey", "exchange_key", "delivery_key"},
+    ),
     "NONCES": ([["jti-1", "jti-2"]], {"nonce_pkey"}),
     "FORGET_NONCES": ([10], {"nonce_until"}),
     "DROP_BODIES": ([ENVS], {"body_env"}),

@@ -122,25 +122,43 @@ ALL_META: Final = _sql(selects.ALL_META)
 
 # Looked at first
 
-HEADS: Final = _sql(sa.select(selects.SIZE.scalar_subquery(), selects.HEAD.scalar_subquery()))
 _KEYS: Final = _given("keys", _named(exchange.c.source, exchange.c.id))
 _OF_KEYS: Final = sa.and_(exchange.c.source == _KEYS.c.source, exchange.c.id == _KEYS.c.id)
-REPLIES: Final = _sql(
-    sa.select(exchange.c.source, exchange.c.id, exchange.c.reply).select_from(sa.join(_KEYS, exchange, _OF_KEYS))
-)
 _PLACES: Final = _given("places", _named(delivery.c.env, delivery.c.inbox))
 _AT_PLACES: Final = sa.and_(delivery.c.env == _PLACES.c.env, delivery.c.inbox == _PLACES.c.inbox)
-STANDINGS: Final = _sql(
-    sa.select(
-        delivery.c.env,
-        delivery.c.inbox,
-        *selects.STANDING,
-    )
+_STANDINGS: Final = (
+    sa.select(delivery.c.env, delivery.c.inbox, *selects.STANDING)
     .select_from(sa.join(_PLACES, delivery, _AT_PLACES))
     # In one order for everybody: whoever locks the same rows waits, and never for somebody who waits for oneself.
     .order_by(delivery.c.env, delivery.c.inbox)
     .with_for_update(of=delivery)
+    .cte("standings")
 )
+_NO_TEXT: Final = sa.literal_column("''", sa.Text)
+_NO_NUMBER: Final = sa.literal_column("NULL::bigint", sa.BigInteger)
+IS_HEAD, IS_REPLY, IS_STANDING = range(3)
+"""What a row of `LOOK` tells."""
+LOOK: Final = _sql(
+    sa.union_all(
+        sa.select(
+            sa.literal_column(str(IS_HEAD)),
+            *[_NO_TEXT] * 5,
+            selects.SIZE.scalar_subquery(),
+            selects.HEAD.scalar_subquery(),
+            _NO_NUMBER,
+        ),
+        sa.select(
+            sa.literal_column(str(IS_REPLY)),
+            exchange.c.source,
+            exchange.c.id,
+            exchange.c.reply,
+            *[_NO_TEXT] * 2,
+            *[_NO_NUMBER] * 3,
+        ).select_from(sa.join(_KEYS, exchange, _OF_KEYS)),
+        sa.select(sa.literal_column(str(IS_STANDING)), *_STANDINGS.c),
+    )
+)
+"""One round trip: how long the log is and which version of the directory is the latest; the replies of exchanges; where deliveries stand."""
 NONCES: Final = _sql(
     sa.select(nonce.c.jti, nonce.c.until).where(nonce.c.jti == sa.any_(_array("jtis", nonce.c.jti.type)))
 )

@@ -111,18 +111,7 @@ async def run(connection: Connection, operations: Sequence[Operation], sign: Sig
 
 
 async def _look(connection: Connection, operations: Sequence[Operation]) -> Found:
-    [[size, head]] = await connection.fetch(sql.HEADS.text)
-    found = Found(size=size, head=head)
-    keys = {key for each in operations if isinstance(each, Accept) for key in (each.exchange.key, each.answers) if key}
-    if keys:
-        sources, ids = zip(*keys, strict=True)
-        rows = await connection.fetch(sql.REPLIES.text, sources, ids)
-        found.replies = {(source, id_): reply for source, id_, reply in rows}
-    places = {(each.env, each.to) for each in operations if isinstance(each, Move | Seen)}
-    if places:
-        envs, inboxes = zip(*places, strict=True)
-        rows = await connection.fetch(sql.STANDINGS.text, envs, inboxes)
-        found.standings = {(env, inbox): standing_of(standing) for env, inbox, *standing in rows}
+    found = await _look_at_rows(connection, operations)
     jtis = [spent.jti for each in operations if (spent := _spent(each))]
     if jtis:
         found.nonces = dict(await connection.fetch(sql.NONCES.text, jtis))
@@ -141,6 +130,25 @@ async def _look(connection: Connection, operations: Sequence[Operation]) -> Foun
         found.sealing |= {row[0] for row in await connection.fetch(sql.SEALING.text, days)}
     if any(isinstance(each, Catalogue) for each in operations):
         found.reached = await connection.fetchval(sql.CATALOGUED.text)
+    return found
+
+
+async def _look_at_rows(connection: Connection, operations: Sequence[Operation]) -> Found:
+    """Find how long the log is, which version is the latest, and the rows of exchanges and deliveries."""
+    keys = {key for each in operations if isinstance(each, Accept) for key in (each.exchange.key, each.answers) if key}
+    places = {(each.env, each.to) for each in operations if isinstance(each, Move | Seen)}
+    groups = {
+        "keys": [{"source": source, "id": id_} for source, id_ in keys],
+        "places": [{"env": env, "inbox": inbox} for env, inbox in places],
+    }
+    found = Found(size=0, head=0)
+    for what, first, second, *rest in await connection.fetch(sql.LOOK.text, *sql.LOOK.columns(groups)):
+        if what == sql.IS_STANDING:
+            found.standings[first, second] = standing_of(rest)
+        elif what == sql.IS_REPLY:
+            found.replies[first, second] = rest[0]
+        else:
+            found.size, found.head = rest[3:5]
     return found
 
 
