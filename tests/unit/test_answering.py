@@ -1,12 +1,14 @@
 """Answering for messages of a channel: one frame for all up to a number where nothing below is held, never twice for one."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lgsp.backends.rabbitmq.answering import Unanswered
+from lgsp.backends.rabbitmq.reader import Reader, Suspect
 
 
 class Broker:
@@ -74,3 +76,33 @@ async def test_an_error_of_the_channel_is_raised():
     found.channel.outstanding.clear()
     with pytest.raises(AssertionError):
         await found.answer([1])
+
+
+async def test_what_an_answer_that_was_cut_off_left_is_answered_for_by_the_next():
+    found = unanswered(4)
+    begin = found.channel.basic_ack
+
+    async def never(*_, **__):
+        await asyncio.Event().wait()
+
+    found.channel.basic_ack = never
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await found.answer([1, 2])
+    found.channel.basic_ack = begin
+    await found.answer([3])
+    assert found.channel.outstanding == {4}
+
+
+async def test_a_suspect_of_a_channel_that_was_lost_meanwhile_has_no_number_on_the_next():
+    reader = Reader(queues={}, link=None, topology=None, ring=lambda: None)
+    old, new = unanswered(2), unanswered(2)
+    reader._channel, reader._unanswered = old.channel, old
+    suspects = [Suspect(message=SimpleNamespace(delivery_tag=number), env="e", what="type") for number in (1, 2)]
+    reader.suspects += suspects
+    await reader.clear_suspects(suspects[:1])
+    assert old.channel.outstanding == {2}
+    reader._lose(old.channel)
+    reader._channel, reader._unanswered = new.channel, new
+    await reader.clear_suspects(suspects[1:])
+    assert (old.channel.outstanding, new.channel.outstanding) == ({2}, {1, 2})

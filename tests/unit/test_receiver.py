@@ -222,15 +222,15 @@ async def test_a_rejection_is_signed_and_nothing_else_of_the_effect_is_kept(benc
     assert (item["outcome"], item["code"], item["pointer"]) == ("rejected", "owner_unknown", "/fullName")
 
 
-# --- replies that a call waits for -------------------------------------------------------------------------------------------------
-
-
 async def test_leases_of_what_is_worked_on_for_long_are_extended_and_no_others(bench):
     _fresh, long, lost = [await bench.taken(number) for number in (1, 2, 3)]
     now = asyncio.get_running_loop().time()
     long.held_since, lost.held_since = now - receiver.EXTEND_AFTER, now - 2 * receiver.HOLD_MOST
     bench.receiver.extend()
     assert [frame["env"] for frame in await bench.said("extend")] == [long.env]
+
+
+# --- replies that a call waits for -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ class Acks(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Unanswered:
-    """The numbers of what one channel has brought and nobody has answered for; as many as the channel's prefetch at most."""
+    """The numbers of what one channel has brought and nobody has answered for; as many as its consumers may bring ahead, at most."""
 
     channel: Acks
     _held: set[int] = field(default_factory=set)
@@ -42,7 +42,8 @@ class Unanswered:
             through = self._through()
             below = [number for number in numbers if number <= through]
             if below:
-                await self.channel.basic_ack(max(below), multiple=len(below) > 1, wait=False)
+                # Also for a single one: an earlier answer may have been cut off, and its numbers are below.
+                await self.channel.basic_ack(max(below), multiple=True, wait=False)
             for number in numbers:
                 if number > through:
                     await self.channel.basic_ack(number, wait=False)

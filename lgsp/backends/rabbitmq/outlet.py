@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Final
 
 from aio_pika.abc import AbstractChannel
@@ -21,6 +22,10 @@ PUBLISH_SECONDS: Final = 5.0
 """How long a group of parcels may take: a broker that is short of disk or memory, or a queue without a leader, confirms nothing and says nothing."""
 
 
+WRITTEN_AT_ONCE: Final = 16
+"""Messages of a channel that are written before one is waited for until it is on its way: a broker that reads nothing fills no more of the memory."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Outlet:
     """The publishing side of one gateway."""
@@ -33,6 +38,7 @@ class Outlet:
     seconds: float = PUBLISH_SECONDS
     _channel: AbstractChannel | None = None
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _sent: Iterator[int] = field(default_factory=count)
     _flying: dict[str, asyncio.Event] = field(default_factory=dict)
 
     async def publish(self, parcels: Sequence[Parcel]) -> list[Placed]:
@@ -91,9 +97,12 @@ class Outlet:
             with broker_calls():
                 message = to_message(parcel, now=self.clock.now())
                 underlay = await channel.get_underlay_channel()
-                # By `wait` the library would write the next message only when this one is on its way; the broker's confirmation is waited for.
                 await underlay.basic_publish(  # type: ignore[call-arg] # `wait` is missing in the library's types alone
-                    message.body, routing_key=name, properties=message.properties, mandatory=True, wait=False
+                    message.body,
+                    routing_key=name,
+                    properties=message.properties,
+                    mandatory=True,
+                    wait=next(self._sent) % WRITTEN_AT_ONCE == 0,
                 )
         except BrokerAwayError as error:
             if isinstance(error.__cause__, DeliveryError):

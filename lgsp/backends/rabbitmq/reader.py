@@ -180,7 +180,7 @@ class Reader:
             return  # with its channel the broker takes them back, and their rows say that they are done with
         try:
             with broker_calls():
-                # The library leaves whoever waits for a frame to be written waiting for ever when the connection ends before.
+                # The library leaves whoever waits for a place among the frames to be written waiting for ever when the connection ends before.
                 async with asyncio.timeout(CALL_SECONDS):
                     await unanswered.answer([_number(message) for message in messages])
         except BrokerAwayError:
