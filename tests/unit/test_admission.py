@@ -341,3 +341,10 @@ def test_a_request_answers_nothing():
     found = WORLD.read(forged())
     assert isinstance(found, admission.Read)
     assert found.request_key is None
+
+
+def test_looked_up_is_what_an_envelope_may_have_been_before_and_what_a_reply_answers():
+    request, reply = WORLD.envelope(), WORLD.reply(WORLD.envelope())
+    asked, answer = manifest_of(request), manifest_of(reply)
+    assert WORLD.read(request).looked_up == ((asked.source, asked.id),)
+    assert WORLD.read(reply).looked_up == ((answer.source, answer.id), (asked.source, asked.id))
