@@ -315,8 +315,12 @@ def test_an_interruption_inside_a_block_puts_the_message_back(town, fisheries):
 
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background has it ignored, and so have its children
+
 from lgsp.domain import evidence_checks
 from lgsp.domain.evidence_checks import Pins
 from lgsp.domain.notes import LOG_KEY, NoteKey
