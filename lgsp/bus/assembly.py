@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -52,21 +51,17 @@ from lgsp.bus.takeover import Takeover
 from lgsp.bus.vitals import Vitals
 from lgsp.bus.witnessing import Witnessing
 
-SIGNATURE_THREADS = 2
-"""They check the signatures of groups. Those that the loop shares out may all be held by look-ups of names that get no answer."""
-
 
 @asynccontextmanager
 async def run_bus(parts: Parts) -> AsyncIterator[Bus]:
     """Run a bus made of these parts until the block ends; when one of its tasks fails the block is cancelled."""
-    with ThreadPoolExecutor(SIGNATURE_THREADS, thread_name_prefix="signatures") as verifying:
-        async with asyncio.TaskGroup() as group:
-            bus = assemble(parts, Tasks(group), verifying)
-            await bus.start()
-            try:
-                yield bus
-            finally:
-                await bus.drain()
+    async with asyncio.TaskGroup() as group:
+        bus = assemble(parts, Tasks(group))
+        await bus.start()
+        try:
+            yield bus
+        finally:
+            await bus.drain()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +82,8 @@ class _Base:
     room: Room
 
 
-def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
-    """Wire the parts; nothing runs yet. Signatures of groups are checked by `verifying`."""
+def assemble(parts: Parts, tasks: Tasks) -> Bus:
+    """Wire the parts; nothing runs yet."""
     base = _base(parts)
     courier = _courier(parts, base, tasks)
     replies = Replies(
@@ -100,7 +95,7 @@ def assemble(parts: Parts, tasks: Tasks, verifying: Executor) -> Bus:
         moves=base.moves,
     )
     hearing = _hearing(parts, base, courier, replies)
-    ingress = _ingress(parts, base, courier, replies, verifying)
+    ingress = _ingress(parts, base, courier, replies)
     auditor = _auditor(parts, base)
     sweep = _sweep(parts, base, courier, auditor, hearing)
     searcher = Searcher.of(parts, auditor=auditor, cataloguer=sweep.cataloguer, registry=base.registry)
@@ -234,7 +229,7 @@ def _settlement(parts: Parts, base: _Base, courier: Courier) -> Settlement:
     )
 
 
-def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies, verifying: Executor) -> Ingress:
+def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies) -> Ingress:
     placing = Placing(
         inboxes=parts.store,
         publisher=base.publisher,
@@ -266,7 +261,6 @@ def _ingress(parts: Parts, base: _Base, courier: Courier, replies: Replies, veri
         refusing=Refusing(registry=base.registry, sequencer=base.sequencer, edge=base.refusals),
         body_keys=base.body_keys,
         clock=parts.clock,
-        verifying=verifying,
     )
 
 

@@ -1,18 +1,17 @@
 """Ingress: envelopes from their bytes to their receipts (protocol section 4): read, look up, judge, commit.
 
-What a stream sends at once goes together: its signatures are checked beside the event loop, and one commit takes all of it. Each envelope has an
-answer of its own.
+What a stream sends at once goes together: one commit takes all of it, and others on the event loop have their turn in between. Each envelope has
+an answer of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import Executor
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.engines import Engines
@@ -36,8 +35,11 @@ from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import Accept, Done, Ledger, Result
 from lgsp.tracing import NOTHING, Opened, Traces
 
+T = TypeVar("T")
 JUDGED_AT_MOST = 8
 """How often an envelope is judged again because the directory moved or its twin won; more is a fault of ours."""
+AT_A_TIME: Final = 8
+"""Envelopes of a group that are read, or judged, or planned, before others on the event loop have their turn: about a millisecond."""
 
 
 @fixed
@@ -118,8 +120,6 @@ class Ingress:
     refusing: Refusing
     body_keys: BodyKeys
     clock: Clock
-    verifying: Executor
-    """Checks the signatures of groups; nothing else keeps it busy."""
     answering: Answering = field(default_factory=Answering)
     traces: Traces = field(default_factory=Traces.found)
     draining: bool = False
@@ -204,39 +204,37 @@ class Ingress:
         would be refused: what was accepted once gets its receipt whatever is to be said of it now. Where a quota counts it is looked for first:
         a repeat uses nothing, and nobody else may be refused because of it, be it for the length of a commit.
         """
-        # What is read on a thread takes all places: nothing of the same sender passes it.
+        # What is read in pieces takes all places: nothing of the same sender passes it.
         async with self.turns.turn(sender, self.turns.most if len(coming) > 1 else 1) as leave:
             if self.turns.is_crowd(sender) and not self.answering.has_answered(sender):
                 await self.sequencer.calm()  # with its places in hand, so that what is behind it waits, too
             directory = self.registry.current
             read = await self._read(coming, directory, peer, bounded=bounded)
             await self._look_up([each for each in read if not hopeful or _may_matter(each.found, directory)])
-            for each in read:
-                self._judge(each, directory)
-                if isinstance(each.judged, Refused):
-                    await asyncio.sleep(0)  # the words for a "no" take some milliseconds: others go in between
+            async for few in _in_pieces(read):
+                for each in few:
+                    self._judge(each, directory)
+                    if isinstance(each.judged, Refused):
+                        await asyncio.sleep(0)  # the words for a "no" take some milliseconds: others go in between
             # Its twin may have been accepted since it was looked for, if it was.
             await self._look_up([each for each in read if isinstance(each.judged, Refused)])
             await self._answer_judged(read, peer)
-            # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
-            leave()
             allowed = [each for each in read if isinstance(each.judged, Accepted)]
             if any(each.found.manifest.is_reply for each in allowed):
                 self.answering.note(sender)
-            await self._accept(allowed, directory.version, again)
+            parts = await self._plan(allowed, directory.version)
+            # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
+            leave()
+            await _all(self._commit(part, order, again) for order, part in parts.items())
 
     async def _read(
         self, coming: Sequence[_Coming], directory: Directory, peer: str, *, bounded: bool
     ) -> list[_Coming]:
         """Return what is signed and formed well; answer the rest."""
-        wires = [each.wire for each in coming]
-        with self.figures.timed("read", len(wires)):
-            if len(wires) == 1:
-                reads = [admission.read(wires[0], directory)]
-            else:
-                # The signatures of many are checked beside the event loop, which the library lets go on meanwhile.
-                loop = asyncio.get_running_loop()
-                reads = await loop.run_in_executor(self.verifying, _read_each, wires, directory)
+        reads: list[Read | Refused] = []
+        with self.figures.timed("read", len(coming)):
+            async for few in _in_pieces(coming):
+                reads += [admission.read(each.wire, directory) for each in few]
         good = []
         for each, read in zip(coming, reads, strict=True):
             if isinstance(read, Refused):
@@ -302,21 +300,23 @@ class Ingress:
             return refusal
         return Receipted(env=seen.env, receipt=seen.receipt, manifest=read.manifest, duplicate=True)
 
-    async def _accept(self, allowed: Sequence[_Coming], version: int, again: Again) -> None:
-        """Commit what is allowed, what a person waits for apart from the rest, and answer what is accepted."""
-        if not allowed:
-            return
-        day, now = await self.body_keys.today(), self.clock.now()
+    async def _plan(self, allowed: Sequence[_Coming], version: int) -> dict[Order, list[_Coming]]:
+        """Plan what is allowed, and return what a person waits for apart from the rest."""
         parts: dict[Order, list[_Coming]] = {}
-        for each in allowed:
-            assert isinstance(each.judged, Accepted)
-            each.operation, each.promises = self.planner.plan(
-                each.judged, version=version, day=day, now=now, crowded=each.crowded
-            )
-            parts.setdefault(_order(each.planned), []).append(each)
-        await _all(self._commit(part, order, again) for order, part in parts.items())
+        if not allowed:
+            return parts
+        day, now = await self.body_keys.today(), self.clock.now()
+        async for few in _in_pieces(allowed):
+            for each in few:
+                assert isinstance(each.judged, Accepted)
+                each.operation, each.promises = self.planner.plan(
+                    each.judged, version=version, day=day, now=now, crowded=each.crowded
+                )
+                parts.setdefault(_order(each.planned), []).append(each)
+        return parts
 
     async def _commit(self, coming: Sequence[_Coming], order: Order, again: Again) -> None:
+        """Commit what goes together and answer it."""
         try:
             with self._span(coming) as span, self.figures.timed("commit", len(coming)):
                 results = await self.sequencer.submit(*(each.planned for each in coming), order=order)
@@ -385,17 +385,21 @@ class Ingress:
         )
 
 
-def _read_each(wires: Sequence[Wire], directory: Directory) -> list[Read | Refused]:
-    return [admission.read(wire, directory) for wire in wires]
+async def _in_pieces(items: Sequence[T]) -> AsyncIterator[Sequence[T]]:
+    """Yield a few at a time; others on the event loop have their turn in between."""
+    for start in range(0, len(items), AT_A_TIME):
+        if start:
+            await asyncio.sleep(0)
+        yield items[start : start + AT_A_TIME]
 
 
 async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Do each to its end, and raise what the first raised: what goes on is not to be taken for withdrawn because something else failed."""
-    first, *others = works
-    if not others:
-        await first
+    waiting = list(works)
+    if len(waiting) == 1:
+        await waiting[0]
         return
-    for error in await asyncio.gather(first, *others, return_exceptions=True):
+    for error in await asyncio.gather(*waiting, return_exceptions=True):
         if error is not None:
             raise error
 

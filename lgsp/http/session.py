@@ -50,7 +50,7 @@ PATIENT: Final = frozenset({"drain", "slow_reader"})
 LISTENING: Final = 0.02
 """Seconds between looks at whether a receiver has settled all, while a drain waits for it."""
 
-TAKEN_IN_A_ROW: Final = 8
+TAKEN_IN_A_ROW: Final = 32
 """Frames of one stream that are taken before the other streams get their turn; what is of one kind among them is worked on together."""
 
 Send = tuple[str, int, object]

@@ -2,16 +2,13 @@
 
 import asyncio
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
-from lgsp.backends.memory import MemoryLedger
 from lgsp.backends.sql import SqliteLedger
 from lgsp.bus import fairness, sequencer
-from lgsp.bus.ingress import Receipted
+from lgsp.bus.ingress import AT_A_TIME, Receipted
 from lgsp.bus.moves import Moves
 from lgsp.bus.progress import Sighting
 from lgsp.bus.refusing import EnvelopeRefused
@@ -89,18 +86,28 @@ async def test_each_has_its_own_answer_whatever_the_others_are(bus, world):
         assert answer.env == wire.hash
 
 
-async def test_signatures_are_checked_though_look_ups_of_names_hold_all_shared_threads(world, clock):
-    may_end, shared = threading.Event(), ThreadPoolExecutor(1)
-    asyncio.get_running_loop().set_default_executor(shared)
-    shared.submit(may_end.wait)
-    try:
-        async with running_bus(world, MemoryLedger(), clock=clock, entropy=SeededEntropy()) as bus:
-            async with asyncio.timeout(20):
-                answers = await submit(bus, [world.envelope(number=number) for number in range(1, 9)])
-    finally:
-        may_end.set()
-    assert [told(answer) for answer in answers] == ["accepted"] * 8
-    assert not any(each.name.startswith("signatures") for each in threading.enumerate())
+async def test_others_have_their_turn_while_a_group_is_read_judged_and_planned(bus, world, monkeypatch):
+    await bus.courier.body_keys.today()
+    turns, at_commit, commit = 0, [], SqliteLedger.commit
+
+    async def other():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def noting(self, operations, sign):
+        at_commit.append((len(operations), turns))
+        return await commit(self, operations, sign)
+
+    monkeypatch.setattr(SqliteLedger, "commit", noting)
+    watching = asyncio.create_task(other())
+    answers = await submit(bus, [world.envelope(number=number) for number in range(1, 2 * AT_A_TIME + 2)])
+    watching.cancel()
+    assert {told(answer) for answer in answers} == {"accepted"}
+    # Three pieces in each of the three steps, and a turn between two pieces.
+    assert at_commit[0][0] == len(answers)
+    assert at_commit[0][1] >= 6
 
 
 async def test_the_same_envelope_twice_in_a_group_is_accepted_once(bus, world):
