@@ -34,6 +34,10 @@ class Limits:
     """Identical refusals of one sender that get an entry of their own in a minute."""
     frame_bytes: int = 256 * 1024
     """One stream frame: an envelope of the largest body in base64url, with room."""
+    group_frames: int = 64
+    """Frames in one message of a stream that agreed to groups."""
+    group_bytes: int = 128 * 1024
+    """Those frames together; a larger one goes alone."""
     unsent_bytes: int = 4 * 1024 * 1024
     """What may wait unsent on one stream before it is closed as a slow reader."""
     max_inflight: int = 512

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from lgsp.bus.inbox import Handover
 from lgsp.bus.progress import Sighting
-from lgsp.domain import base64url, names, statements, strictjson
+from lgsp.domain import base64url, framing, names, statements, strictjson
 from lgsp.domain.envelope import CODE_FORM, HASH_FORM, Wire, format_time
 from lgsp.domain.exchange import OUTCOMES, Delivery
 from lgsp.domain.statements import Statement
@@ -28,15 +28,12 @@ CREDIT_MAX: Final = 2**31
 RETRY_MAX: Final = 86_400.0
 
 
-def parse_frame(data: bytes) -> dict[str, Any]:
-    """Return the members of an incoming frame; refuse (`bad_request`) what is not one strict JSON object with an `op`."""
+def parse(message: bytes, *, grouped: bool) -> list[dict[str, Any]]:
+    """Return the frames of an incoming message; refuse (`bad_request`) what is not one strict JSON object with an `op`, or a group of such."""
     try:
-        frame = strictjson.parse_object(data, depth=DEPTH)
-    except strictjson.NotStrict:
-        raise Refusal("bad_request", "a frame is one strict JSON object") from None
-    if not isinstance(frame.get("op"), str):
-        raise Refusal("bad_request", "a frame has an op", pointer="/op")
-    return frame
+        return framing.frames_of(message, depth=DEPTH, grouped=grouped)
+    except strictjson.NotStrict as error:
+        raise Refusal("bad_request", f"a frame is one strict JSON object with an op: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,9 @@ from typing import Final
 
 from aiohttp.abc import AbstractStreamWriter
 
+from lgsp.domain import framing
+from lgsp.domain.limits import LIMITS
+
 WRITE_MAX: Final = 256 * 1024
 """Bytes handed to the transport at once; what it cannot send is its own buffer, so this stays well below `unsent_bytes`."""
 SHORT: Final = 126
@@ -24,9 +27,19 @@ class Outgoing:
     """Frames of one stream that are not yet sent."""
 
     def __init__(
-        self, transport: asyncio.Transport, writer: AbstractStreamWriter, *, most: int, overflow: Callable[[], None]
+        self,
+        transport: asyncio.Transport,
+        writer: AbstractStreamWriter,
+        *,
+        grouped: bool,
+        most: int,
+        overflow: Callable[[], None],
     ) -> None:
-        """Write to `transport`, paced by `writer`; call `overflow` when more than `most` bytes wait beside one larger frame."""
+        """Write to `transport`, paced by `writer`; call `overflow` when more than `most` bytes wait beside one larger frame.
+
+        With `grouped` several frames go in one message.
+        """
+        self._grouped = grouped
         self._transport = transport
         self._writer = writer
         self._most = most
@@ -43,11 +56,11 @@ class Outgoing:
         """Send a frame after those that wait; never blocks, and does nothing after the last frame."""
         if self._finished:
             return
-        framed = _framed(text.encode())
-        self._waiting.append(framed)
-        if len(framed) > self._most:
-            self._largest = max(self._largest, len(framed))
-        self._unsent += len(framed)
+        frame = text.encode()
+        self._waiting.append(frame)
+        if len(frame) > self._most:
+            self._largest = max(self._largest, len(frame))
+        self._unsent += len(frame)
         self._bell.set()
         self._sent.clear()
         if self._unsent - self._largest > self._most:
@@ -71,29 +84,27 @@ class Outgoing:
                 self._sent.set()
                 self._bell.clear()
                 await self._bell.wait()
-            await self._write(self._next_batch())
+            await self._write_batch()
 
     async def flush(self) -> None:
         """Wait until all has been written and the transport takes more."""
         await self._sent.wait()
 
-    def _next_batch(self) -> list[bytes]:
+    async def _write_batch(self) -> None:
+        """Write the next messages, as many as go at once."""
         batch: list[bytes] = []
         size = 0
-        while self._waiting and (not batch or size + len(self._waiting[0]) <= WRITE_MAX):
-            batch.append(self._waiting.popleft())
-            size += len(batch[-1])
-        return batch
-
-    async def _write(self, batch: list[bytes]) -> None:
+        while self._waiting and (not batch or size + max(len(self._waiting[0]), LIMITS.group_bytes) <= WRITE_MAX):
+            group = framing.next_group(self._waiting, grouped=self._grouped)
+            batch.append(_framed(framing.message_of(group)))
+            size += sum(map(len, group))
         if not batch:
             return
         if self._transport.is_closing():
             raise ConnectionResetError("the stream is closing")
-        joined = b"".join(batch)
-        self._transport.write(joined)
+        self._transport.write(b"".join(batch))
         await self._writer.drain()
-        self._unsent -= len(joined)
+        self._unsent -= size
 
 
 def _framed(payload: bytes) -> bytes:

@@ -79,8 +79,10 @@ class Surroundings:
 class Session:
     """A stream that knows whose it is; the courier sees it as a receiver."""
 
-    def __init__(self, around: Surroundings, caller: Caller) -> None:
+    def __init__(self, around: Surroundings, caller: Caller, *, grouped: bool) -> None:
+        """Serve a caller; with `grouped` it agreed to several frames in one message."""
         self.system = caller.urn
+        self._grouped = grouped
         self._around = around
         self._bus = around.bus
         self._kid = caller.kid
@@ -91,7 +93,7 @@ class Session:
         self._unanswered = 0
         self._unanswered_bytes = 0
         self._taken_bytes = 0
-        """The size of the frame that is being taken."""
+        """The size of the frame that is being taken, as its part of its message."""
         self._outstanding: set[str] = set()
         """Env hashes of what was handed over and is neither settled nor put back."""
         self._problem = ""
@@ -253,10 +255,11 @@ class Session:
             if message.type is not WSMsgType.TEXT:
                 self._stop_at(message.type)
                 return
-            self._take(message.data)
-            taken += 1
-            if taken % TAKEN_IN_A_ROW == 0:
-                await asyncio.sleep(0)  # frames that lie here already are received without a pause for others
+            for frame in self._frames_of(message.data):
+                self._take(frame)
+                taken += 1
+                if taken % TAKEN_IN_A_ROW == 0:
+                    await asyncio.sleep(0)  # frames that lie here already are received without a pause for others
             while self._busy >= most or self._unanswered_bytes >= limits.inflight_bytes:
                 self._flush()
                 if not self._running:
@@ -271,15 +274,19 @@ class Session:
         else:
             self.end(LOST)
 
-    def _take(self, data: bytes) -> None:
-        self._taken_bytes = len(data)
+    def _frames_of(self, message: bytes) -> list[dict[str, Any]]:
         try:
-            frame = frames.parse_frame(data)
-            take = self._takes.get(frame["op"])
-            if take is None:
-                raise Refusal("bad_request", "no such op", pointer="/op")
+            found = frames.parse(message, grouped=self._grouped)
         except Refusal as refusal:
             self._end_at(refusal)
+            return []
+        self._taken_bytes = len(message) // len(found)
+        return found
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        take = self._takes.get(frame["op"])
+        if take is None:
+            self._end_at(Refusal("bad_request", "no such op", pointer="/op"))
             return
         try:
             take(frame)

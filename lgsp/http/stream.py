@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import WSMsgType, web
 
 from lgsp.bus.authentication import Caller
-from lgsp.domain import admission
+from lgsp.domain import admission, framing
 from lgsp.errors import Refusal
 from lgsp.http import frames
 from lgsp.http.calls import Answer, Call, Header, Nothing
@@ -21,7 +21,6 @@ from lgsp.http.requests import peer_of, presented_of
 from lgsp.http.session import GONE, LOST, Session, Socket, Surroundings
 from lgsp.http.wiring import BUS, METRICS, SETTINGS, STREAMS
 
-SUBPROTOCOL: Final = "lgsp.v1"
 POLICY: Final = 1008
 CLOSE_CODES: Final = {"drain": 1001, "internal": 1011, GONE: 1000, LOST: 1006}
 """WebSocket close codes (RFC 6455 7.4.1) by reason; any other reason is a breach of what was agreed."""
@@ -32,7 +31,7 @@ async def open_stream(request: web.Request, _: Nothing) -> web.StreamResponse:
     around = _surroundings(request)
     _check_handshake(request)
     ws: Socket = web.WebSocketResponse(
-        protocols=(SUBPROTOCOL,),
+        protocols=framing.SUBPROTOCOLS,
         heartbeat=around.settings.heartbeat_seconds,
         timeout=around.settings.closing_seconds,
         max_msg_size=_largest_frame(around),
@@ -44,8 +43,11 @@ async def open_stream(request: web.Request, _: Nothing) -> web.StreamResponse:
         caller = await _greet(ws, around)
     transport = request.transport
     if caller is not None and transport is not None:
-        session = Session(around, caller)
-        outgoing = Outgoing(transport, writer, most=around.bus.limits.unsent_bytes, overflow=session.overflow)
+        grouped = ws.ws_protocol == framing.GROUPED
+        session = Session(around, caller, grouped=grouped)
+        outgoing = Outgoing(
+            transport, writer, grouped=grouped, most=around.bus.limits.unsent_bytes, overflow=session.overflow
+        )
         await _serve(request, ws, session, outgoing)
     return ws
 
@@ -84,9 +86,9 @@ def _surroundings(request: web.Request) -> Surroundings:
 
 
 def _check_handshake(request: web.Request) -> None:
-    offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-    if SUBPROTOCOL not in offered:
-        raise Refusal("bad_request", f"this is a WebSocket with the subprotocol {SUBPROTOCOL}")
+    offered = {name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")}
+    if offered.isdisjoint(framing.SUBPROTOCOLS):
+        raise Refusal("bad_request", f"this is a WebSocket with the subprotocol {framing.SINGLE} or {framing.GROUPED}")
 
 
 def _largest_frame(around: Surroundings) -> int:
@@ -124,7 +126,7 @@ async def _hello(ws: Socket, around: Surroundings) -> str:
         raise Refusal("auth_missing", "no hello in time") from None
     if message.type is not WSMsgType.TEXT:
         raise Refusal("auth_missing", "a stream begins with hello")
-    frame = frames.parse_frame(message.data)
+    [frame] = frames.parse(message.data, grouped=False)
     auth = frame.get("auth")
     if frame["op"] != "hello" or not isinstance(auth, str):
         raise Refusal("auth_missing", "a stream begins with hello")
@@ -138,14 +140,20 @@ CALLS: Final = (
         run=open_stream,
         query=Nothing,
         headers=(
-            Header(name="Sec-WebSocket-Protocol", words=f"Names {SUBPROTOCOL}.", needed=True, pattern=SUBPROTOCOL),
+            Header(
+                name="Sec-WebSocket-Protocol",
+                words=f"Names {framing.SINGLE}, or {framing.GROUPED} by who takes several frames in one message.",
+                needed=True,
+                pattern=framing.SINGLE,
+            ),
         ),
         vi="Mở một kết nối WebSocket hai chiều cho một hệ thống, cho đến khi kết thúc.",
         answers=(
             Answer(
                 status=101,
                 words=(
-                    f"The connection is a WebSocket (RFC 6455) with the subprotocol {SUBPROTOCOL}. The gateway opens with a frame `welcome`; the "
+                    f"The connection is a WebSocket (RFC 6455) with the subprotocol {framing.SINGLE}, where each message is one frame, or "
+                    f"{framing.GROUPED}, where it may be a JSON array of frames. The gateway opens with a frame `welcome`; the "
                     "client answers with `hello` and a signed authorization for this call whose `jti` is the nonce of the welcome. Frames are JSON "
                     "texts: the client sends send, credit, ack, nack, extend, seen and ping; the gateway sends receipt, refused, deliver, settled, "
                     "outcome, checkpoint, closing and pong. Their members stand in section 6 of the protocol."

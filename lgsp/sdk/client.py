@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -289,6 +290,8 @@ class Client:
             raise self._broken
 
     async def _arrived(self, within: float | None) -> Message | None:
+        if within is None:
+            return await self._receiver.arrivals.next()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 return await self._receiver.arrivals.next()
@@ -372,11 +375,19 @@ class Client:
         """Remember why there is no stream."""
         self._joining.ended(url, ended)
 
-    async def frame(self, frame: dict[str, Any]) -> None:
+    async def hear(self, found: Sequence[dict[str, Any]]) -> None:
+        """Take the frames of a message in their order, deliveries that follow each other at once."""
+        for are_deliveries, row in itertools.groupby(found, key=lambda frame: frame["op"] == "deliver"):
+            if are_deliveries:
+                await self._receiver.deliver([frames.handed(frame) for frame in row])
+            else:
+                for frame in row:
+                    await self._frame(frame)
+        self._look_quiet()
+
+    async def _frame(self, frame: dict[str, Any]) -> None:
         """Hand a frame to the side that it concerns; what a later protocol adds is left alone."""
         match frame["op"]:
-            case "deliver":
-                await self._receiver.deliver(frames.handed(frame))
             case "receipt":
                 await self._sender.receipt(frame)
             case "settled":
@@ -389,7 +400,6 @@ class Client:
                     self._receiver.refused(frames.text(frame, "env"))
                 else:
                     self._receiver.not_taken(str(frame.get("env", "")))
-        self._look_quiet()
 
     def _committed(self, committed: Committed) -> None:
         if committed.queued:

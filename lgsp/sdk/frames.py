@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, cast
 
-from lgsp.domain import envelope, statements, strictjson
+from lgsp.domain import envelope, framing, statements, strictjson
 from lgsp.domain.envelope import Wire
 from lgsp.domain.statements import Statement
 from lgsp.domain.values import fixed
@@ -100,21 +100,18 @@ def extend(env: str, lease: str) -> bytes:
 
 def seen(env: str, to: str, state: str) -> bytes:
     """Return the frame that says an outcome is stored, as it was told: what has become of it since is to be told again."""
-    return strictjson.compact({"op": "seen", "env": env, "to": to, "state": state})
+    return f'{{"op":"seen","env":"{env}","to":"{to}","state":"{state}"}}'.encode()
 
 
 PING: Final = b'{"op":"ping"}'
 
 
-def parse(data: bytes) -> dict[str, Any]:
-    """Return a frame's members; raise `BadFrame` for anything that is not an object with an `op`."""
+def parse(message: bytes, *, grouped: bool) -> list[dict[str, Any]]:
+    """Return the frames of a message; raise `BadFrame` for anything that is not an object with an `op`, or a group of such."""
     try:
-        frame = strictjson.parse_object(data, depth=DEPTH)
-    except strictjson.NotStrict:
-        raise BadFrame("a frame is not strict JSON") from None
-    if not isinstance(frame.get("op"), str):
-        raise BadFrame("a frame has no op")
-    return frame
+        return framing.frames_of(message, depth=DEPTH, grouped=grouped)
+    except strictjson.NotStrict as error:
+        raise BadFrame(str(error)) from None
 
 
 def welcome(frame: dict[str, Any]) -> Welcome:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -134,22 +134,29 @@ class Receiver:
         """Whether the bus has every ack that was sent."""
         return not self._unsettled
 
-    async def deliver(self, handed: Handed) -> None:
-        """Take a delivery: answer it, refuse it or hand it to the program."""
-        self._nacks.pop(handed.env, None)
-        held = self._in_hand.get(handed.env)
-        if held is not None:
-            held.lease = handed.lease
-            self._credit.add(handed.size)
-            return
-        mark = marks.find(self._box.reader, handed.env)
-        if mark is not None and mark.state == "done":
-            self.acked(handed.env, mark.statement)
-            self._credit.add(handed.size)
-            return
-        believed = await self._believed(handed)
-        if believed is not None:
-            self._take(handed, believed, uncertain=mark is not None)
+    async def deliver(self, handed: Sequence[Handed]) -> None:
+        """Take deliveries that came together: answer each, refuse it or hand it to the program."""
+        fresh: dict[str, Handed] = {}
+        for each in handed:
+            self._nacks.pop(each.env, None)
+            held = self._in_hand.get(each.env)
+            if held is not None:
+                held.lease = each.lease
+            if held is not None or each.env in fresh:
+                self._credit.add(each.size)
+            if held is None:
+                fresh[each.env] = each  # of one that came twice the last lease holds
+        # Looked up at once, and still so when its turn comes: what is not in hand is settled by nobody meanwhile.
+        known = marks.find(self._box.reader, list(fresh))
+        for env, each in fresh.items():
+            mark = known.get(env)
+            if mark is not None and mark.state == "done":
+                self.acked(env, mark.statement)
+                self._credit.add(each.size)
+                continue
+            believed = await self._believed(each)
+            if believed is not None:
+                self._take(each, believed, uncertain=mark is not None)
 
     async def _believed(self, handed: Handed) -> Believed | None:
         """Return what the delivery says, or put it back with the code of what is wrong with it."""

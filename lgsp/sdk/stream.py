@@ -14,22 +14,25 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, Literal, NoReturn, Protocol
 
 import aiohttp
 
+from lgsp.domain import framing
 from lgsp.domain.limits import LIMITS
 from lgsp.domain.records import BODY_MOST
 from lgsp.logs import get_logger
 from lgsp.sdk import frames
 from lgsp.sdk.frames import Welcome
 
-SUBPROTOCOL: Final = "lgsp.v1"
 PATH: Final = "/v1/stream"
 LARGEST_FRAME: Final = LIMITS.frame_bytes + (BODY_MOST + 2) // 3 * 4
 """Bytes of the largest frame that a gateway has reason to send: the largest body that a service may allow, in base64url, with room."""
 FRAMES_PER_TURN: Final = 64
 """Frames read before others on the loop get their turn."""
+
+Socket = aiohttp.ClientWebSocketResponse[Literal[False]]
+"""A WebSocket whose texts come as bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +56,8 @@ class Listener(Protocol):
     def opened(self, welcome: Welcome) -> None:
         """A stream is open."""
 
-    async def frame(self, frame: dict[str, Any]) -> None:
-        """Take one frame; raise `BadFrame` to give the stream up."""
+    async def hear(self, found: Sequence[dict[str, Any]]) -> None:
+        """Take the frames of a message in their order; raise `BadFrame` to give the stream up."""
 
     def closed(self) -> None:
         """The stream is gone."""
@@ -126,7 +129,10 @@ class Stream:
         try:
             async with asyncio.timeout(self._pace.connect):
                 socket = await self._http.ws_connect(
-                    self.url + PATH, protocols=(SUBPROTOCOL,), max_msg_size=LARGEST_FRAME
+                    self.url + PATH,
+                    protocols=framing.SUBPROTOCOLS,
+                    max_msg_size=LARGEST_FRAME,
+                    decode_text=False,
                 )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return Ended(type(error).__name__)
@@ -137,7 +143,7 @@ class Stream:
         finally:
             await self._leave(socket)
 
-    async def _leave(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _leave(self, socket: Socket) -> None:
         was_open = self.is_open.is_set()
         self.is_open.clear()
         self._waiting.clear()
@@ -147,7 +153,7 @@ class Stream:
             async with asyncio.timeout(self._pace.connect):
                 await socket.close()
 
-    async def _serve(self, socket: aiohttp.ClientWebSocketResponse) -> NoReturn:
+    async def _serve(self, socket: Socket) -> NoReturn:
         first = await self._greet(socket)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -164,39 +170,43 @@ class Stream:
                 raise asyncio.CancelledError from None
             raise _first(ended) from None
 
-    async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
-        """Say hello and return the first frame after it: until then the gateway may still say no."""
+    async def _greet(self, socket: Socket) -> list[dict[str, Any]]:
+        """Say hello and return the first frames after it: until then the gateway may still say no."""
         try:
             async with asyncio.timeout(self._pace.connect):
-                welcome = frames.welcome(await self._receive(socket))
+                welcome = frames.welcome((await self._receive(socket))[0])
                 for frame in (frames.hello(self._authorize(welcome)), frames.PING):
                     await socket.send_frame(frame, aiohttp.WSMsgType.TEXT)
                 first = await self._receive(socket)
         except (frames.BadFrame, TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Ended(type(error).__name__) from None
-        _refuse_closing(first)
+        _refuse_closing(first[0])
         self.is_open.set()
         get_logger().info("client.connected", url=self.url, system=self._system)
         self._listener.opened(welcome)
         return first
 
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse, first: dict[str, Any]) -> NoReturn:
-        count, frame = 0, first
+    async def _read(self, socket: Socket, first: list[dict[str, Any]]) -> NoReturn:
+        count, found = 0, first
         while True:
-            _refuse_closing(frame)
-            await self._handle(frame)
-            count += 1
-            if count % FRAMES_PER_TURN == 0:
+            await self._handle(found)
+            count += len(found)
+            if count >= FRAMES_PER_TURN:
+                count = 0
                 await asyncio.sleep(0)
-            frame = await self._receive(socket)
+            found = await self._receive(socket)
 
-    async def _handle(self, frame: dict[str, Any]) -> None:
+    async def _handle(self, found: list[dict[str, Any]]) -> None:
+        """Take the frames of a message; nothing comes after a goodbye."""
+        last = next((place for place, frame in enumerate(found) if frame["op"] == "closing"), None)
         try:
-            await self._listener.frame(frame)
+            await self._listener.hear(found[:last])
         except frames.BadFrame as error:
             raise Ended(str(error)) from None
+        if last is not None:
+            _refuse_closing(found[last])
 
-    async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
+    async def _receive(self, socket: Socket) -> list[dict[str, Any]]:
         try:
             message = await socket.receive()
         except (aiohttp.ClientError, OSError):  # answering a ping of a gateway that has just gone
@@ -205,18 +215,20 @@ class Stream:
             raise Ended("closed" if message.type is not aiohttp.WSMsgType.ERROR else "broken")
         self._heard = self._now()
         try:
-            return frames.parse(message.data.encode())
+            return frames.parse(message.data, grouped=socket.protocol == framing.GROUPED)
         except frames.BadFrame as error:
             raise Ended(str(error)) from None
 
-    async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _write(self, socket: Socket) -> None:
         """Write all that waits in one go; the transport joins it."""
+        grouped = socket.protocol == framing.GROUPED
         with contextlib.suppress(aiohttp.ClientError, OSError):  # the reader learns of the end and says why
             while True:
                 await self._bell.wait()
                 self._bell.clear()
                 while self._waiting:
-                    await socket.send_frame(self._waiting.popleft(), aiohttp.WSMsgType.TEXT)
+                    group = framing.next_group(self._waiting, grouped=grouped)
+                    await socket.send_frame(framing.message_of(group), aiohttp.WSMsgType.TEXT)
 
     async def _beat(self) -> None:
         while True:

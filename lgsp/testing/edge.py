@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,7 +21,7 @@ from typing import Any, Final
 import aiohttp
 
 from lgsp.bus.supervisor import Bus
-from lgsp.domain import envelope, statements, strictjson
+from lgsp.domain import envelope, framing, statements, strictjson
 from lgsp.domain.envelope import Wire
 from lgsp.domain.limits import LIMITS, Limits
 from lgsp.domain.retry import RETRY, RetryPolicy
@@ -178,19 +178,23 @@ class Edge:
         return await self.call("POST", "/v1/acks", signer=signer, body=strictjson.compact(groups))
 
     @asynccontextmanager
-    async def stream(self, signer: str, *, language: str = "en") -> AsyncIterator[Stream]:
-        """Open a stream and say hello."""
-        async with self.silent_stream(language=language) as stream:
+    async def stream(
+        self, signer: str, *, language: str = "en", protocols: Sequence[str] = (framing.SINGLE,)
+    ) -> AsyncIterator[Stream]:
+        """Open a stream and say hello; by default one with a frame in each message."""
+        async with self.silent_stream(language=language, protocols=protocols) as stream:
             nonce = stream.welcome["nonce"]
             auth = self.authorization(signer, "GET", "/v1/stream", jti=nonce).removeprefix("LGSP ")
             await stream.put(op="hello", auth=auth)
             yield stream
 
     @asynccontextmanager
-    async def silent_stream(self, *, language: str = "en") -> AsyncIterator[Stream]:
+    async def silent_stream(
+        self, *, language: str = "en", protocols: Sequence[str] = (framing.SINGLE,)
+    ) -> AsyncIterator[Stream]:
         """Open a stream without saying hello."""
         ws = await self.client.ws_connect(
-            f"{self.running.url}/v1/stream", protocols=["lgsp.v1"], headers={"Accept-Language": language}
+            f"{self.running.url}/v1/stream", protocols=protocols, headers={"Accept-Language": language}
         )
         try:
             stream = Stream(ws, {})

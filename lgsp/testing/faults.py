@@ -191,8 +191,10 @@ class Line:
         line = self
 
         class Lined(Client):
-            async def frame(self, frame: Frame) -> None:
-                await line.frame(frame, super().frame)
+            async def hear(self, found: Sequence[Frame]) -> None:
+                hear = super().hear
+                for frame in found:
+                    await line.frame(frame, lambda each: hear([each]))
 
             def closed(self) -> None:
                 line.broken()

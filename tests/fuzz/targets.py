@@ -143,9 +143,12 @@ def structured(data):
 
 
 def gateway_frames(data):
-    frame = taken(frames.parse_frame, data, codes={"bad_request"})
-    if frame is REFUSED:
-        return
+    found = taken(partial(frames.parse, grouped=True), data, codes={"bad_request"})
+    for frame in () if found is REFUSED else found:
+        gateway_frame(frame)
+
+
+def gateway_frame(frame):
     assert len(json.loads(f"{{{frames.about(frame)}}}")) == 1
     for read in (frames.read_credit, frames.read_nack, frames.read_extension, frames.read_sighting):
         taken(read, frame, codes={"bad_request"})
@@ -159,9 +162,12 @@ def gateway_frames(data):
 
 
 def client_frames(data):
-    frame = taken(client.parse, data, errors=client.BadFrame)
-    if frame is REFUSED:
-        return
+    found = taken(partial(client.parse, grouped=True), data, errors=client.BadFrame)
+    for frame in () if found is REFUSED else found:
+        client_frame(frame)
+
+
+def client_frame(frame):
     handed = taken(client.handed, frame, errors=client.BadFrame)
     assert handed is REFUSED or handed.wire.structured() == frame["envelope"]
     for read in (client.welcome, client.became, client.problem, client.may_repeat_ack):

@@ -73,7 +73,7 @@ ERRING = {
     "closes without a word": (greeting(), "closed"),
     "sends no text": (greeting(binary=b"{}"), "closed"),
     "sends a frame beyond all bounds": (greeting('{"op":"' + "x" * 40_000 + '"}'), "broken"),
-    "sends half a frame": (greeting('{"op":'), "a frame is not strict JSON"),
+    "sends half a frame": (greeting('{"op":'), "not strict JSON"),
     "sends a frame without op": (greeting("{}"), "a frame has no op"),
     "delivers nothing": (greeting('{"op":"deliver","attempt":1}'), "a delivery without envelope"),
     "refuses without a problem": (greeting('{"op":"refused","ref":"1"}'), "a refusal without problem"),
@@ -146,7 +146,7 @@ class Listening:
     def ended(self, url, ended):
         """Nobody waits."""
 
-    async def frame(self, frame):
+    async def hear(self, found):
         """Nobody is told."""
 
 

@@ -39,11 +39,13 @@ def hearing(op, change):
     class Hearing(Client):
         changed = False
 
-        async def frame(self, frame):
-            if frame["op"] == op and not self.changed:
-                self.changed = True
-                frame = change(frame)
-            await super().frame(frame)
+        async def hear(self, found):
+            heard = []
+            for frame in found:
+                is_first = frame["op"] == op and not self.changed
+                self.changed = self.changed or is_first
+                heard.append(change(frame) if is_first else frame)
+            await super().hear(heard)
 
     return Hearing
 
@@ -84,20 +86,20 @@ async def test_an_answer_to_nothing_changes_nothing(fisheries):
     sent = await fisheries.send(VERIFY, **VERIFICATION)
     rows = fisheries.read("SELECT * FROM lgsp_outbox")
     for ref in ("99", "-1", "1" * 19, "٣", 7):
-        await fisheries.frame({"op": "receipt", "ref": ref, "receipt": sent.receipt.wire()})
-        await fisheries.frame({"op": "refused", "ref": ref, "problem": {"code": "no_grant", "retryable": False}})
+        await fisheries.hear([{"op": "receipt", "ref": ref, "receipt": sent.receipt.wire()}])
+        await fisheries.hear([{"op": "refused", "ref": ref, "problem": {"code": "no_grant", "retryable": False}}])
     assert fisheries.read("SELECT * FROM lgsp_outbox") == rows
     assert (await fisheries.send(VERIFY, **VERIFICATION)).state == "receipted"
 
 
 async def test_a_clock_that_is_told_of_in_no_form_is_not_compared(fisheries):
     with structlog.testing.capture_logs() as events:
-        await fisheries.frame({"op": "refused", "env": "", "problem": {"code": "clock_ahead", "now": "soon"}})
+        await fisheries.hear([{"op": "refused", "env": "", "problem": {"code": "clock_ahead", "now": "soon"}}])
     assert [(event["event"], event["code"]) for event in events] == [("client.refused", "clock_ahead")]
 
 
 async def test_what_a_later_protocol_adds_is_left_alone(fisheries):
-    await fisheries.frame({"op": "weather", "is": "fair"})
+    await fisheries.hear([{"op": "weather", "is": "fair"}])
     assert (await fisheries.send(VERIFY, **VERIFICATION)).state == "receipted"
 
 
@@ -190,7 +192,7 @@ async def test_an_ack_by_a_stranger_is_not_believed_for_want_of_a_receipt(town, 
     [ack] = ack_of(town.world, "police", POLICE, sent.env)
     outcome = {"op": "outcome", "env": sent.env, "to": POLICE, "state": "acked", "ack": ack.wire()}
     with structlog.testing.capture_logs() as events:
-        await fisheries.frame(outcome)
+        await fisheries.hear([outcome])
     assert codes(events) == ["ack_invalid"]
     assert fisheries.read("SELECT * FROM lgsp_outcomes") == []
 

@@ -15,7 +15,7 @@ import structlog
 
 from lgsp.backends.memory import MemoryLedger
 from lgsp.bus.ingress import Ingress
-from lgsp.domain import envelope, statements
+from lgsp.domain import envelope, framing, statements
 from lgsp.domain.limits import LIMITS
 from lgsp.domain.retry import RetryPolicy
 from lgsp.errors import Refusal, catalogue
@@ -548,6 +548,49 @@ async def test_what_is_no_frame_ends_the_stream_and_is_counted(edge, text):
         closing = await stream.closing()
         assert (closing["reason"], closing["problem"]["code"]) == ("bad_frame", "bad_request")
         assert stream.ws.close_code == 1008
+    assert edge.bus.refusals.total["bad_request"] == 1
+
+
+async def told_in_groups(stream):
+    """Return the frames of the next message of a stream that agreed to groups."""
+    message = await asyncio.wait_for(stream.ws.receive(), 10)
+    return framing.frames_of(message.data.encode(), depth=8, grouped=True)
+
+
+async def test_frames_go_in_groups_both_ways_where_both_ends_know_them(edge, world):
+    wires = [world.envelope(number=number) for number in range(1, 21)]
+    async with edge.stream("fisheries", protocols=framing.SUBPROTOCOLS) as stream:
+        assert stream.ws.protocol == framing.GROUPED
+        await stream.receive("checkpoint")
+        sends = [{"op": "send", "ref": ref, "envelope": wire.structured()} for ref, wire in enumerate(wires)]
+        await stream.ws.send_str(json.dumps([*sends, {"op": "ping"}]))
+        messages = []
+        while sum(map(len, messages)) < len(sends) + 1:
+            messages.append(await told_in_groups(stream))
+    answers = [frame for message in messages for frame in message]
+    assert [frame["ref"] for frame in answers if frame["op"] == "receipt"] == list(range(20))
+    assert [frame["op"] for frame in answers].count("pong") == 1
+    assert len(messages) < len(answers) / 2
+
+
+@pytest.mark.parametrize("offered", [("lgsp.v1",), ("lgsp.v1", "lgsp.v1.groups"), ("soap", "lgsp.v1")])
+async def test_who_asks_for_single_frames_gets_each_in_a_message_of_its_own(edge, world, offered):
+    async with edge.stream("fisheries", protocols=offered) as stream:
+        assert stream.ws.protocol == framing.SINGLE
+        for ref in range(10):
+            await stream.send(ref, world.envelope(number=ref + 1))
+        assert [(await stream.receive("receipt"))["ref"] for _ in range(10)] == list(range(10))
+        await stream.ws.send_str('[{"op":"ping"}]')
+        assert (await stream.closing())["reason"] == "bad_frame"
+
+
+@pytest.mark.parametrize("group", ["[]", "[1]", '[{"op":"ping"},{"op":5}]', json.dumps([{"op": "ping"}] * 65)])
+async def test_a_group_that_is_none_ends_the_stream_and_nothing_of_it_is_done(edge, group):
+    async with edge.stream("ndxp", protocols=framing.SUBPROTOCOLS) as stream:
+        await stream.receive("checkpoint")
+        await stream.ws.send_str(group)
+        [closing] = await told_in_groups(stream)
+        assert (closing["op"], closing["reason"]) == ("closing", "bad_frame")
     assert edge.bus.refusals.total["bad_request"] == 1
 
 

@@ -60,7 +60,7 @@ TWINS = [
 
 
 def test_there_is_a_twin_of_every_method():
-    assert {"opened", "frame", "closed", "ended"} == OF_THE_STREAM
+    assert {"opened", "hear", "closed", "ended"} == OF_THE_STREAM
     assert public(BlockingClient) - OWN == public(Client) - OF_THE_STREAM
     assert public(BlockingBusSimulator) == public(BusSimulator)
 

@@ -320,7 +320,7 @@ async def test_acks_of_one_transaction_share_a_signature_and_are_stored_with_the
     wires = [world.envelope(number=number) for number in range(1, 301)]
     gate = asyncio.gather(*(box.write(settle(wire)) for wire in wires))
     await gate
-    stored = [statements.from_text(marks.find(box.reader, wire.hash).statement) for wire in wires]
+    stored = [statements.from_text(marks.find(box.reader, [wire.hash])[wire.hash].statement) for wire in wires]
     assert len({statement.jws for statement in stored}) < 30
     for statement, wire in zip(stored, wires, strict=True):
         signed = statements.verify_signature(statement.jws, world.signers["ndxp"].public, typ=statements.ACK)
@@ -346,11 +346,11 @@ async def test_an_uncertain_mark_becomes_done_or_is_withdrawn(box, world):
     done, withdrawn = world.envelope(number=1), world.envelope(number=2)
     for wire in (done, withdrawn):
         await box.write(lambda writing, wire=wire: marks.begin(writing, manifest_of(wire), wire.hash))
-    assert marks.find(box.reader, done.hash).state == "uncertain"
+    assert marks.find(box.reader, [done.hash])[done.hash].state == "uncertain"
     await box.write(settle(done))
     await box.write(lambda writing: marks.withdraw(writing, withdrawn.hash))
-    assert marks.find(box.reader, done.hash).state == "done"
-    assert marks.find(box.reader, withdrawn.hash) is None
+    assert marks.find(box.reader, [done.hash])[done.hash].state == "done"
+    assert marks.find(box.reader, [withdrawn.hash]) == {}
 
 
 async def test_marks_and_sent_envelopes_are_forgotten_after_their_time_but_never_what_is_still_to_go(box, world, sign):
@@ -361,7 +361,7 @@ async def test_marks_and_sent_envelopes_are_forgotten_after_their_time_but_never
     await box.write(lambda writing: outbox.receipted(writing, [(1, receipt)]))
     late = datetime(2027, 1, 1, tzinfo=UTC)
     await box.write(lambda writing: (outbox.forget(writing, late, late), marks.forget(writing, late)))
-    assert marks.find(box.reader, wire.hash) is None
+    assert marks.find(box.reader, [wire.hash]) == {}
     assert outbox.by_id(box.reader, sent.id) is None
     assert outbox.by_id(box.reader, waiting.id) is not None
 

@@ -31,7 +31,7 @@ NAMES = st.sampled_from(["ref", "n", "bytes", "env", "lease", "code", "retry_aft
 @settings(max_examples=50)
 def test_any_bytes_are_a_frame_or_a_refusal(data):
     try:
-        frame = frames.parse_frame(data)
+        [frame] = frames.parse(data, grouped=False)
     except Refusal as refusal:
         assert refusal.code == "bad_request"  # noqa: PT017 - either outcome is right, another exception is not
     else:
@@ -131,7 +131,7 @@ def never():
 
 async def test_frames_that_wait_are_written_with_one_call_in_order():
     pipe = Pipe()
-    outgoing = Outgoing(pipe, pipe, most=2**20, overflow=never)
+    outgoing = Outgoing(pipe, pipe, grouped=False, most=2**20, overflow=never)
     sent = ["x" * length for length in (0, 1, 125, 126, 65_535, 65_536)]
     for text in sent:
         outgoing.put(text)
@@ -146,7 +146,7 @@ async def test_frames_that_wait_are_written_with_one_call_in_order():
 async def test_what_waits_is_bounded_and_what_was_sent_is_not_counted():
     pipe = Pipe()
     overflows = []
-    outgoing = Outgoing(pipe, pipe, most=300, overflow=lambda: overflows.append(True))
+    outgoing = Outgoing(pipe, pipe, grouped=False, most=300, overflow=lambda: overflows.append(True))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(outgoing.run())
         for _ in range(20):
@@ -155,7 +155,7 @@ async def test_what_waits_is_bounded_and_what_was_sent_is_not_counted():
         assert overflows == []
         pipe.open.clear()
         for _ in range(3):
-            outgoing.put("x" * 100)
+            outgoing.put("x" * 101)
         assert overflows == [True]
         outgoing.drop()
         outgoing.finish("the last")
@@ -169,7 +169,7 @@ async def test_what_waits_is_bounded_and_what_was_sent_is_not_counted():
 async def test_writing_to_a_connection_that_closes_is_an_error():
     pipe = Pipe()
     pipe.closing = True
-    outgoing = Outgoing(pipe, pipe, most=300, overflow=never)
+    outgoing = Outgoing(pipe, pipe, grouped=False, most=300, overflow=never)
     outgoing.put("x")
     with pytest.raises(ConnectionResetError):
         await outgoing.run()

@@ -43,7 +43,7 @@ class Bench:
         signer = self.world.signers["gateway"]
         [receipt] = statements.sign_batch([strictjson.compact(item)], head, typ=statements.RECEIPT, signer=signer)
         given = {"wire": wire, "env": wire.hash, "receipt": receipt, "lease": lease, "attempt": 1}
-        await self.receiver.deliver(Handed(**given, now=self.world.now))
+        await self.receiver.deliver([Handed(**given, now=self.world.now)])
 
     async def taken(self, number=1):
         """Deliver a verification and return it as the program gets it."""
@@ -182,7 +182,7 @@ async def test_a_delivery_whose_directory_cannot_be_had_is_asked_for_again(bench
 async def test_an_effect_elsewhere_that_did_not_take_place_leaves_no_doubt(bench):
     message = await bench.taken()
     await deal(message, outside=True, trouble=Retry(3.0))
-    assert marks.find(bench.box.reader, message.env) is None
+    assert marks.find(bench.box.reader, [message.env]) == {}
     [nack] = await bench.said("nack")
     assert (nack["code"], nack["retry_after"]) == ("retry", 3.0)
 
@@ -191,7 +191,7 @@ async def test_whether_an_earlier_effect_took_place_is_no_clearer_after_another_
     message = await bench.taken()
     message.uncertain = True
     await deal(message, outside=True, trouble=Retry())
-    assert marks.find(bench.box.reader, message.env).state == "uncertain"
+    assert marks.find(bench.box.reader, [message.env])[message.env].state == "uncertain"
 
 
 @pytest.mark.parametrize("is_ending", [False, True])
