@@ -14,6 +14,8 @@ from pydantic_core import to_json
 
 MAX_DEPTH: Final = 32
 """Levels of a JSON text."""
+_SHORT: Final = 4_096
+"""Bytes up to which looking at each value takes less time than looking at each byte; beyond, it may hold thousands of values."""
 _SHAPE_OF: Final = dict.fromkeys(b"0123456789", b"0") | dict.fromkeys(b"eE", b"e") | {ord("+"): b"+"}
 _SHAPES: Final = b"".join(_SHAPE_OF.get(byte, b" ") for byte in range(256))
 """Digits as 0, both signs of an exponent as e, plus, and all else as a space."""
@@ -24,6 +26,7 @@ _MANY_DIGITS: Final = b"0" * 200
 _PLACE: Final = re.compile(r" at line (\d+) column (\d+)$", re.ASCII)
 """How the parser's text ends; all before it may quote the input."""
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_LOOKED_INTO: Final = frozenset({dict, list, float})
 _TEXT: Final = frozenset({str})
 _PLAIN: Final = frozenset({str, int, bool})
 _PLAIN_OR_LISTS: Final = _PLAIN | {list}
@@ -40,8 +43,8 @@ def parse(data: bytes, *, depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401 - any 
     except ValueError:
         # The parser's text may quote member names, so it goes no further.
         raise NotStrict("not strict JSON") from None
-    # Nearly all bytes show at a glance that no value of them can be nested too deeply or out of range.
-    if data.count(b"{") + data.count(b"[") > depth or _may_be_huge(data):
+    # What is short is looked through at once; nearly all that is long shows by its bytes that nothing is nested too deeply or out of range.
+    if len(data) <= _SHORT or data.count(b"{") + data.count(b"[") > depth or _may_be_huge(data):
         _check(value, depth)
     return value
 
@@ -75,14 +78,16 @@ def _parsed(data: bytes) -> Any:  # noqa: ANN401 - any JSON value
     return jiter.from_json(data, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True)
 
 
-def _check(value: object, room: int) -> None:
-    if isinstance(value, dict | list):
+def _check(value: Any, room: int) -> None:  # noqa: ANN401 - any JSON value
+    # The parser makes these types and none that derive from them.
+    kind = type(value)
+    if kind is dict or kind is list:
         if room == 0:
             raise NotStrict("nested too deeply")
-        for inner in value.values() if isinstance(value, dict) else value:
-            if isinstance(inner, dict | list | float):
+        for inner in value.values() if kind is dict else value:
+            if type(inner) in _LOOKED_INTO:
                 _check(inner, room - 1)
-    elif isinstance(value, float) and not math.isfinite(value):
+    elif kind is float and not math.isfinite(value):
         raise NotStrict("a number is out of range")
 
 

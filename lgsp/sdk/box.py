@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 
 from lgsp.domain.statements import BATCH_MAX, Statement
 from lgsp.domain.values import fixed
-from lgsp.errors import Defect, Unusable, not_usable
+from lgsp.errors import Defect, Refusal, Unusable, not_usable
 from lgsp.gathering import Gathering
 from lgsp.logs import get_logger
 from lgsp.sdk import box_schema
@@ -131,8 +131,9 @@ class Box:
         What comes in one turn of the loop goes together. A `lazy` one waits up to `LAZY_SECONDS` for company: only for what nobody waits for
         and what a program that starts after a crash finds out again. The order of posting is kept.
 
-        One that fails leaves nothing behind, and the others stand. One that is `sure` fails only where the file itself does: it may take all
-        that goes with it along, and is spared a savepoint, which would have every page copied that it writes to.
+        One that fails leaves nothing behind, and the others stand. One that is `sure` is spared a savepoint, which would have every page copied
+        that it writes to: it raises a `Refusal` before it has written anything, or fails only where the file itself does and may take all that
+        goes with it along.
         """
         job = _Job(operation=operation, done=done or _ignore, failed=failed or report, sure=sure)
         self._gathered.add(job, seconds=LAZY_SECONDS if lazy else 0.0)
@@ -224,7 +225,10 @@ class _Failed:
 def _apply(writing: Writing, job: _Job) -> Any:  # noqa: ANN401 - the operation's own result
     """Return the operation's result or what it raised; one that raises leaves the others standing, unless it was sure not to."""
     if job.sure:
-        return job.operation(writing)
+        try:
+            return job.operation(writing)
+        except Refusal as refusal:
+            return _Failed(refusal)
     before = len(writing.queued), len(writing.acks)
     writing.connection.execute("SAVEPOINT operation")
     try:

@@ -272,33 +272,28 @@ class Receiver:
     async def effect(self, message: Message, *, outside: bool) -> AsyncIterator[Effect]:
         """Run the block; settle the message when it ends well, put it back when it does not."""
         manifest = message.manifest
+        effect = Effect(compose=self._compose, request=manifest)
         with self._traces.span("handle", parent=manifest.text("traceparent"), type=manifest.type, env=message.env):
-            async with self._effect(message, outside=outside) as effect:
-                yield effect
-
-    @asynccontextmanager
-    async def _effect(self, message: Message, *, outside: bool) -> AsyncIterator[Effect]:
-        effect = Effect(compose=self._compose, request=message.manifest)
-        if outside:
-            await self._box.write(lambda writing: marks.begin(writing, message.manifest, message.env))
-        try:
+            if outside:
+                await self._box.write(lambda writing: marks.begin(writing, manifest, message.env))
             try:
-                yield effect
-                await self._settle(message, effect)
-            except Reject as rejection:
-                effect.refuse(rejection)
-                await self._settle(message, effect)
-        except (Retry, NotReady) as pause:
-            if outside and not message.uncertain:  # whether an earlier effect took place is no clearer than before
-                await self._box.write(lambda writing: marks.withdraw(writing, message.env))
-            self.put_back(message, pause.code, pause.after)
-        except asyncio.CancelledError:
-            if not self.is_ending:  # else what is in hand goes back with the stream, as no attempt
-                self.put_back(message, "cancelled", None)
-            raise
-        except Exception:
-            self.put_back(message, "failed", None)
-            raise
+                try:
+                    yield effect
+                    await self._settle(message, effect)
+                except Reject as rejection:
+                    effect.refuse(rejection)
+                    await self._settle(message, effect)
+            except (Retry, NotReady) as pause:
+                if outside and not message.uncertain:  # whether an earlier effect took place is no clearer than before
+                    await self._box.write(lambda writing: marks.withdraw(writing, message.env))
+                self.put_back(message, pause.code, pause.after)
+            except asyncio.CancelledError:
+                if not self.is_ending:  # else what is in hand goes back with the stream, as no attempt
+                    self.put_back(message, "cancelled", None)
+                raise
+            except Exception:
+                self.put_back(message, "failed", None)
+                raise
 
     async def _settle(self, message: Message, effect: Effect) -> None:
         item = statements.ack_item(message.env, effect.outcome, code=effect.code, pointer=effect.pointer)
@@ -307,7 +302,8 @@ class Receiver:
             marks.settle(writing, message.manifest, message.env, item)
             carry_out(writing, effect)
 
-        await self._box.write(operation)
+        is_mark_alone = not (effect.steps or effect.letters)
+        await self._box.write(operation, sure=is_mark_alone)
         self._leave(message)
 
     def put_back(self, message: Message, code: str, after: float | None = None) -> None:
