@@ -47,6 +47,8 @@ ADAPTERS: Final = "LGSP_SETTING_"
 DEFAULT_PORT: Final = 8791
 LEAST_INBOX_BYTES: Final = 1024 * 1024
 """An inbox that holds less would refuse a receiver's ordinary morning."""
+MOST_OF_A_SENDER: Final = 100_000
+"""Envelopes a second: more than any gateway takes, so this is no limit at all."""
 WITNESS_URL: Final = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/[^\s?#]*)?")
 """How far a witness has seen is not signed by it: its certificate has to tell who says so."""
 LEAST_STOP_AFTER: Final = 600
@@ -82,7 +84,8 @@ class HttpSection(Section):
     """Where the gateway listens; port 0 takes a free one. Beyond loopback it needs TLS, its own or a proxy's.
 
     `tls_oldest` is the oldest version of TLS that is spoken. `client_ca` are the authorities whose certificates name systems;
-    `client_certificates` says whether every system has to show one.
+    `client_certificates` says whether every system has to show one. `sender_rate` is how many envelopes a second this gateway takes of one sender
+    in the long run, and of one that has rested twice as many at once.
     """
 
     host: Annotated[str, StringConstraints(min_length=1, max_length=255)] = "127.0.0.1"
@@ -93,6 +96,7 @@ class HttpSection(Section):
     client_ca: Path | None = None
     client_certificates: Literal["optional", "required"] = "optional"
     behind_tls_proxy: bool = False
+    sender_rate: Annotated[int, Field(ge=1, le=MOST_OF_A_SENDER)] = int(LIMITS.rate)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -257,7 +261,13 @@ class Settings(BaseSettings):
 
     def limits(self) -> Limits:
         """Return the protocol's limits, with those that these settings state."""
-        return replace(LIMITS, inbox_bytes=self.transport.inbox_bytes, unwitnessed=self.witness.unwitnessed())
+        return replace(
+            LIMITS,
+            rate=float(self.http.sender_rate),
+            burst=2 * self.http.sender_rate,
+            inbox_bytes=self.transport.inbox_bytes,
+            unwitnessed=self.witness.unwitnessed(),
+        )
 
     def origins(self) -> dict[str, str]:
         """Return where each setting comes from, by dotted name: a flag, a variable of the environment, the file, or its default."""

@@ -49,9 +49,9 @@ class Limits:
     judged_of_one: int = 8
     """How many of these places one sender may hold."""
     rate: float = 400.0
-    """Envelopes a second that one sender may send in the long run."""
+    """Envelopes a second that one sender may send in the long run, unless `http.sender_rate` says otherwise."""
     burst: int = 800
-    """Envelopes that one sender may send at once, after a rest."""
+    """Envelopes that one sender may send at once, after a rest; always twice the rate."""
     inbox_bytes: int = 256 * 1024 * 1024
     """What may be open in one inbox; what would be more is refused (`inbox_full`)."""
     requests_open: int = 8

@@ -108,8 +108,8 @@ def _wish(arguments: Sequence[str] | None) -> Wish:
     parser.add_argument(
         "--senders",
         type=int,
-        default=2,
-        help="sending systems of the bus: each may send 400 a second, and has a box of its own",
+        default=1,
+        help="sending systems of the bus, each with a box of its own",
     )
     parser.add_argument("--entries", type=int, default=1_000_000, help="length of the log that is checked")
     parser.add_argument(

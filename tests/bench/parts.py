@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from lgsp.config import StorageSection
+from lgsp.config import MOST_OF_A_SENDER, StorageSection
 from lgsp.privatebroker import PrivateServer, private_server
 from lgsp.privatedatabase import PrivateDatabase, private_database
 from tests.bench.bus import running as bus_running
@@ -22,6 +22,8 @@ from tests.bench.made_up import ASKED, ONE_WAY
 AGREE_SECONDS: Final = 20.0
 """How long what is still on its way when a load ends (receipts of replies) may take to arrive."""
 Counts = dict[str, dict[str, int]]
+UNBOUND: Final = {"LGSP_HTTP__SENDER_RATE": str(MOST_OF_A_SENDER)}
+"""A sender may send what the bus takes: the floor has one sender, and no rate either."""
 HAS_DATABASE: Final = "kind" in StorageSection.model_fields
 """Whether this bus can keep its ledger in PostgreSQL; until then `broker` (SQLite and RabbitMQ) stands for what lies between."""
 
@@ -93,14 +95,14 @@ async def _production_floor(servers: Servers, folder: Path) -> AsyncIterator[Run
 
 
 def _bus(senders: int) -> Start:
-    return lambda _servers, folder: bus_running.running(folder, senders=senders)
+    return lambda _servers, folder: bus_running.running(folder, senders=senders, environment=UNBOUND)
 
 
 def _broker_bus(senders: int) -> Start:
     @asynccontextmanager
     async def start(servers: Servers, folder: Path) -> AsyncIterator[Running]:
         broker = await servers.broker()
-        environment = {"LGSP_TRANSPORT__URL": broker.url}
+        environment = UNBOUND | {"LGSP_TRANSPORT__URL": broker.url}
         beside = {"broker": [broker.pid]}
         async with bus_running.running(folder, senders=senders, environment=environment, beside=beside) as running:
             yield running
@@ -112,7 +114,7 @@ def _production_bus(senders: int, gateways: int, bus: str) -> Start:
     @asynccontextmanager
     async def start(servers: Servers, folder: Path) -> AsyncIterator[Running]:
         broker, database = await asyncio.gather(servers.broker(), servers.database())
-        environment = {
+        environment = UNBOUND | {
             "LGSP_TRANSPORT__URL": broker.url,
             "LGSP_STORAGE__KIND": "postgresql",
             "LGSP_STORAGE__URL": await create(database, folder.name),

@@ -8,12 +8,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from lgsp.domain.limits import LIMITS
-
 PARTS: Final = ("floor_embedded", "floor_production", "embedded", "production", "glue")
-BUSES: Final = ("embedded", "broker", "production", "two_gateways")
-NEAR: Final = 0.9
-"""Share of what all senders together may send from which on their rate, and not the bus, is what is measured."""
 RATES: Final = (50, 300)
 RATIOS: Final = {
     "embedded_to_floor": ("embedded", "floor_embedded"),
@@ -26,12 +21,6 @@ KEPT_UP: Final = 0.97
 """Share of the asked rate below which a paced run is said not to have kept up."""
 
 Run = dict[str, Any]
-
-
-def near_rate(found: dict[str, Any]) -> list[str]:
-    """Return the parts of the bus whose senders sent as fast as the bus lets them: more of them may do more."""
-    most = NEAR * LIMITS.rate * found["senders"]
-    return [name for name in BUSES if found.get(name) and found[name]["exchanges_per_s"] > most]
 
 
 def summary(runs: list[Run], machine: dict[str, Any], versions: dict[str, str]) -> dict[str, Any]:
@@ -90,8 +79,6 @@ def show(found: dict[str, Any], titles: dict[str, str]) -> None:
         console.print(_lookups_table(found["lookups"]))
     if found["log"]:
         console.print(_log_line(found["log"]))
-    for name in near_rate(found):
-        console.print(f"{name}: {found['senders']} senders are as fast as they may be; measure with more (--senders)")
     for ratio in RATIOS:
         value = found[ratio]
         console.print(f"{ratio}: {'not measured' if value is None else f'{value:.2f}'}")

@@ -9,6 +9,7 @@ import pytest
 from lgsp.cli.gateway_commands import witness_text
 from lgsp.config import Settings
 from lgsp.domain import keys
+from lgsp.domain.limits import LIMITS
 from lgsp.domain.notes import LOG_KEY, WITNESS_KEY, NoteKey, format_vkey
 from lgsp.errors import Unusable
 
@@ -233,6 +234,19 @@ def test_what_is_wrong_with_the_storage_is_named(data, monkeypatch, values, word
 
 WITNESS = NoteKey(name="witness.example.vn/1", kind=WITNESS_KEY, public=REGISTRAR.x)
 LOG = NoteKey(name="witness.example.vn/1", kind=LOG_KEY, public=REGISTRAR.x)
+
+
+def test_a_sender_has_the_rate_of_the_protocol_unless_the_gateway_takes_more_of_it(data, monkeypatch):
+    assert Settings.load(data).limits() == LIMITS
+    monkeypatch.setenv("LGSP_HTTP__SENDER_RATE", "1500")
+    found = Settings.load(data).limits()
+    assert (found.rate, found.burst) == (1500.0, 3000)
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "100001", "many"])
+def test_a_rate_that_is_none_is_named(data, monkeypatch, rate):
+    monkeypatch.setenv("LGSP_HTTP__SENDER_RATE", rate)
+    assert "http.sender_rate (LGSP_HTTP__SENDER_RATE)" in refused(data).detail
 
 
 def name_a_witness(data, **stated):
