@@ -50,7 +50,7 @@ who watches them, who holds how many places, counts of a quota, refusals of a ke
 ## What they come to together
 
 A gateway holds at most, beside 120 MB of its own: for each of its `connections` one body while it is read (the largest that a service allows);
-for each stream `unsent_bytes` outgoing, and `inflight_bytes` of frames that are not answered yet, with one frame more; for each open inbox
+for each stream `unsent_bytes` outgoing, and `inflight_bytes` of envelopes that are not answered yet, with one message more; for each open inbox
 `credit` deliveries, which lie in the ledger until they are sent. A service that allows larger bodies makes all of it larger. What waits for a
 turn or for the ledger is what these calls and frames wait for, and no more. While the ledger is away, refusals are summed on until it is back.
 
@@ -73,7 +73,7 @@ thư và ai theo dõi, ai giữ bao nhiêu chỗ, số đếm của hạn mức,
 ## Cộng lại
 
 Ngoài 120 MB của chính mình, một cổng giữ nhiều nhất: với mỗi kết nối trong `connections` một nội dung khi đang đọc (lớn nhất mà một dịch vụ
-cho phép); với mỗi luồng `unsent_bytes` chờ gửi đi và `inflight_bytes` khung chưa trả lời, thêm một khung; với mỗi hộp thư đang mở `credit`
+cho phép); với mỗi luồng `unsent_bytes` chờ gửi đi và `inflight_bytes` phong bì chưa trả lời, thêm một thông điệp; với mỗi hộp thư đang mở `credit`
 lượt giao, nằm trong sổ cái đến khi được gửi. Dịch vụ cho phép nội dung lớn hơn làm tất cả lớn hơn. Những gì chờ đến lượt hoặc chờ sổ cái là
 những gì các lời gọi và khung ấy đang chờ, không hơn. Khi sổ cái vắng mặt, các lời từ chối được cộng dồn đến khi sổ cái trở lại.
 

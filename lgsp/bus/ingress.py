@@ -7,11 +7,11 @@ an answer of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from lgsp.bus.body_keys import BodyKeys
 from lgsp.bus.engines import Engines
@@ -35,11 +35,11 @@ from lgsp.ports.clock import Clock
 from lgsp.ports.ledger import Accept, Done, Ledger, Result
 from lgsp.tracing import NOTHING, Opened, Traces
 
-T = TypeVar("T")
 JUDGED_AT_MOST = 8
 """How often an envelope is judged again because the directory moved or its twin won; more is a fault of ours."""
 AT_A_TIME: Final = 8
-"""Envelopes of a group that are read, or judged, or planned, before others on the event loop have their turn: about a millisecond."""
+"""Envelopes of a group that are read, judged and planned before others on the event loop have their turn: with bodies of 1 KB one or two
+milliseconds."""
 
 
 @fixed
@@ -206,35 +206,46 @@ class Ingress:
         """
         # What is read in pieces takes all places: nothing of the same sender passes it.
         async with self.turns.turn(sender, self.turns.most if len(coming) > 1 else 1) as leave:
-            if self.turns.is_crowd(sender) and not self.answering.has_answered(sender):
-                await self.sequencer.calm()  # with its places in hand, so that what is behind it waits, too
-            directory = self.registry.current
-            read = await self._read(coming, directory, peer, bounded=bounded)
-            await self._look_up([each for each in read if not hopeful or _may_matter(each.found, directory)])
-            async for few in _in_pieces(read):
-                for each in few:
-                    self._judge(each, directory)
-                    if isinstance(each.judged, Refused):
-                        await asyncio.sleep(0)  # the words for a "no" take some milliseconds: others go in between
-            # Its twin may have been accepted since it was looked for, if it was.
-            await self._look_up([each for each in read if isinstance(each.judged, Refused)])
-            await self._answer_judged(read, peer)
-            allowed = [each for each in read if isinstance(each.judged, Accepted)]
-            if any(each.found.manifest.is_reply for each in allowed):
-                self.answering.note(sender)
-            parts = await self._plan(allowed, directory.version)
+            is_crowd = self.turns.is_crowd(sender) and not self.answering.has_answered(sender)
+            planned: list[_Coming] = []
+            for start in range(0, len(coming), AT_A_TIME):
+                if is_crowd:
+                    await self.sequencer.calm()  # with its places in hand, so that what is behind it waits, too
+                elif start:
+                    await asyncio.sleep(0)
+                planned += await self._plan_few(
+                    coming[start : start + AT_A_TIME], peer, sender, bounded=bounded, hopeful=hopeful
+                )
             # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
             leave()
-            await _all(self._commit(part, order, again) for order, part in parts.items())
+            await _all(self._commit(part, order, again) for part, order in self._parts(planned))
+
+    async def _plan_few(
+        self, coming: Sequence[_Coming], peer: str, sender: str, *, bounded: bool, hopeful: bool
+    ) -> list[_Coming]:
+        """Read and judge a few envelopes, and plan what is allowed; answer the rest."""
+        directory = self.registry.current
+        read = await self._read(coming, directory, peer, bounded=bounded)
+        await self._look_up([each for each in read if not hopeful or _may_matter(each.found, directory)])
+        for each in read:
+            self._judge(each, directory)
+            if isinstance(each.judged, Refused):
+                await asyncio.sleep(0)  # the words for a "no" take some milliseconds: others go in between
+        # Its twin may have been accepted since it was looked for, if it was.
+        await self._look_up([each for each in read if isinstance(each.judged, Refused)])
+        await self._answer_judged(read, peer)
+        allowed = [each for each in read if isinstance(each.judged, Accepted)]
+        if any(each.found.manifest.is_reply for each in allowed):
+            self.answering.note(sender)
+        await self._plan(allowed, directory.version)
+        return allowed
 
     async def _read(
         self, coming: Sequence[_Coming], directory: Directory, peer: str, *, bounded: bool
     ) -> list[_Coming]:
         """Return what is signed and formed well; answer the rest."""
-        reads: list[Read | Refused] = []
         with self.figures.timed("read", len(coming)):
-            async for few in _in_pieces(coming):
-                reads += [admission.read(each.wire, directory) for each in few]
+            reads = [admission.read(each.wire, directory) for each in coming]
         good = []
         for each, read in zip(coming, reads, strict=True):
             if isinstance(read, Refused):
@@ -300,20 +311,25 @@ class Ingress:
             return refusal
         return Receipted(env=seen.env, receipt=seen.receipt, manifest=read.manifest, duplicate=True)
 
-    async def _plan(self, allowed: Sequence[_Coming], version: int) -> dict[Order, list[_Coming]]:
-        """Plan what is allowed, and return what a person waits for apart from the rest."""
-        parts: dict[Order, list[_Coming]] = {}
+    async def _plan(self, allowed: Sequence[_Coming], version: int) -> None:
         if not allowed:
-            return parts
+            return
         day, now = await self.body_keys.today(), self.clock.now()
-        async for few in _in_pieces(allowed):
-            for each in few:
-                assert isinstance(each.judged, Accepted)
-                each.operation, each.promises = self.planner.plan(
-                    each.judged, version=version, day=day, now=now, crowded=each.crowded
-                )
-                parts.setdefault(_order(each.planned), []).append(each)
-        return parts
+        for each in allowed:
+            assert isinstance(each.judged, Accepted)
+            each.operation, each.promises = self.planner.plan(
+                each.judged, version=version, day=day, now=now, crowded=each.crowded
+            )
+
+    def _parts(self, planned: Iterable[_Coming]) -> list[tuple[Sequence[_Coming], Order]]:
+        """Return what is committed together: what a person waits for apart from the rest, and of that a few while people ask."""
+        parts: dict[Order, list[_Coming]] = {}
+        for each in planned:
+            parts.setdefault(_order(each.planned), []).append(each)
+        most = self.sequencer.together()
+        return [
+            (part[start : start + most], order) for order, part in parts.items() for start in range(0, len(part), most)
+        ]
 
     async def _commit(self, coming: Sequence[_Coming], order: Order, again: Again) -> None:
         """Commit what goes together and answer it."""
@@ -383,14 +399,6 @@ class Ingress:
             lane=judged.leave.lane,
             env=judged.read.env,
         )
-
-
-async def _in_pieces(items: Sequence[T]) -> AsyncIterator[Sequence[T]]:
-    """Yield a few at a time; others on the event loop have their turn in between."""
-    for start in range(0, len(items), AT_A_TIME):
-        if start:
-            await asyncio.sleep(0)
-        yield items[start : start + AT_A_TIME]
 
 
 async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:

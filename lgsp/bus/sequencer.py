@@ -90,6 +90,11 @@ class Sequencer:
         # What was handed in commits whether or not the caller still waits: one that is cancelled asks again and gets the same answer.
         return await answer
 
+    def together(self) -> int:
+        """Return how many operations of bulk a call should hold: one call is one piece, and few go in a group while people ask."""
+        is_asked = asyncio.get_running_loop().time() - self._asked_at < ASKED_LATELY
+        return BULK_MAX if is_asked else GROUP_MAX
+
     async def calm(self) -> None:
         """Wait until no look-up is under way, as bulk does: for work of many at once that is not committed yet, or never will be.
 

@@ -41,8 +41,9 @@ def frames_of(message: bytes, *, depth: int, grouped: bool) -> list[dict[str, An
 
     Raises `NotStrict` for what is no strict JSON, no object with a text `op`, or a group of none or of more than `group_frames`.
     """
-    value = strictjson.parse(message, depth=depth + 1 if grouped else depth)
-    frames = value if grouped and isinstance(value, list) else [value]
+    is_group = grouped and message.startswith(b"[")
+    value = strictjson.parse(message, depth=depth + 1 if is_group else depth)
+    frames = value if is_group else [value]
     if not 0 < len(frames) <= LIMITS.group_frames:
         raise strictjson.NotStrict("no frames, or too many")
     for frame in frames:

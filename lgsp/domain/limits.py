@@ -43,11 +43,11 @@ class Limits:
     max_inflight: int = 512
     """Unanswered `send` frames on one stream."""
     inflight_bytes: int = 8 * 1024 * 1024
-    """Those frames together; the one that reaches it is taken, and nothing more is read until some are answered."""
+    """Their envelopes together; the message that reaches it is taken, and nothing more is read until some are answered."""
     judged_at_once: int = 16
-    """Envelopes that are judged or committed at the same time: the others wait, one of each sender before a second of any."""
+    """Places for envelopes that are being judged: the others wait, one of each sender before a second of any."""
     judged_of_one: int = 8
-    """How many of these places one sender may hold."""
+    """How many of these places one sender may hold; a group of its envelopes, up to 32, holds them until all of it is judged, eight at a time."""
     rate: float = 400.0
     """Envelopes a second that one sender may send in the long run, unless `http.sender_rate` says otherwise."""
     burst: int = 800

@@ -93,8 +93,8 @@ class Outgoing:
     async def _write_batch(self) -> None:
         """Write the next messages, as many as go at once."""
         batch: list[bytes] = []
-        size = 0
-        while self._waiting and (not batch or size + max(len(self._waiting[0]), LIMITS.group_bytes) <= WRITE_MAX):
+        size, least = 0, LIMITS.group_bytes if self._grouped else 0
+        while self._waiting and (not batch or size + max(len(self._waiting[0]), least) <= WRITE_MAX):
             group = framing.next_group(self._waiting, grouped=self._grouped)
             batch.append(_framed(framing.message_of(group)))
             size += sum(map(len, group))

@@ -53,8 +53,11 @@ LISTENING: Final = 0.02
 TAKEN_IN_A_ROW: Final = 32
 """Frames of one stream that are taken before the other streams get their turn; what is of one kind among them is worked on together."""
 
+LARGE: Final = 64 * 1024
+"""Bytes of a message from which others have their turn after each frame: decoding it takes as long as many small ones."""
+
 Send = tuple[str, int, object]
-"""The sender's reference as JSON text, the size of the frame, and the envelope as it came."""
+"""The sender's reference as JSON text, the size of the envelope, and the envelope as it came."""
 
 Close = Callable[[str], Awaitable[None]]
 
@@ -92,8 +95,6 @@ class Session:
         """Frames that are worked on."""
         self._unanswered = 0
         self._unanswered_bytes = 0
-        self._taken_bytes = 0
-        """The size of the frame that is being taken, as its part of its message."""
         self._outstanding: set[str] = set()
         """Env hashes of what was handed over and is neither settled nor put back."""
         self._problem = ""
@@ -257,8 +258,10 @@ class Session:
                 return
             for frame in self._frames_of(message.data):
                 self._take(frame)
+                if self._is_cut:
+                    return
                 taken += 1
-                if taken % TAKEN_IN_A_ROW == 0:
+                if taken % TAKEN_IN_A_ROW == 0 or len(message.data) >= LARGE:
                     await asyncio.sleep(0)  # frames that lie here already are received without a pause for others
             while self._busy >= most or self._unanswered_bytes >= limits.inflight_bytes:
                 self._flush()
@@ -280,7 +283,6 @@ class Session:
         except Refusal as refusal:
             self._end_at(refusal)
             return []
-        self._taken_bytes = len(message) // len(found)
         return found
 
     def _take(self, frame: dict[str, Any]) -> None:
@@ -293,6 +295,11 @@ class Session:
         except Refusal as refusal:
             self._count(refusal)
             self._outgoing.put(frames.refused(frames.about(frame), self._problem_of(refusal)))
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether the stream ends and nothing more of it is taken; in a drain receivers still settle what they hold."""
+        return self._ended.done() and self._ended.result() != "drain"
 
     def _end_at(self, refusal: Refusal) -> None:
         """End at what is no frame: nobody could tell which one an answer belongs to."""
@@ -310,9 +317,11 @@ class Session:
         if self._unanswered >= self._bus.limits.max_inflight:
             self.end("too_many_inflight")
             return
+        value = frame.get("envelope")
+        size = _size(value)
         self._unanswered += 1
-        self._unanswered_bytes += self._taken_bytes
-        self._sends.add((ref, self._taken_bytes, frame.get("envelope")))
+        self._unanswered_bytes += size
+        self._sends.add((ref, size, value))
 
     def _take_credit(self, frame: dict[str, Any]) -> None:
         credit = frames.read_credit(frame)
@@ -456,3 +465,9 @@ class Session:
         for sighting, refusal in zip(sightings, refusals, strict=True):
             if refusal is not None:
                 self._refuse(frames.about_env(sighting.env), refusal)
+
+
+def _size(envelope: object) -> int:
+    """Return the bytes of an envelope's texts: what is kept of its frame until it is answered."""
+    values = envelope.values() if isinstance(envelope, dict) else ()
+    return sum(len(value) for value in values if isinstance(value, str))

@@ -144,7 +144,7 @@ CALLS: Final = (
                 name="Sec-WebSocket-Protocol",
                 words=f"Names {framing.SINGLE}, or {framing.GROUPED} by who takes several frames in one message.",
                 needed=True,
-                pattern=framing.SINGLE,
+                pattern=r"([a-z0-9.]+, *)*lgsp\.v1(\.groups)?(, *[a-z0-9.]+)*",
             ),
         ),
         vi="Mở một kết nối WebSocket hai chiều cho một hệ thống, cho đến khi kết thúc.",

@@ -100,7 +100,7 @@ def extend(env: str, lease: str) -> bytes:
 
 def seen(env: str, to: str, state: str) -> bytes:
     """Return the frame that says an outcome is stored, as it was told: what has become of it since is to be told again."""
-    return f'{{"op":"seen","env":"{env}","to":"{to}","state":"{state}"}}'.encode()
+    return strictjson.compact_members({"op": "seen", "env": env, "to": to, "state": state})
 
 
 PING: Final = b'{"op":"ping"}'

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from lgsp.domain import envelope, statements, strictjson
+from lgsp.domain.directory import Directory
 from lgsp.domain.envelope import Wire
 from lgsp.errors import Refusal
 from lgsp.gathering import Gathering
@@ -146,22 +147,31 @@ class Receiver:
                 self._credit.add(each.size)
             if held is None:
                 fresh[each.env] = each  # of one that came twice the last lease holds
-        # Looked up at once, and still so when its turn comes: what is not in hand is settled by nobody meanwhile.
+        directories = [await self._directory_of(each) for each in fresh.values()]
+        # From here on nothing is awaited: what the box knows is still so when its turn comes.
         known = marks.find(self._box.reader, list(fresh))
-        for env, each in fresh.items():
+        for (env, each), directory in zip(fresh.items(), directories, strict=True):
             mark = known.get(env)
             if mark is not None and mark.state == "done":
                 self.acked(env, mark.statement)
                 self._credit.add(each.size)
                 continue
-            believed = await self._believed(each)
+            believed = self._believed(each, directory)
             if believed is not None:
                 self._take(each, believed, uncertain=mark is not None)
 
-    async def _believed(self, handed: Handed) -> Believed | None:
+    async def _directory_of(self, handed: Handed) -> Directory | Refusal | ClientError:
+        """Return the version of the directory that a delivery is to be judged by, or why there is none."""
+        try:
+            return await self._directories.at(trust.policy_of(handed.receipt))
+        except (Refusal, ClientError) as error:
+            return error
+
+    def _believed(self, handed: Handed, directory: Directory | Refusal | ClientError) -> Believed | None:
         """Return what the delivery says, or put it back with the code of what is wrong with it."""
         try:
-            directory = await self._directories.at(trust.policy_of(handed.receipt))
+            if not isinstance(directory, Directory):
+                raise directory
             return self._trust.delivery(handed, directory)
         except Refusal as refusal:
             code, after = refusal.code, None

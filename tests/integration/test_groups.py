@@ -102,12 +102,27 @@ async def test_others_have_their_turn_while_a_group_is_read_judged_and_planned(b
 
     monkeypatch.setattr(SqliteLedger, "commit", noting)
     watching = asyncio.create_task(other())
-    answers = await submit(bus, [world.envelope(number=number) for number in range(1, 2 * AT_A_TIME + 2)])
+    answers = await submit(bus, [world.envelope(number=number) for number in range(1, 4 * AT_A_TIME + 2)])
     watching.cancel()
     assert {told(answer) for answer in answers} == {"accepted"}
-    # Three pieces in each of the three steps, and a turn between two pieces.
+    # Five pieces, and a turn between two pieces; then one commit of all.
     assert at_commit[0][0] == len(answers)
-    assert at_commit[0][1] >= 6
+    assert at_commit[0][1] >= 4
+
+
+async def test_while_people_ask_a_call_holds_few_operations_of_bulk(bus, world, monkeypatch):
+    await bus.courier.body_keys.today()
+    calls, take = [], Sequencer.submit
+
+    async def noting(self, *operations, order="first"):
+        calls.append(len(operations))
+        return await take(self, *operations, order=order)
+
+    monkeypatch.setattr(Sequencer, "submit", noting)
+    bus.ingress.sequencer._asked_at = asyncio.get_running_loop().time()
+    wires = [world.envelope(number=number) for number in range(1, 2 * sequencer.BULK_MAX + 2)]
+    assert {told(answer) for answer in await submit(bus, wires)} == {"accepted"}
+    assert max(calls) <= sequencer.BULK_MAX
 
 
 async def test_the_same_envelope_twice_in_a_group_is_accepted_once(bus, world):

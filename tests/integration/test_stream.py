@@ -498,6 +498,44 @@ async def test_a_sender_is_slowed_down_by_the_bytes_that_are_not_answered_yet(wo
         assert {(await stream.receive("receipt"))["ref"] for _ in range(20)} == set(range(20))
 
 
+async def test_what_a_send_holds_counts_however_small_the_frames_beside_it_are(world, monkeypatch):
+    held, submitted = asyncio.Event(), []
+    submit_all = Ingress.submit_all
+
+    async def slow(self, wires, **named):
+        submitted.extend(wires)
+        await held.wait()
+        await submit_all(self, wires, **named)
+
+    monkeypatch.setattr(Ingress, "submit_all", slow)
+    size = sum(map(len, world.envelope().structured().values()))
+    async with (
+        opened(world, limits=replace(LIMITS, inflight_bytes=3 * size)) as edge,
+        edge.stream("fisheries", protocols=framing.SUBPROTOCOLS) as stream,
+    ):
+        for number in range(20):
+            send = {"op": "send", "ref": number, "envelope": world.envelope(number=number).structured()}
+            await stream.ws.send_str(json.dumps([send, *[{"op": "ping"}] * 63]))
+        await until(lambda: len(submitted) >= 3)
+        await edge.call("GET", "/healthz")
+        assert len(submitted) <= 4, "beyond the bound, and one message more, nothing is read"
+        held.set()
+        receipts = set()
+        while len(receipts) < 20:
+            receipts |= {frame["ref"] for frame in await told_in_groups(stream) if frame["op"] == "receipt"}
+
+
+async def test_after_a_frame_that_is_none_nothing_more_of_its_message_is_done(edge, world):
+    send = {"op": "send", "ref": 1, "envelope": world.envelope().structured()}
+    async with edge.stream("fisheries", protocols=framing.SUBPROTOCOLS) as stream:
+        await stream.receive("checkpoint")
+        await stream.ws.send_str(json.dumps([{"op": "dance"}, {"op": "dance"}, send]))
+        [closing] = await told_in_groups(stream)
+        assert closing["reason"] == "bad_frame"
+    assert edge.bus.refusals.total["bad_request"] == 1
+    assert await edge.bus.ledger.exchange_of(world.envelope().hash) is None
+
+
 async def test_a_stream_speaks_the_agreed_subprotocol(edge):
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await edge.client.ws_connect(f"{edge.running.url}/v1/stream", protocols=["other"])

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lgsp.domain import statements
-from lgsp.errors import Defect, Unusable
+from lgsp.errors import Defect, Refusal, Unusable
 from lgsp.sdk import box as box_module
 from lgsp.sdk import box_schema, marks, outbox, rollback
 from lgsp.sdk.box import Box
@@ -280,6 +280,20 @@ async def test_an_operation_that_fails_leaves_nothing_and_the_others_stand(box, 
     )
     assert isinstance(found[1], LookupError)
     assert [row.id for row in outbox.queued_after(box.reader, 0, 10)] == [found[0].id, found[2].id]
+
+
+async def test_a_sure_operation_that_refuses_before_it_writes_leaves_the_others_standing(box, world):
+    def refusing(_):
+        raise Refusal("id_conflict")
+
+    first, refused, third = await asyncio.gather(
+        box.write(add(world, 1), sure=True),
+        box.write(refusing, sure=True),
+        box.write(add(world, 3), sure=True),
+        return_exceptions=True,
+    )
+    assert (first.state, refused.code, third.state) == ("queued", "id_conflict", "queued")
+    assert box.reader.execute("SELECT count(*) FROM lgsp_outbox").fetchone() == (2,)
 
 
 async def test_a_sure_operation_that_fails_takes_along_what_goes_with_it_and_nothing_of_it_is_kept(box, world):

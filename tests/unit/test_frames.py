@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lgsp.bus.inbox import Handover
 from lgsp.domain.envelope import Wire, format_time, from_structured
+from lgsp.domain.limits import LIMITS
 from lgsp.errors import Refusal
 from lgsp.http import frames, telling
 from lgsp.http.outgoing import Outgoing
@@ -141,6 +142,22 @@ async def test_frames_that_wait_are_written_with_one_call_in_order():
         running.cancel()
     assert len(pipe.written) == 1
     assert texts(pipe.written[0]) == sent
+
+
+async def test_frames_go_in_groups_where_that_was_agreed_and_are_counted_the_same():
+    pipe = Pipe()
+    outgoing = Outgoing(pipe, pipe, grouped=True, most=2**20, overflow=never)
+    large = json.dumps({"op": "x", "text": "a" * LIMITS.group_bytes})
+    sent = ['{"op":"a"}', '{"op":"b"}', large, '{"op":"c"}', '{"op":"d"}']
+    for text in sent:
+        outgoing.put(text)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(outgoing.run())
+        await outgoing.flush()
+        running.cancel()
+    written = [text for data in pipe.written for text in texts(data)]
+    assert written == [f"[{sent[0]},{sent[1]}]", large, f"[{sent[3]},{sent[4]}]"]
+    assert outgoing._unsent == 0
 
 
 async def test_what_waits_is_bounded_and_what_was_sent_is_not_counted():

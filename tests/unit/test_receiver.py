@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from dataclasses import dataclass, field
 
@@ -35,7 +36,12 @@ class Bench:
     sent: list = field(default_factory=list)
     away: list = field(default_factory=list)
 
-    async def deliver(self, wire, lease="lease"):
+    async def deliver(self, *wires, leases=("lease",)):
+        """Deliver envelopes that come together, with these leases in turn."""
+        given = zip(wires, itertools.cycle(leases), strict=False)
+        await self.receiver.deliver([self.handed(wire, lease) for wire, lease in given])
+
+    def handed(self, wire, lease):
         manifest = manifest_of(wire)
         item = {"env": wire.hash, "id": manifest.id, "src": manifest.source, "aud": manifest.audience}
         item |= {"outcome": "accepted", "index": 0, "leaf": "sha-256:" + "A" * 43}
@@ -43,7 +49,7 @@ class Bench:
         signer = self.world.signers["gateway"]
         [receipt] = statements.sign_batch([strictjson.compact(item)], head, typ=statements.RECEIPT, signer=signer)
         given = {"wire": wire, "env": wire.hash, "receipt": receipt, "lease": lease, "attempt": 1}
-        await self.receiver.deliver([Handed(**given, now=self.world.now)])
+        return Handed(**given, now=self.world.now)
 
     async def taken(self, number=1):
         """Deliver a verification and return it as the program gets it."""
@@ -104,6 +110,25 @@ async def deal(message, *, outside=False, trouble=None):
 # --- credit and leases -------------------------------------------------------------------------------------------------------------
 
 
+async def test_of_those_that_come_together_each_is_dealt_with_as_if_it_came_alone(bench):
+    world = bench.world
+    held, done = await bench.taken(1), await bench.taken(2)
+    await deal(done)
+    fresh, other = world.envelope(number=3), world.envelope(number=4)
+    strange = world.envelope(number=5, audience=FISHERIES)
+    await bench.said("credit")
+    bench.sent.clear()
+    together = [held.wire, fresh, done.wire, strange, other, fresh]
+    await bench.deliver(*together, leases=("new", "first", "x", "x", "x", "last"))
+    assert held.lease == "new"
+    taken = [await bench.receiver.arrivals.next() for _ in range(len(bench.receiver.arrivals))]
+    assert [(each.env, each.lease) for each in taken] == [(fresh.hash, "last"), (other.hash, "x")]
+    assert await bench.acks() == [done.env]
+    assert [frame["env"] for frame in await bench.said("nack")] == [strange.hash]
+    # Of the one in hand, of the one that was done, of the one put back, and of the one that came twice.
+    assert [frame["n"] for frame in await bench.said("credit")] == [4]
+
+
 async def test_a_message_gives_its_place_back_once_and_never_on_a_later_stream(bench):
     bench.receiver.opened()
     first, kept = await bench.taken(1), await bench.taken(2)
@@ -124,7 +149,7 @@ async def test_a_message_that_is_put_back_twice_goes_back_once(bench):
 
 async def test_what_comes_again_while_it_is_in_hand_changes_its_lease_alone(bench):
     message = await bench.taken()
-    await bench.deliver(bench.world.envelope(), lease="another")
+    await bench.deliver(bench.world.envelope(), leases=("another",))
     assert (message.lease, len(bench.receiver.arrivals)) == ("another", 0)
 
 

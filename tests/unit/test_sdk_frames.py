@@ -75,6 +75,11 @@ def test_a_delivery_with_an_odd_member_ends_the_stream(wire, member, value):
         frames.handed(frame | {member: value})
 
 
+def test_what_a_gateway_told_is_said_back_as_one_frame():
+    to = 't","state":"acked"},{"op":"credit'
+    assert json.loads(frames.seen("e", to, "parked")) == {"op": "seen", "env": "e", "to": to, "state": "parked"}
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"op":1}', b'{"op":"a","op":"b"}', b"{" * 40, b'{"op":"x","n":NaN}'])
 def test_what_is_no_frame_is_refused(data):
     with pytest.raises(frames.BadFrame):
