@@ -53,8 +53,8 @@ LISTENING: Final = 0.02
 TAKEN_IN_A_ROW: Final = 32
 """Frames of one stream that are taken before the other streams get their turn; what is of one kind among them is worked on together."""
 
-LARGE: Final = 64 * 1024
-"""Bytes of a message from which others have their turn after each frame: decoding it takes as long as many small ones."""
+ROW_BYTES: Final = 128 * 1024
+"""Bytes of envelopes after which others have their turn sooner: decoding a few large ones takes as long as many small ones."""
 
 Send = tuple[str, int, object]
 """The sender's reference as JSON text, the size of the envelope, and the envelope as it came."""
@@ -95,6 +95,8 @@ class Session:
         """Frames that are worked on."""
         self._unanswered = 0
         self._unanswered_bytes = 0
+        self._row_bytes = 0
+        """Of the envelopes taken since others had their turn."""
         self._outstanding: set[str] = set()
         """Env hashes of what was handed over and is neither settled nor put back."""
         self._problem = ""
@@ -261,7 +263,8 @@ class Session:
                 if self._is_cut:
                     return
                 taken += 1
-                if taken % TAKEN_IN_A_ROW == 0 or len(message.data) >= LARGE:
+                if taken % TAKEN_IN_A_ROW == 0 or self._row_bytes >= ROW_BYTES:
+                    self._row_bytes = 0
                     await asyncio.sleep(0)  # frames that lie here already are received without a pause for others
             while self._busy >= most or self._unanswered_bytes >= limits.inflight_bytes:
                 self._flush()
@@ -321,6 +324,7 @@ class Session:
         size = _size(value)
         self._unanswered += 1
         self._unanswered_bytes += size
+        self._row_bytes += size
         self._sends.add((ref, size, value))
 
     def _take_credit(self, frame: dict[str, Any]) -> None:
