@@ -185,7 +185,7 @@ async def test_what_is_refused_reaches_no_program_and_goes_back_with_its_code(wo
         "r05 rejected": lambda: receipt_of(world, one, outcome="rejected"),
         "r16 swapped": lambda: receipt_of(world, other),
     }[attack]()
-    await receiver.deliver(handed(world, one, receipt))
+    await receiver.deliver([handed(world, one, receipt)])
     await asyncio.sleep(0)
     assert receiver.arrivals.claim("") is None
     assert len(receiver.arrivals) == 0

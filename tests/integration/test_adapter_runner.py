@@ -406,7 +406,7 @@ async def test_a_rejection_that_cannot_be_written_down_ends_no_adapter(town):
     def prepare(adapter):
         write = adapter.client._box.write
 
-        async def full(_operation):
+        async def full(_operation, **_named):
             adapter.client._box.write = write
             raise sqlite3.OperationalError("database or disk is full")
 
