@@ -474,7 +474,8 @@ async def test_a_hello_may_come_byte_by_byte_and_large_frames_after_it(edge, wor
         assert (await stream.receive("refused"))["problem"]["code"] == "bad_request"
 
 
-async def test_a_sender_is_slowed_down_by_the_bytes_that_are_not_answered_yet(world, monkeypatch):
+def held_back(monkeypatch):
+    """Return what lets go of all that is submitted, and what was submitted so far."""
     held, submitted = asyncio.Event(), []
     submit_all = Ingress.submit_all
 
@@ -484,6 +485,11 @@ async def test_a_sender_is_slowed_down_by_the_bytes_that_are_not_answered_yet(wo
         await submit_all(self, wires, **named)
 
     monkeypatch.setattr(Ingress, "submit_all", slow)
+    return held, submitted
+
+
+async def test_a_sender_is_slowed_down_by_the_bytes_that_are_not_answered_yet(world, monkeypatch):
+    held, submitted = held_back(monkeypatch)
     frame = len(json.dumps({"op": "send", "ref": 1, "envelope": world.envelope().structured()}))
     async with (
         opened(world, limits=replace(LIMITS, inflight_bytes=3 * frame)) as edge,
@@ -499,15 +505,7 @@ async def test_a_sender_is_slowed_down_by_the_bytes_that_are_not_answered_yet(wo
 
 
 async def test_what_a_send_holds_counts_however_small_the_frames_beside_it_are(world, monkeypatch):
-    held, submitted = asyncio.Event(), []
-    submit_all = Ingress.submit_all
-
-    async def slow(self, wires, **named):
-        submitted.extend(wires)
-        await held.wait()
-        await submit_all(self, wires, **named)
-
-    monkeypatch.setattr(Ingress, "submit_all", slow)
+    held, submitted = held_back(monkeypatch)
     size = sum(map(len, world.envelope().structured().values()))
     async with (
         opened(world, limits=replace(LIMITS, inflight_bytes=3 * size)) as edge,

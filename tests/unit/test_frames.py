@@ -130,16 +130,20 @@ def never():
     raise AssertionError("nothing overflows here")
 
 
-async def test_frames_that_wait_are_written_with_one_call_in_order():
-    pipe = Pipe()
-    outgoing = Outgoing(pipe, pipe, grouped=False, most=2**20, overflow=never)
-    sent = ["x" * length for length in (0, 1, 125, 126, 65_535, 65_536)]
+async def write_all(outgoing, sent):
     for text in sent:
         outgoing.put(text)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(outgoing.run())
         await outgoing.flush()
         running.cancel()
+
+
+async def test_frames_that_wait_are_written_with_one_call_in_order():
+    pipe = Pipe()
+    outgoing = Outgoing(pipe, pipe, grouped=False, most=2**20, overflow=never)
+    sent = ["x" * length for length in (0, 1, 125, 126, 65_535, 65_536)]
+    await write_all(outgoing, sent)
     assert len(pipe.written) == 1
     assert texts(pipe.written[0]) == sent
 
@@ -149,12 +153,7 @@ async def test_frames_go_in_groups_where_that_was_agreed_and_are_counted_the_sam
     outgoing = Outgoing(pipe, pipe, grouped=True, most=2**20, overflow=never)
     large = json.dumps({"op": "x", "text": "a" * LIMITS.group_bytes})
     sent = ['{"op":"a"}', '{"op":"b"}', large, '{"op":"c"}', '{"op":"d"}']
-    for text in sent:
-        outgoing.put(text)
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(outgoing.run())
-        await outgoing.flush()
-        running.cancel()
+    await write_all(outgoing, sent)
     written = [text for data in pipe.written for text in texts(data)]
     assert written == [f"[{sent[0]},{sent[1]}]", large, f"[{sent[3]},{sent[4]}]"]
     assert outgoing._unsent == 0
