@@ -62,7 +62,7 @@ class Gateway:
         manifest = envelope.parse_manifest(parsed.payload)
         envelope.check_body(manifest, found.body)
         body = strictjson.parse(found.body)
-        if strictjson.first_not_nfc(body) is not None:
+        if not strictjson.is_nfc(found.body, body):
             raise Refusal("body_nfc")
         self._contracts.check(manifest.schema, body)
         env = found.hash
