@@ -167,10 +167,10 @@ class Rates:
     _empty_until: OrderedDict[str, float] = field(default_factory=OrderedDict)
     """When each sender's bucket is full again, had it nothing more to send."""
 
-    def delay(self, sender: str) -> float:
-        """Take a token that may not be there yet, and return in how many seconds it is."""
+    def delay(self, sender: str, count: int = 1) -> float:
+        """Take tokens that may not be there yet, and return in how many seconds the last of them is."""
         now = self.now()
-        full = max(self._empty_until.pop(sender, now), now) + 1 / self.rate
+        full = max(self._empty_until.pop(sender, now), now) + count / self.rate
         self._keep(sender, full, now)
         return max(full - now - self.burst / self.rate, 0.0)
 

@@ -148,7 +148,7 @@ class Ingress:
             if self.closed:
                 raise Refusal(self.closed)
             self.engines.check()
-            if system and (delay := max(self.rates.delay(system) for _ in wires)):
+            if system and (delay := self.rates.delay(system, len(wires))):
                 await asyncio.sleep(delay)
             # A span is of one envelope.
             if len(coming) == 1 or self.traces.are_on or not await self._together(coming, peer, system):
@@ -429,7 +429,7 @@ def _arrival(each: _Coming, result: Done) -> Arrival:
     return Arrival(
         operation=each.planned,
         manifest=each.found.manifest,
-        receipt=result.receipt.text(),
+        receipt=result.receipt,
         crowded=each.crowded,
         promises=each.promises,
     )

@@ -50,7 +50,7 @@ class Refusing:
         parent = refused.manifest.text("traceparent") if refused.manifest else ""
         with self.traces.span("refuse", parent=parent, code=code, env=refused.env):
             [result] = await self.sequencer.submit(self._operation(refused))
-        receipt = result.receipt.text() if isinstance(result, Done) and result.receipt else None
+        receipt = result.receipt if isinstance(result, Done) else None
         return EnvelopeRefused(refused.refusal, env=refused.env, receipt=receipt)
 
     def _operation(self, refused: Refused) -> Refuse:

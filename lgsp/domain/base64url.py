@@ -10,7 +10,9 @@ from typing import Final
 
 _TO_STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
 """What base64url does not know becomes what the decoder does not know."""
-_LAST: Final = {2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
+_PADDING: Final = (b"", b"", b"==", b"=")
+"""By the length of the text modulo 4: what the decoder wants after it. There is no text of 4n+1."""
+_LAST: Final = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 """By the length of the text modulo 4: the last characters whose spare bits are zero."""
 _REFUSED: Final = "not canonical base64url"
 
@@ -28,9 +30,10 @@ def decode(text: str | bytes) -> bytes:
     """
     try:
         raw = text.encode("ascii") if isinstance(text, str) else text
-        data = a2b_base64(raw.translate(_TO_STANDARD) + b"=" * (-len(raw) % 4), strict_mode=True)
+        rest = len(raw) % 4
+        data = a2b_base64(raw.translate(_TO_STANDARD) + _PADDING[rest], strict_mode=True)
     except (Error, UnicodeEncodeError):
         raise ValueError(_REFUSED) from None
-    if len(raw) % 4 and raw[-1] not in _LAST[len(raw) % 4]:
+    if rest and raw[-1] not in _LAST[rest]:
         raise ValueError(_REFUSED)
     return data

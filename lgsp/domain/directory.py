@@ -7,11 +7,11 @@ records with the proof that they are the statement's. Decisions on it are `polic
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
 from lgsp.domain import base64url, envelope, jws, keys, merkle, names, records, statements, strictjson
 from lgsp.domain.keys import PublicKey, Role
@@ -62,10 +62,16 @@ class Directory:
     delegations: tuple[records.DelegationRecord, ...]
     largest_body: int = field(init=False)
     """The most bytes that any service allows for a body; 0 without services."""
+    counted: frozenset[tuple[str, str]] = field(init=False)
+    """(Grantee, type) of the grants that state a quota."""
+    decided: dict[Hashable, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """What `policy` has found out about this version and asks again for every envelope; nothing else is kept in it."""
 
     def __post_init__(self) -> None:
         largest = max((service.max_body for service in self.services.values()), default=0)
         object.__setattr__(self, "largest_body", largest)
+        counted = (key for key, held in self.grants.items() if any(grant.quota_per_day is not None for grant in held))
+        object.__setattr__(self, "counted", frozenset(counted))
 
     @property
     def hash(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from lgsp.domain import names
 from lgsp.domain.directory import Directory, day_of, left_of_day
@@ -16,6 +17,11 @@ from lgsp.errors import Refusal
 
 UsedToday = Callable[[str], int]
 """How many exchanges a grant (by its id) was used for today."""
+
+DECIDED_MOST: Final = 4_096
+"""Answers about one version of the directory that are remembered; programs ask the same few again and again."""
+STATED: Final = ("purpose", "legalbasis", "procedure", "authid")
+"""The attributes that a grant allows by their values."""
 
 
 @fixed
@@ -52,16 +58,44 @@ def service_of(directory: Directory, manifest: Manifest) -> ServiceRecord:
     return service
 
 
+@fixed
+class _Way:
+    """Where requests or events of one kind go, and the grant that allows them."""
+
+    service: ServiceRecord
+    targets: tuple[Target, ...]
+    grant: GrantRecord
+
+
 def allow_request(directory: Directory, manifest: Manifest, *, now: datetime, used: UsedToday) -> Leave:
     """Return the leave for a request or event, or refuse with the code of what is missing."""
+    way = _way(directory, manifest, now=now, used=used)
+    service, grant = way.service, way.grant
+    reply_until = now + timedelta(seconds=service.reply_within) if service.reply_schemas else None
+    return Leave(
+        service=service, targets=way.targets, rule=grant.id, lane=grant.lane or service.lane, reply_until=reply_until
+    )
+
+
+def _way(directory: Directory, manifest: Manifest, *, now: datetime, used: UsedToday) -> _Way:
+    """Return the way of a request or event; one that no quota touches is the same all day for all that states the same."""
+    question = (
+        *(manifest.source, manifest.audience, manifest.type, day_of(now), "casefile" in manifest.attributes),
+        *map(manifest.attributes.get, STATED),
+    )
+    known: _Way | None = directory.decided.get(question)
+    if known is not None:
+        return known
     service = service_of(directory, manifest)
     _check_sender(directory, manifest.source, now)
     targets = route(directory, manifest.audience, manifest.type, now)
     grant = find_grant(directory, manifest, service, now=now, used=used)
-    reply_until = now + timedelta(seconds=service.reply_within) if service.reply_schemas else None
-    return Leave(
-        service=service, targets=targets, rule=grant.id, lane=grant.lane or service.lane, reply_until=reply_until
-    )
+    way = _Way(service=service, targets=targets, grant=grant)
+    if not is_counted(directory, manifest):
+        if len(directory.decided) >= DECIDED_MOST:
+            directory.decided.clear()
+        directory.decided[question] = way
+    return way
 
 
 def allow_reply(directory: Directory, manifest: Manifest, request: Exchange | None, *, now: datetime) -> Leave:
@@ -196,6 +230,8 @@ def find_grant(
 
 def is_counted(directory: Directory, manifest: Manifest) -> bool:
     """Tell whether a grant that may allow the manifest states a quota."""
+    if directory.counted.isdisjoint(_grantees(manifest)):
+        return False
     return any(grant.quota_per_day is not None for grant in _grants_of(directory, manifest))
 
 
@@ -203,10 +239,15 @@ def _grants_of(directory: Directory, manifest: Manifest) -> list[GrantRecord]:
     audiences = {manifest.audience, names.agency_of(manifest.audience)}
     return [
         grant
-        for grantee in (manifest.source, names.agency_of(manifest.source))
-        for grant in directory.grants.get((grantee, manifest.type), ())
+        for grantee in _grantees(manifest)
+        for grant in directory.grants.get(grantee, ())
         if grant.audience in audiences
     ]
+
+
+def _grantees(manifest: Manifest) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return the (grantee, type) of the grants that may allow a manifest: to its source, or to the agency of that."""
+    return (manifest.source, manifest.type), (names.agency_of(manifest.source), manifest.type)
 
 
 def _first_objection(
@@ -221,13 +262,13 @@ def _first_objection(
     """Return how far the grant came and why it stops there, or None when it allows the manifest."""
     if not grant.holds_at(directory.version) or not grant.in_force_on(day_of(now)):
         return 0, Refusal("grant_ended")
-    stated = (
-        ("purpose", grant.purposes, "purpose_not_granted"),
-        ("legalbasis", grant.legalbases, "legalbasis_not_granted"),
-        ("procedure", grant.procedures, "procedure_not_granted"),
-        ("authid", grant.officers, "officer_not_granted"),
+    granted_codes = (
+        (grant.purposes, "purpose_not_granted"),
+        (grant.legalbases, "legalbasis_not_granted"),
+        (grant.procedures, "procedure_not_granted"),
+        (grant.officers, "officer_not_granted"),
     )
-    for place, (attribute, granted, code) in enumerate(stated, start=1):
+    for place, (attribute, (granted, code)) in enumerate(zip(STATED, granted_codes, strict=True), start=1):
         value = manifest.text(attribute)
         if value not in granted and (value or attribute in service.requires):
             return place, Refusal(code, pointer=f"/{attribute}")

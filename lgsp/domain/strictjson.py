@@ -29,7 +29,6 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), al
 _LOOKED_INTO: Final = frozenset({dict, list, float})
 _TEXT: Final = frozenset({str})
 _PLAIN: Final = frozenset({str, int, bool})
-_PLAIN_OR_LISTS: Final = _PLAIN | {list}
 
 
 class NotStrict(ValueError):
@@ -136,10 +135,11 @@ def compact_members(members: Mapping[str, str | int | Sequence[str]]) -> bytes:
 
     The quick way would write NaN, and bytes as if they were a text: whatever it is not meant for goes the other way, and is refused there.
     """
-    kinds = set(map(type, members.values()))
-    is_plain = kinds <= _PLAIN or (kinds <= _PLAIN_OR_LISTS and all(map(_is_plain, members.values())))
+    values = members.values()
+    is_plain = _PLAIN.issuperset(map(type, values)) or all(map(_is_plain, values))
     return to_json(members) if is_plain else compact(members)
 
 
 def _is_plain(value: object) -> bool:
-    return type(value) is not list or _TEXT.issuperset(map(type, value))
+    kind = type(value)
+    return kind in _PLAIN or (kind is list and _TEXT.issuperset(map(type, value)))  # type: ignore[call-overload]

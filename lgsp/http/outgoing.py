@@ -57,12 +57,14 @@ class Outgoing:
         if self._finished:
             return
         frame = text.encode()
+        size = len(frame)
+        if not self._waiting:
+            self._bell.set()
+            self._sent.clear()
         self._waiting.append(frame)
-        if len(frame) > self._most:
-            self._largest = max(self._largest, len(frame))
-        self._unsent += len(frame)
-        self._bell.set()
-        self._sent.clear()
+        if size > self._most:
+            self._largest = max(self._largest, size)
+        self._unsent += size
         if self._unsent - self._largest > self._most:
             self._overflow()
 

@@ -298,7 +298,8 @@ class Done:
     """An operation took effect; `index` is that of its (last) entry, of the first where it accepted an envelope, -1 when it made none."""
 
     index: int = -1
-    receipt: Statement | None = None
+    receipt: str | None = None
+    """JSON text."""
 
 
 Result = Done | Lost

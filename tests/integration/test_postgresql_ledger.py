@@ -204,7 +204,7 @@ async def test_what_was_answered_is_there_after_the_server_was_killed(server):
     for number, result in answered.items():
         held = await ledger.exchange_of(accept(number).exchange.env)
         assert held is not None
-        assert held.receipt == result.receipt.text()
+        assert held.receipt == result.receipt
     assert await committed(ledger, accept(1)) == ["duplicate"]
     await ledger.close()
 

@@ -94,7 +94,7 @@ class Deliveries(RuleBasedStateMachine):
 
         def effect(result):
             assert operation.exchange.key not in self.accepted
-            self.accepted[operation.exchange.key] = result.receipt.text()
+            self.accepted[operation.exchange.key] = result.receipt
             for place in range(len(operation.deliveries)):
                 self.put(samples.as_held(operation, index=result.index, place=place))
 

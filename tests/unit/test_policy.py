@@ -3,13 +3,15 @@
 Each is a signed envelope that goes through all checks on arrival. What becomes of replies is in `test_replies`.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from lgsp.domain import admission, policy
+from lgsp.errors import Refusal
 from lgsp.testing.world import (
     BODY,
     FISHERIES,
@@ -438,8 +440,12 @@ SITUATIONS: dict[str, Situation] = {
 }  # fmt: skip
 
 
-def judge(situation: Situation) -> admission.Accepted | admission.Refused:
-    world = World.make(version=situation.version, now=situation.now, changes=situation.changes, added=situation.added)
+def world_of(situation: Situation) -> World:
+    return World.make(version=situation.version, now=situation.now, changes=situation.changes, added=situation.added)
+
+
+def judge(situation: Situation, world: World | None = None) -> admission.Accepted | admission.Refused:
+    world = world or world_of(situation)
     attributes = world.attributes(**situation.stated)
     body = BODIES.get(attributes["type"], BODY)
     signer = situation.signer or SIGNERS[attributes["source"]]
@@ -561,6 +567,55 @@ def test_what_goes_to_subscribers_is_an_event_and_what_goes_to_one_system_is_non
     assert decide(SITUATIONS["a topic with two subscribers"]).is_event
     assert not decide(SITUATIONS["a topic without subscribers"]).is_event
     assert not decide(SITUATIONS["as granted"]).is_event
+
+
+def rule_or_code(judged: admission.Accepted | admission.Refused) -> str:
+    return judged.leave.rule if isinstance(judged, admission.Accepted) else judged.refusal.code
+
+
+def test_what_was_decided_before_changes_no_decision():
+    """All situations of one directory, one after the other and then in reverse, are decided as if each were the first."""
+    alike: defaultdict[str, list[Situation]] = defaultdict(list)
+    for situation in SITUATIONS.values():
+        alike[repr((situation.now, situation.version, situation.changes, situation.added))].append(situation)
+    assert max(map(len, alike.values())) > 20
+    for group in alike.values():
+        world = world_of(group[0])
+        for situation in (*group, *reversed(group)):
+            assert rule_or_code(judge(situation, world)) == rule_or_code(judge(situation))
+
+
+def test_what_was_allowed_one_day_is_decided_anew_the_next():
+    world = World.make(changes={"g-verify": {"valid_to": "2026-11-22"}})
+    manifest = manifest_of(world.envelope())
+    midnight = datetime(2026, 11, 22, 17, tzinfo=UTC)
+    for now, allowed in ((midnight - timedelta(seconds=1), True), (midnight, False)):
+        if allowed:
+            assert policy.allow_request(world.directory, manifest, now=now, used=never_used).rule == "g-verify"
+        else:
+            with pytest.raises(Refusal, match="grant_ended"):
+                policy.allow_request(world.directory, manifest, now=now, used=never_used)
+
+
+def test_a_use_that_a_quota_counts_is_decided_anew_each_time():
+    world = World.make(changes={"g-verify": {"quota_per_day": 3}})
+    manifest = manifest_of(world.envelope())
+    assert policy.allow_request(world.directory, manifest, now=NOW, used=never_used).rule == "g-verify"
+    with pytest.raises(Refusal, match="quota_exceeded"):
+        policy.allow_request(world.directory, manifest, now=NOW, used=lambda grant: 3)
+
+
+def test_decisions_are_remembered_up_to_a_bound(monkeypatch):
+    monkeypatch.setattr(policy, "DECIDED_MOST", 3)
+    world = World.make()
+    manifest = manifest_of(world.envelope())
+    for day in range(7):
+        policy.allow_request(world.directory, manifest, now=NOW + timedelta(days=day), used=never_used)
+        assert len(world.directory.decided) == day % 3 + 1
+
+
+def never_used(grant: str) -> int:
+    return 0
 
 
 def test_a_request_is_counted_when_a_grant_that_may_allow_it_states_a_quota():

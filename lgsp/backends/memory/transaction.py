@@ -89,10 +89,11 @@ class Transaction:
             return
         signed = self._sign([each.item for each in waiting], self._head())
         for each, statement in zip(waiting, signed, strict=True):
-            self.results[each.place] = Done(index=each.index, receipt=statement)
+            receipt = statement.text()
+            self.results[each.place] = Done(index=each.index, receipt=receipt)
             if each.key is not None:
                 held = self.rows.exchanges[each.key]
-                self.rows.exchanges[each.key] = replace(held, receipt=statement.text())
+                self.rows.exchanges[each.key] = replace(held, receipt=receipt)
 
     def _apply(self, operation: Operation) -> Result:  # noqa: PLR0911, PLR0912, C901 - one for each operation
         match operation:

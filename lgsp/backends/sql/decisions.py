@@ -276,9 +276,10 @@ class Decisions:
             return
         signed = self._sign_receipts([each.item for each in waiting], self._head)
         for each, statement in zip(waiting, signed, strict=True):
-            self._results[each.place] = Done(index=each.index, receipt=statement)
+            receipt = statement.text()
+            self._results[each.place] = Done(index=each.index, receipt=receipt)
             if each.exchange is not None:
-                each.exchange["receipt"] = statement.text()
+                each.exchange["receipt"] = receipt
 
     # Exchanges
 

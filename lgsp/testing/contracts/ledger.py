@@ -46,7 +46,7 @@ def receipt_of(result: Result) -> Statement:
     """Return the receipt of an operation that took effect."""
     assert isinstance(result, Done)
     assert result.receipt is not None
-    return result.receipt
+    return statements.from_text(result.receipt)
 
 
 class LedgerContract:
