@@ -92,8 +92,7 @@ class Sequencer:
 
     def together(self) -> int:
         """Return how many operations of bulk a call should hold: one call is one piece, and few go in a group while people ask."""
-        is_asked = asyncio.get_running_loop().time() - self._asked_at < ASKED_LATELY
-        return BULK_MAX if is_asked else GROUP_MAX
+        return BULK_MAX if self._is_asked(asyncio.get_running_loop().time()) else GROUP_MAX
 
     async def calm(self) -> None:
         """Wait until no look-up is under way, as bulk does: for work of many at once that is not committed yet, or never will be.
@@ -101,7 +100,7 @@ class Sequencer:
         While people ask it goes on step by step: what one step sets off in all programs is to be done when the next question comes.
         """
         clock = asyncio.get_running_loop().time
-        if clock() - self._asked_at < ASKED_LATELY:
+        if self._is_asked(clock()):
             await asyncio.sleep(self._calm_at + CROWD_EVERY - clock())
         while (rest := self._rest_left(self._calm_at, clock())) > 0:  # noqa: ASYNC110 - nothing rings when nothing happens
             await asyncio.sleep(rest)
@@ -137,6 +136,10 @@ class Sequencer:
                 async with asyncio.timeout(rest):
                     await self._bell.wait()
 
+    def _is_asked(self, now: float) -> bool:
+        """Tell whether a step of a look-up was taken lately."""
+        return now - self._asked_at < ASKED_LATELY
+
     def _rest_left(self, last: float, now: float) -> float:
         """Return for how many seconds a look-up still goes first, though no longer than `BULK_EVERY` after what waits went the last time."""
         return min(self._asked_at + REST, last + BULK_EVERY) - now
@@ -149,7 +152,7 @@ class Sequencer:
         if self._bulk and self._rest_left(self._bulk_at, now) <= 0:
             self._bulk_at = now
             few = min(max(BULK_MAX, self._bulk_size // BULK_SHARE), GROUP_MAX)
-            bulk = _drawn(self._bulk, few if now - self._asked_at < ASKED_LATELY else GROUP_MAX)
+            bulk = _drawn(self._bulk, few if self._is_asked(now) else GROUP_MAX)
             self._bulk_size -= sum(len(waiting.operations) for waiting in bulk)
             group += bulk
         return group

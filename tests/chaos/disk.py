@@ -63,13 +63,13 @@ class Disk:
 
     def fill(self) -> None:
         """Leave no room but for a few pages; what is written between the look and the change may be more, then it is looked again."""
-        for left in range(TRIES - 1, -1, -1):
+        for attempt in range(TRIES):
             found = os.statvfs(self.path)
             used = (found.f_blocks - found.f_bfree) * found.f_frsize
             try:
                 self._resize(used + LEFT)
             except subprocess.CalledProcessError:
-                if not left:
+                if attempt == TRIES - 1:
                     raise
             else:
                 return
