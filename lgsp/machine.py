@@ -11,10 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-VERSION_7: Final = 0x7 << 76
-VARIANT: Final = 0b10 << 62
-RANDOM_A: Final = (1 << 12) - 1
-RANDOM_B: Final = (1 << 62) - 1
+VARIANT: Final = {f"{digit:x}": f"{0b1000 | digit & 0b11:x}" for digit in range(16)}
+"""The digit of a UUID that holds its variant, by a random one: its upper two bits are 10, the others by chance."""
 PIECE: Final = 4096
 """Random bytes asked for at once."""
 COLLECT_EVERY: Final = 10_000
@@ -51,16 +49,8 @@ class SystemEntropy:
 
     def uuid7(self) -> str:
         """Return a UUIDv7 (RFC 9562 section 5.7) of the present moment, lower case: 48 bits of milliseconds, 74 random bits."""
-        chance = int.from_bytes(self.token(10))
-        number = (
-            (time.time_ns() // 1_000_000 << 80)
-            | VERSION_7
-            | (chance >> 62 & RANDOM_A) << 64
-            | VARIANT
-            | chance & RANDOM_B
-        )
-        digits = f"{number:032x}"
-        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        digits = (time.time_ns() // 1_000_000).to_bytes(6).hex() + self.token(10).hex()
+        return f"{digits[:8]}-{digits[8:12]}-7{digits[13:16]}-{VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
 def sync(path: Path) -> None:
