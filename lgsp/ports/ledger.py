@@ -39,9 +39,12 @@ class ReceiptItem:
             "src": self.src,
             "aud": self.aud,
             "outcome": self.outcome,
+            "index": index,
+            "leaf": "sha-256:" + base64url.encode(leaf),
         }
-        item |= {"index": index, "leaf": "sha-256:" + base64url.encode(leaf)}
-        return strictjson.compact_members(item | ({"code": self.code} if self.code else {}))
+        if self.code:
+            item["code"] = self.code
+        return strictjson.compact_members(item)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

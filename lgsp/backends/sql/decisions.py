@@ -25,6 +25,7 @@ from lgsp.domain import merkle
 from lgsp.domain.entries import Draft
 from lgsp.domain.exchange import SETTLED, ExchangeKey
 from lgsp.domain.statements import BATCH_MAX
+from lgsp.domain.values import fixed
 from lgsp.ports.ledger import (
     Accept,
     Catalogue,
@@ -75,6 +76,11 @@ def standing_of(row: Sequence[Any]) -> Standing:
     return Standing(source=source, state=state, lease=lease, lease_until=lease_until, due_at=due_at, expires=expires)
 
 
+def _standing_in(row: Row) -> Standing:
+    """Return where a delivery stands that is not written yet."""
+    return standing_of([row[name] for name in ("source", "state", "lease", "lease_until", "due_at", "expires")])
+
+
 class Known(Protocol):
     """What the tables held when the transaction began."""
 
@@ -90,7 +96,7 @@ class Known(Protocol):
         """Return the env hash of an exchange's reply, "" when there is none, None when there is no such exchange."""
 
     def standing(self, place: Place) -> Standing | None:
-        """Return where a delivery stands; each is asked for once."""
+        """Return where a delivery stands; one that is there is asked for once."""
 
     def spent_until(self, jti: str) -> int | None:
         """Return until when a `jti` is remembered, in milliseconds."""
@@ -169,7 +175,7 @@ class Writes:
     """Names of subject keys that are retired, and when; written after the new ones."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Unsigned:
     """A receipt's item that waits for its signature."""
 
@@ -191,7 +197,7 @@ class Decisions:
         self._size = known.size
         self._results: list[Result] = []
         self._unsigned: list[Unsigned] = []
-        self._standing: dict[Place, Standing | None] = {}
+        self._standing: dict[Place, Standing] = {}
         self._records: set[bytes] | None = None
 
     def run(self, operations: Sequence[Operation]) -> list[Result]:
@@ -207,12 +213,12 @@ class Decisions:
         match operation:
             case Accept():
                 return self._accept(operation)
-            case Refuse():
-                return self._append_with_receipt(operation.entry, operation.item, None)
             case Move():
                 return self._move(operation)
             case Seen():
                 return self._see(operation)
+            case Refuse():
+                return self._append_with_receipt(operation.entry, operation.item, None)
             case Note():
                 return self._note(operation)
             case Spend():
@@ -258,7 +264,7 @@ class Decisions:
         index = self._size
         data = entry.numbered(index)
         self.writes.entries.append({"seq": index, "data": data, "leaf": merkle.leaf_hash(data)})
-        self._size += 1
+        self._size = index + 1
         return index
 
     def _append_with_receipt(self, entry: Draft, item: ReceiptItem | None, exchange: Row | None) -> Done:
@@ -284,20 +290,21 @@ class Decisions:
     # Exchanges
 
     def _accept(self, operation: Accept) -> Result:
-        lost = self._why_not(operation)
+        key = operation.exchange.key
+        lost = self._why_not(operation, key)
         if lost is not None:
             return lost
         if operation.answers is not None:
             self._answer(operation.answers, operation.exchange.env)
-        row = self.writes.exchanges[operation.exchange.key] = exchange_row(operation.exchange)
+        row = self.writes.exchanges[key] = exchange_row(operation.exchange)
         done = self._append_with_receipt(operation.entry, operation.item, row)
         self._hold(operation, done.index)
         for entry in operation.handed:
             self._append(entry)
         return done
 
-    def _why_not(self, operation: Accept) -> Lost | None:
-        if self._reply_to(operation.exchange.key) is not None:
+    def _why_not(self, operation: Accept, key: ExchangeKey) -> Lost | None:
+        if self._reply_to(key) is not None:
             return "duplicate"
         if operation.head != self._head:
             return "stale"
@@ -309,11 +316,11 @@ class Decisions:
         return "answered" if reply else None
 
     def _reply_to(self, key: ExchangeKey) -> str | None:
-        if key in self.writes.replies:
-            return self.writes.replies[key]
-        if key in self.writes.exchanges:
-            return str(self.writes.exchanges[key]["reply"])
-        return self._known.reply(key)
+        reply = self.writes.replies.get(key)
+        if reply is not None:
+            return reply
+        fresh = self.writes.exchanges.get(key)
+        return self._known.reply(key) if fresh is None else str(fresh["reply"])
 
     def _answer(self, key: ExchangeKey, env: str) -> None:
         if key in self.writes.exchanges:
@@ -323,18 +330,11 @@ class Decisions:
 
     def _hold(self, operation: Accept, index: int) -> None:
         """Take in what hangs on a new exchange; a body only while somebody is to receive it."""
-        env = operation.exchange.env
+        env, is_wanted = operation.exchange.env, operation.kept_until is not None
         for delivery in operation.deliveries:
-            row = self.writes.deliveries[env, delivery.to] = delivery_row(delivery, index)
-            self._standing[env, delivery.to] = Standing(
-                source=delivery.source,
-                state=delivery.state,
-                lease=delivery.lease,
-                lease_until=row["lease_until"],
-                due_at=row["due_at"],
-                expires=row["expires"],
-            )
-        if operation.kept_until or any(delivery.state not in SETTLED for delivery in operation.deliveries):
+            self.writes.deliveries[env, delivery.to] = delivery_row(delivery, index)
+            is_wanted = is_wanted or delivery.state not in SETTLED
+        if is_wanted:
             self.writes.bodies.append(body_row(operation))
         for link in operation.subjects:
             self.writes.subjects.append(
@@ -350,9 +350,13 @@ class Decisions:
     # Deliveries
 
     def _held(self, place: Place) -> Standing | None:
-        if place not in self._standing:
-            self._standing[place] = self._known.standing(place)
-        return self._standing[place]
+        held = self._standing.get(place)
+        if held is None:
+            fresh = self.writes.deliveries.get(place)
+            held = self._known.standing(place) if fresh is None else _standing_in(fresh)
+            if held is not None:
+                self._standing[place] = held
+        return held
 
     def _move(self, operation: Move) -> Result:
         place = operation.env, operation.to
@@ -370,7 +374,8 @@ class Decisions:
         if fresh is not None:
             fresh.update(row)
         else:
-            self.writes.moves[place] = {"of_env": operation.env, "of_inbox": operation.to} | row
+            row |= {"of_env": operation.env, "of_inbox": operation.to}
+            self.writes.moves[place] = row
         if operation.state in SETTLED:
             self.writes.settled[operation.env] = None
         return Done() if operation.entry is None else Done(index=self._append(operation.entry))

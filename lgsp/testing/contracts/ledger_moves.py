@@ -158,6 +158,27 @@ class LedgerMovesContract:
         assert (found.state, found.order) == ("acked", 0)
         assert await ledger.parcel(operation.exchange.env, NDXP) is None
 
+    async def test_a_move_does_not_come_before_the_acceptance(self, ledger: Store) -> None:
+        operation = accept(1)
+        seen = Seen(env=operation.exchange.env, to=NDXP, source=FISHERIES)
+        early = lease(operation.deliveries[0])
+        results = await commit(ledger, early, seen, operation, replace(early, lease="lease-2"), seen)
+        assert [isinstance(result, Done) for result in results] == [False, False, True, True, True]
+        found = (await ledger.held(NDXP, [operation.exchange.env]))[operation.exchange.env]
+        assert (found.state, found.lease, found.lease_until) == ("leased", "lease-2", early.lease_until)
+
+    async def test_a_move_in_the_commit_that_accepts_it_needs_its_lease(self, ledger: Store) -> None:
+        until = NOW + timedelta(minutes=5)
+        operation = accept(1)
+        held = replace(operation.deliveries[0], state="leased", lease="one", lease_until=until)
+        ack = move(held, "acked", held="one", until=until)
+        results = await commit(
+            ledger,
+            replace(operation, deliveries=(held,)),
+            *(replace(ack, held="two"), replace(ack, until=until + timedelta(minutes=1)), ack),
+        )
+        assert results[1:] == ["moved", "moved", Done()]
+
     # Bodies
 
     async def test_a_parcel_is_the_delivery_with_its_content(self, ledger: Store) -> None:
@@ -192,6 +213,17 @@ class LedgerMovesContract:
         await accepted(ledger, operation)
         await commit(ledger, *(move(delivery, "acked") for delivery in operation.deliveries))
         assert await ledger.parcel(operation.exchange.env, POLICE) is None
+
+    async def test_a_body_that_is_settled_as_it_is_accepted_is_held_while_another_receiver_needs_it(
+        self, ledger: Store
+    ) -> None:
+        operation, before = accept(1, to=[POLICE, ONE_STOP]), await accepted(ledger, accept(2))
+        police, one_stop = operation.deliveries
+        await commit(ledger, operation, move(police, "acked"), move(before, "acked"))
+        assert await ledger.parcel(police.env, ONE_STOP) is not None
+        assert await ledger.parcel(before.env, NDXP) is None
+        await commit(ledger, move(one_stop, "acked"))
+        assert await ledger.parcel(police.env, ONE_STOP) is None
 
     async def test_a_body_that_nobody_receives_is_not_held(self, ledger: Store) -> None:
         operation = accept(1, to=[])
