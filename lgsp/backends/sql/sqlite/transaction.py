@@ -21,30 +21,29 @@ class LookUp:
     """What the tables hold, looked up when asked: a row costs microseconds. Needs the write lock from before the first look."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+        # One for all look-ups: making one takes as long as a tenth of what it looks up.
+        self._cursor = connection.cursor()
         self.size: int = self._value(sql.SIZE)
         self.head: int = self._value(sql.HEAD)
 
     def reply(self, key: ExchangeKey) -> str | None:
         """Return the env hash of an exchange's reply, "" when there is none, None when there is no such exchange."""
-        found = self._row(sql.REPLY, {"source": key[0], "id": key[1]})
+        found = self._row(sql.REPLY, key)
         return None if found is None else str(found[0])
 
     def standing(self, place: Place) -> Standing | None:
         """Return where a delivery stands."""
-        found = self._row(sql.STANDING, {"env": place[0], "inbox": place[1]})
-        if found is None:
-            return None
-        return standing_of(found)
+        found = self._row(sql.STANDING, place)
+        return None if found is None else standing_of(found)
 
     def spent_until(self, jti: str) -> int | None:
         """Return until when a `jti` is remembered."""
-        found = self._row(sql.NONCE, {"jti": jti})
+        found = self._row(sql.NONCE, (jti,))
         return None if found is None else int(found[0])
 
     def records(self) -> set[bytes]:
         """Return the hashes of the records in the latest version of the directory."""
-        return {row[0] for row in self._connection.execute(sql.PRESENT_RECORDS)}
+        return {row[0] for row in self._cursor.execute(sql.PRESENT_RECORDS)}
 
     def covered(self) -> int:
         """Return how many entries the kept checkpoint covers, -1 before the first."""
@@ -52,11 +51,11 @@ class LookUp:
 
     def withholds(self, rule: str) -> bool:
         """Tell whether there is a withholding rule of this id that has not been ended."""
-        return self._row(sql.WITHHOLDS, {"id": rule}) is not None
+        return self._row(sql.WITHHOLDS, (rule,)) is not None
 
     def makes(self, key: str) -> bool:
         """Tell whether a subject key of this name is kept that was not retired."""
-        return self._row(sql.MAKES, {"name": key}) is not None
+        return self._row(sql.MAKES, (key,)) is not None
 
     def catalogued(self) -> int:
         """Return how many entries the catalogue covers."""
@@ -64,14 +63,14 @@ class LookUp:
 
     def seals(self, day: str) -> bool:
         """Tell whether the body key of a day is kept."""
-        return self._row(sql.SEALS, {"day": day}) is not None
+        return self._row(sql.SEALS, (day,)) is not None
 
-    def _row(self, text: str, values: Row) -> tuple[Any, ...] | None:
-        row: tuple[Any, ...] | None = self._connection.execute(text, values).fetchone()
+    def _row(self, text: str, values: tuple[str, ...]) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._cursor.execute(text, values).fetchone()
         return row
 
     def _value(self, text: str) -> int:
-        return int(self._connection.execute(text).fetchone()[0])
+        return int(self._cursor.execute(text).fetchone()[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
