@@ -131,7 +131,10 @@ class Publication:
 
 @dataclass(slots=True, kw_only=True)
 class Writes:
-    """The rows to write: the new ones first, the changes of old ones after them, bodies dropped last."""
+    """The rows to write. What becomes of a new row is told in that row, so new rows and changes of old ones may be written in any order.
+
+    A body is dropped after its deliveries are as they are to be, and one that is new after it was written.
+    """
 
     entries: list[Row] = field(default_factory=list)
     exchanges: dict[ExchangeKey, Row] = field(default_factory=dict)

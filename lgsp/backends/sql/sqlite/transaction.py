@@ -94,6 +94,9 @@ def _write(connection: sqlite3.Connection, writes: Writes) -> None:
         if rows:
             connection.executemany(group.text, group.values(rows))
 
+    # Bodies go first: the pages that they leave are taken by what is new, and so are written once.
+    write(sql.MOVE, writes.moves.values())
+    write(sql.DROP_BODY, [{"env": env} for env in writes.settled])
     write(sql.INSERT_EXCHANGE, writes.exchanges.values())
     write(sql.INSERT_DELIVERY, writes.deliveries.values())
     write(sql.INSERT_BODY, writes.bodies)
@@ -102,8 +105,8 @@ def _write(connection: sqlite3.Connection, writes: Writes) -> None:
     write(sql.INSERT_SUBJECT, writes.subjects)
     write(sql.SET_REPLY, [{"asker": key[0], "asked": key[1], "env": env} for key, env in writes.replies.items()])
     write(sql.SEE, [{"of_env": env, "of_inbox": inbox} for env, inbox in writes.seen])
-    write(sql.MOVE, writes.moves.values())
-    write(sql.DROP_BODY, [{"env": env} for env in writes.settled])
+    # What was accepted and settled by the same commit.
+    write(sql.DROP_BODY, [row for row in writes.bodies if row["env"] in writes.settled])
     write(sql.DROP_ARCHIVED, [{"env": env} for env in writes.unarchived])
     if writes.forget is not None:
         connection.execute(sql.FORGET_NONCES, {"now": writes.forget})
