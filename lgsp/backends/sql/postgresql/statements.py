@@ -50,6 +50,8 @@ class Statement:
 
     text: str
     names: tuple[str, ...]
+    parts: tuple[tuple[str, str], ...]
+    """Of each name the group, "" where it is of none, and the column."""
 
     def arguments(self, values: Row) -> list[Any]:
         """Return the values in the order of their positions."""
@@ -57,14 +59,18 @@ class Statement:
 
     def columns(self, groups: Mapping[str, Collection[Row]]) -> list[Any]:
         """Return groups of rows as the arrays that the statement takes."""
-        found = (name.split(SEPARATOR) for name in self.names)
-        return [[row[column] for row in groups[group]] for group, column in found]
+        return [[row[column] for row in groups[group]] for group, column in self.parts]
 
 
 def _sql(statement: sa.ClauseElement) -> Statement:
     compiled = statement.compile(dialect=DIALECT)
     names: Sequence[str] = getattr(compiled, "positiontup", None) or ()
-    return Statement(text=str(compiled), names=tuple(names))
+    return Statement(text=str(compiled), names=tuple(names), parts=tuple(map(_parted, names)))
+
+
+def _parted(name: str) -> tuple[str, str]:
+    group, _, column = name.rpartition(SEPARATOR)
+    return group, column
 
 
 def _ddl(statement: sa.schema.ExecutableDDLElement) -> str:

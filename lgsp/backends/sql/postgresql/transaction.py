@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from lgsp.backends.sql.decisions import Decisions, Place, Publication, Standing, Writes, standing_of
 from lgsp.backends.sql.postgresql import statements as sql
@@ -34,6 +34,11 @@ from lgsp.ports.ledger import (
     SignReceipts,
     Spend,
 )
+
+MOVING: Final = (Move, Seen)
+"""Operations that look at where a delivery stands."""
+OF_MESSAGES: Final = frozenset({Accept, *MOVING})
+"""Operations that ask for rows of exchanges and deliveries alone: nearly all that there are."""
 
 
 def appends(operations: Sequence[Operation]) -> bool:
@@ -112,6 +117,14 @@ async def run(connection: Connection, operations: Sequence[Operation], sign: Sig
 
 async def _look(connection: Connection, operations: Sequence[Operation]) -> Found:
     found = await _look_at_rows(connection, operations)
+    rare = [each for each in operations if type(each) not in OF_MESSAGES]
+    if rare:
+        await _look_further(connection, rare, found)
+    return found
+
+
+async def _look_further(connection: Connection, operations: Sequence[Operation], found: Found) -> None:
+    """Find what else operations ask for: rare, so a statement each."""
     jtis = [spent.jti for each in operations if (spent := _spent(each))]
     if jtis:
         found.nonces = dict(await connection.fetch(sql.NONCES.text, jtis))
@@ -130,13 +143,12 @@ async def _look(connection: Connection, operations: Sequence[Operation]) -> Foun
         found.sealing |= {row[0] for row in await connection.fetch(sql.SEALING.text, days)}
     if any(isinstance(each, Catalogue) for each in operations):
         found.reached = await connection.fetchval(sql.CATALOGUED.text)
-    return found
 
 
 async def _look_at_rows(connection: Connection, operations: Sequence[Operation]) -> Found:
     """Find how long the log is, which version is the latest, and the rows of exchanges and deliveries."""
     keys = {key for each in operations if isinstance(each, Accept) for key in (each.exchange.key, each.answers) if key}
-    places = {(each.env, each.to) for each in operations if isinstance(each, Move | Seen)}
+    places = {(each.env, each.to) for each in operations if isinstance(each, MOVING)}
     groups = {
         "keys": [{"source": source, "id": id_} for source, id_ in keys],
         "places": [{"env": env, "inbox": inbox} for env, inbox in places],
