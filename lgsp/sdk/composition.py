@@ -5,7 +5,7 @@ Pure but for clock and chance, which are handed in. What a receiver would refuse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Required, TypedDict
@@ -14,6 +14,7 @@ from lgsp.domain import envelope, names, statements, strictjson
 from lgsp.domain.directory import Directory
 from lgsp.domain.envelope import Manifest
 from lgsp.domain.keys import Signer
+from lgsp.domain.records import ServiceRecord
 from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
 from lgsp.ports.clock import Clock, Entropy
@@ -87,12 +88,16 @@ class Composer:
 
         Where spans are recorded it states the one that it is made in, unless the program states another.
         """
+        if not self.traces.are_on:
+            return self._letter(type_, stated, directory)
         with self.traces.span("send", type=type_):
             return self._letter(type_, {"traceparent": self.traces.current(), **stated}, directory)
 
     def _letter(self, type_: str, stated: Stated, directory: Directory) -> Letter:
-        now = self.clock.now()
-        life = stated.get("expires_in") or _life(directory, type_)
+        now, audience = self.clock.now(), stated["audience"]
+        service = directory.services.get(names.request_type(type_))
+        life = stated.get("expires_in") or _life(service)
+        by_name: Mapping[str, Any] = stated
         attributes = {
             "specversion": "1.0",
             "id": self.entropy.uuid7(),
@@ -101,17 +106,17 @@ class Composer:
             "time": envelope.format_time(stated.get("time", now)),
             "recordedtime": envelope.format_time(now),
             "expirytime": envelope.format_time(now + life),
-            "audience": stated["audience"],
+            "audience": audience,
             "datacontenttype": "application/json",
             "dataschema": stated["schema"],
             "dataclassification": stated.get("classification"),
-        } | {name: stated.get(name) for name in COPIED}
+        } | {name: by_name[name] for name in COPIED if name in by_name}
         return self._signed(
             attributes,
             stated["body"],
             key=stated.get("key"),
-            until=now + life + _reply_within(directory, type_),
-            keeps=_keeps(directory, type_, stated["audience"]),
+            until=now + life + _reply_within(type_, service),
+            keeps=_keeps(type_, service, audience),
         )
 
     def reply(
@@ -227,23 +232,20 @@ def author(directory: Directory, system: str, request: Manifest) -> str:
     return next(principals, system) if names.agency_of(system) != request.audience else system
 
 
-def _life(directory: Directory, type_: str) -> timedelta:
-    service = directory.services.get(names.request_type(type_))
+def _life(service: ServiceRecord | None) -> timedelta:
     return min(timedelta(seconds=service.max_life), LONGEST_LIFE) if service is not None else LIFE_UNTOLD
 
 
-def _keeps(directory: Directory, type_: str, audience: str) -> Keeps:
+def _keeps(type_: str, service: ServiceRecord | None, audience: str) -> Keeps:
     """Return until when a body is kept: an event has any number of receivers, a request is over when it is answered."""
     if names.is_topic(audience):
         return "expiry"
-    service = directory.services.get(type_)
     is_request = not names.is_reply_type(type_) and (service is None or bool(service.reply_schemas))
     return "reply" if is_request else "outcome"
 
 
-def _reply_within(directory: Directory, type_: str) -> timedelta:
+def _reply_within(type_: str, service: ServiceRecord | None) -> timedelta:
     """Return how long after its delivery an envelope may still be answered, and so has to be remembered."""
     if names.is_reply_type(type_):
         return timedelta(0)
-    service = directory.services.get(type_)
     return timedelta(seconds=service.reply_within) if service is not None else LONGEST_REPLY

@@ -46,7 +46,7 @@ class Letter:
     """Until when its body is kept, should the bus have to be told of it again: until its outcome, its reply, or `until`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Sent:
     """An envelope that is durable in the outbox; `receipt` is None until the bus has given it."""
 
@@ -77,7 +77,7 @@ class Posted:
     audience: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fixed
 class Outcome:
     """What became of an envelope at one receiver; `refused` when the bus itself said no, with no receiver."""
 
@@ -97,13 +97,13 @@ def add(writing: Writing, letter: Letter) -> Sent:
     first = by_key(writing.connection, letter.key) if letter.key is not None else None
     if first is not None:
         return first
-    row = (letter.id, letter.env, letter.source, letter.type, letter.audience, letter.compact, letter.body)
+    row = (letter.id, letter.env, letter.source, letter.type, letter.audience, letter.compact, letter.body, letter.key)
     found = writing.connection.execute(
         "INSERT INTO lgsp_outbox (id, env, source, type, audience, compact, body, key, until, keeps)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*row, letter.key, letter.until.timestamp(), letter.keeps),
+        (*row, letter.until.timestamp(), letter.keeps),
     )
-    writing.queued.append(_outgoing((found.lastrowid, *row, letter.key)))
+    writing.queued.append(_outgoing((found.lastrowid, *row)))
     return Sent(id=letter.id, env=letter.env, key=letter.key, state="queued", receipt=None)
 
 
@@ -185,7 +185,10 @@ def queued_after(reader: sqlite3.Connection, seq: int, limit: int) -> list[Outgo
 
 
 def _outgoing(row: tuple[Any, ...]) -> Outgoing:
-    return Outgoing(**dict(zip(COLUMNS.split(", "), row, strict=True)))
+    seq, id_, env, source, type_, audience, compact, body, key = row
+    return Outgoing(
+        seq=seq, id=id_, env=env, source=source, type=type_, audience=audience, compact=compact, body=body, key=key
+    )
 
 
 def by_key(reader: sqlite3.Connection, key: str) -> Sent | None:
