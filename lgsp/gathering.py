@@ -22,7 +22,8 @@ class Gathering(Generic[T]):
     def add(self, item: T, *, seconds: float | None = None) -> None:
         """Hand the item on when its time is over, or that of any other that waits, with all that come before then and in their order."""
         self._items.append(item)
-        self._hand_on_within(self._seconds if seconds is None else seconds)
+        if self._timer is None or self._due:  # else it cannot be sooner than the next turn
+            self._hand_on_within(self._seconds if seconds is None else seconds)
 
     def flush(self) -> None:
         """Hand on at once what has come."""
@@ -34,8 +35,6 @@ class Gathering(Generic[T]):
             self._hand_on(items)
 
     def _hand_on_within(self, seconds: float) -> None:
-        if self._timer is not None and not self._due:
-            return  # it cannot be sooner than the next turn
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds if seconds else 0.0
         if self._timer is None or due < self._due:
