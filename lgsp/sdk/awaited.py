@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -26,13 +26,20 @@ class Awaited(Generic[T]):
         return bool(self._waits)
 
     def wait(self, identifier: str) -> asyncio.Future[T]:
-        """Return what the answer to an envelope is handed to; who waits no longer cancels it."""
+        """Return what the answer to an envelope is handed to; who is told or waits no longer says so by `leave`."""
         if identifier in self._put_off:
             self._hurry()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waits.setdefault(identifier, []).append(future)
-        future.add_done_callback(lambda ended: self._leave(identifier, ended))
         return future
+
+    def leave(self, identifier: str, future: asyncio.Future[T]) -> None:
+        """Take out whoever waits no longer, told or not."""
+        waiting = self._waits.get(identifier)
+        if waiting is not None and future in waiting:
+            waiting.remove(future)
+            if not waiting:
+                del self._waits[identifier]
 
     def may_put_off(self, identifiers: Collection[str]) -> bool:
         """Tell whether nobody waits for any of these answers, and remember that they are put off if so."""
@@ -52,10 +59,20 @@ class Awaited(Generic[T]):
             future.set_result(answer)
         return bool(waiting)
 
-    def _leave(self, identifier: str, ended: asyncio.Future[T]) -> None:
-        """Take out whoever waits no longer, told or not."""
-        waiting = self._waits.get(identifier, [])
-        if ended in waiting:
-            waiting.remove(ended)
-            if not waiting:
-                del self._waits[identifier]
+
+async def within(seconds: float, future: asyncio.Future[T]) -> T:
+    """Return what a future is given for which nobody else waits; raise `TimeoutError` when nothing is within so many seconds.
+
+    `asyncio.timeout` does so for any block of code, and takes twice the time.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, _over, future)
+    try:
+        return await future
+    finally:
+        timer.cancel()
+
+
+def _over(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
+        future.exception()  # else the loop would complain of it, should who waits be called off at this very moment

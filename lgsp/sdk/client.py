@@ -29,6 +29,7 @@ from lgsp.keyfiles import read_private
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.sdk import frames, marks, outbox
+from lgsp.sdk.awaited import within
 from lgsp.sdk.box import Box, Committed, Writing
 from lgsp.sdk.certificate import own_certificate
 from lgsp.sdk.composition import Composer, Composing, Stated, Told, published
@@ -205,8 +206,7 @@ class Client:
         try:
             if not future.done():
                 self._raise_failure(sent.id)
-            async with asyncio.timeout(timeout):
-                return await future
+            return await within(timeout, future)
         except TimeoutError:
             raise self._unknown(sent) from None
         finally:
@@ -214,15 +214,16 @@ class Client:
 
     async def outcome(self, id: str, timeout: float = 30.0) -> Outcome:  # noqa: A002, ASYNC109 - as above
         """Return what became of an envelope at its receiver; raise `Refused` when the bus refused it, `OutcomeUnknown` after `timeout` seconds."""
-        future = self._sender.await_outcome(id)
+        waits = self._sender.outcome_waits
+        future = waits.wait(id)
         try:
             found = None if self._sender.awaits_outcome(id) else self._known_outcome(id)
-            async with asyncio.timeout(timeout):
-                found = found or await future
+            if found is None:
+                found = await within(timeout, future)
         except TimeoutError:
             raise OutcomeUnknown(id) from None
         finally:
-            future.cancel()
+            waits.leave(id, future)
         if found.state == "refused":
             raise Refused(found.code, pointer=found.pointer)
         return found
@@ -252,17 +253,18 @@ class Client:
         return await self._box.write(lambda writing: outbox.add(writing, letter), sure=True)
 
     async def _receipted(self, sent: Sent, seconds: float) -> Sent:
-        future = self._sender.await_receipt(sent.id)
+        self._sender.hurry()  # an event that somebody waits for goes out at once
+        waits = self._sender.receipt_waits
+        future = waits.wait(sent.id)
         try:
             if self._sender.was_transmitted(sent.id) or outbox.state_of(self._box.reader, sent.id) == "queued":
-                async with asyncio.timeout(seconds):
-                    receipt = await future
+                receipt = await within(seconds, future)
                 if receipt is not None:
                     return replace(sent, state="receipted", receipt=receipt)
         except TimeoutError:
             raise self._unknown(sent) from None
         finally:
-            future.cancel()
+            waits.leave(sent.id, future)
         self._raise_failure(sent.id)
         return outbox.by_id(self._box.reader, sent.id) or sent
 

@@ -70,9 +70,10 @@ class Sender:
         self.backlog = Backlog(
             load=lambda after, limit: outbox.queued_after(box.reader, after, limit), transmit=self._transmit
         )
-        self._receipt_waits: Awaited[Statement | None] = Awaited(box.hurry)
-        """None is the answer to what the bus refused."""
-        self._outcome_waits: Awaited[Outcome] = Awaited(box.hurry)
+        self.receipt_waits: Awaited[Statement | None] = Awaited(box.hurry)
+        """For receipts once they are stored; None is the answer to what the bus refused."""
+        self.outcome_waits: Awaited[Outcome] = Awaited(box.hurry)
+        """For the next outcome of an envelope, once it is stored."""
         self._receipts: Gathering[tuple[Outgoing, Statement]] = Gathering(self._store_receipts)
         self._outcomes: Gathering[Outcome] = Gathering(self._store_outcomes)
         self._events: Gathering[Outgoing] = Gathering(self._send_events, seconds=EVENTS_GATHERED)
@@ -126,19 +127,7 @@ class Sender:
         """Tell whether an unanswered envelope has been put on the wire by this process."""
         return identifier in self._transmitted
 
-    # --- those who wait -------------------------------------------------------------------------------------------------------------
-
-    def await_receipt(self, identifier: str) -> asyncio.Future[Statement | None]:
-        """Return what is given the receipt of an envelope once it is stored, None for its refusal; who waits no longer cancels it.
-
-        An event that somebody waits for goes out at once.
-        """
-        self.hurry()
-        return self._receipt_waits.wait(identifier)
-
-    def await_outcome(self, identifier: str) -> asyncio.Future[Outcome]:
-        """Return what is given the next outcome of an envelope once it is stored; who waits no longer cancels it."""
-        return self._outcome_waits.wait(identifier)
+    # --- storing --------------------------------------------------------------------------------------------------------------------
 
     def _store(
         self,
@@ -190,7 +179,7 @@ class Sender:
         def done() -> None:
             for outgoing, statement in receipts:
                 self._forget(outgoing)
-                self._receipt_waits.release(outgoing.id, statement)
+                self.receipt_waits.release(outgoing.id, statement)
 
         def lost() -> None:
             for outgoing, _ in receipts:
@@ -199,7 +188,7 @@ class Sender:
         rows = [(outgoing.seq, statement.text()) for outgoing, statement in receipts]
         identifiers = [outgoing.id for outgoing, _ in receipts]
         self._store(
-            self._receipt_waits, identifiers, lambda writing: outbox.receipted(writing, rows), done=done, lost=lost
+            self.receipt_waits, identifiers, lambda writing: outbox.receipted(writing, rows), done=done, lost=lost
         )
 
     def refused(self, frame: dict[str, Any]) -> None:
@@ -250,7 +239,7 @@ class Sender:
         def done(_: None) -> None:
             self._forget(outgoing)
             self._recent.heard_of(outgoing.env)
-            told = self._receipt_waits.release(outgoing.id, None)
+            told = self.receipt_waits.release(outgoing.id, None)
             self._tell(outcome, told=told)
 
         def lost(error: Exception) -> None:
@@ -330,7 +319,7 @@ class Sender:
         # For `failures`, or a call that waits for a reply which will not come.
         is_news = any(outcome.state != "acked" for outcome in outcomes)
         self._store(
-            self._outcome_waits,
+            self.outcome_waits,
             identifiers,
             lambda writing: outbox.settled(writing, outcomes),
             done=done,
@@ -339,7 +328,7 @@ class Sender:
 
     def _tell(self, outcome: Outcome, *, told: bool) -> None:
         """Tell those who wait; a failure that nobody waited for is shown by `failures`."""
-        told = self._outcome_waits.release(outcome.id, outcome) or told
+        told = self.outcome_waits.release(outcome.id, outcome) or told
         if outcome.state == "acked":
             return
         error = Refused(outcome.code or outcome.state, pointer=outcome.pointer)

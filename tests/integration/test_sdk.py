@@ -566,8 +566,8 @@ async def test_those_who_waited_leave_nothing_behind(town, fisheries):
     late = await fisheries.send(VERIFY, **VERIFICATION)
     with pytest.raises(OutcomeUnknown):
         await fisheries.outcome(late.id, timeout=0.01)
-    await until(lambda: not fisheries._sender._outcome_waits.anybody)
-    assert not fisheries._sender._receipt_waits.anybody
+    await until(lambda: not fisheries._sender.outcome_waits.anybody)
+    assert not fisheries._sender.receipt_waits.anybody
 
 
 async def test_a_time_limit_around_a_client_holds_while_its_stream_is_slow_to_end(town, monkeypatch):

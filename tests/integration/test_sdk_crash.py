@@ -69,7 +69,7 @@ box.LAZY_SECONDS = 3600.0
 async def main():
     async with Client.open(SystemSettings.load(pathlib.Path(sys.argv[1]))) as client:
         sent = await client.send(sys.argv[2], wait=False, **json.loads(sys.argv[3]))
-        while sent.id not in client._sender._outcome_waits._put_off:
+        while sent.id not in client._sender.outcome_waits._put_off:
             await asyncio.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
 
