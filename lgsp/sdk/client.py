@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from operator import itemgetter
 from typing import Any, Final, Self, TypeVar, Unpack
 
 import aiohttp
@@ -379,8 +380,8 @@ class Client:
 
     async def hear(self, found: Sequence[dict[str, Any]]) -> None:
         """Take the frames of a message in their order, deliveries that follow each other at once."""
-        for are_deliveries, row in itertools.groupby(found, key=lambda frame: frame["op"] == "deliver"):
-            if are_deliveries:
+        for op, row in itertools.groupby(found, key=itemgetter("op")):
+            if op == "deliver":
                 await self._receiver.deliver([frames.handed(frame) for frame in row])
             else:
                 for frame in row:
