@@ -52,9 +52,14 @@ def moment_of(value: int | None) -> datetime | None:
     return None if value is None else EPOCH + timedelta(milliseconds=value)
 
 
-@lru_cache(maxsize=1024)
 def _names(receivers: tuple[str, ...]) -> str:
-    """Return receivers as JSON text; remembered, for the same few get most of what is sent."""
+    """Return receivers as JSON text."""
+    return _name_alone(receivers) if len(receivers) == 1 else json.dumps(receivers)
+
+
+@lru_cache(maxsize=1024)
+def _name_alone(receivers: tuple[str, ...]) -> str:
+    """Return one receiver as JSON text; remembered, for the same few get most of what is sent."""
     return json.dumps(receivers)
 
 
