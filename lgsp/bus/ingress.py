@@ -208,15 +208,15 @@ class Ingress:
         async with self.turns.turn(sender, self.turns.most if len(coming) > 1 else 1) as leave:
             is_crowd = self.turns.is_crowd(sender) and not self.answering.has_answered(sender)
             planned: list[_Coming] = []
-            few = min(AT_A_TIME, self.sequencer.together())
-            for start in range(0, len(coming), few):
+            start = 0
+            while start < len(coming):
                 if is_crowd:
                     await self.sequencer.calm()  # with its places in hand, so that what is behind it waits, too
                 elif start:
                     await asyncio.sleep(0)
-                planned += await self._plan_few(
-                    coming[start : start + few], peer, sender, bounded=bounded, hopeful=hopeful
-                )
+                few = coming[start : start + min(AT_A_TIME, self.sequencer.together())]
+                planned += await self._plan_few(few, peer, sender, bounded=bounded, hopeful=hopeful)
+                start += len(few)
             # Who waits for a commit needs no place: bulk, whose commits come last, would keep its sender's own look-ups waiting.
             leave()
             await _all(self._commit(part, order, again) for part, order in self._parts(planned))

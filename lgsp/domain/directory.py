@@ -65,7 +65,7 @@ class Directory:
     counted: frozenset[tuple[str, str]] = field(init=False)
     """(Grantee, type) of the grants that state a quota."""
     decided: dict[Hashable, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
-    """What `policy` has found out about this version and asks again for every envelope; nothing else is kept in it."""
+    """What `policy` has found out about this version, so as not to find it out again for every envelope; it changes no answer."""
 
     def __post_init__(self) -> None:
         largest = max((service.max_body for service in self.services.values()), default=0)

@@ -47,7 +47,8 @@ class Limits:
     judged_at_once: int = 16
     """Places for envelopes that are being judged: the others wait, one of each sender before a second of any."""
     judged_of_one: int = 8
-    """How many of these places one sender may hold; a group of its envelopes, up to 32, holds them until all of it is judged, eight at a time."""
+    """How many of these places one sender may hold; a group of its envelopes, up to 32, holds them until all of it is judged, sixteen at a
+    time, eight while people ask."""
     rate: float = 400.0
     """Envelopes a second that one sender may send in the long run, unless `http.sender_rate` says otherwise."""
     burst: int = 800

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -78,11 +78,8 @@ def allow_request(directory: Directory, manifest: Manifest, *, now: datetime, us
 
 
 def _way(directory: Directory, manifest: Manifest, *, now: datetime, used: UsedToday) -> _Way:
-    """Return the way of a request or event; one that no quota touches is the same all day for all that states the same."""
-    question = (
-        *(manifest.source, manifest.audience, manifest.type, day_of(now), "casefile" in manifest.attributes),
-        *map(manifest.attributes.get, STATED),
-    )
+    """Return the way of a request or event; one to a single receiver that no quota touches is remembered."""
+    question = _question(manifest, now)
     known: _Way | None = directory.decided.get(question)
     if known is not None:
         return known
@@ -91,11 +88,21 @@ def _way(directory: Directory, manifest: Manifest, *, now: datetime, used: UsedT
     targets = route(directory, manifest.audience, manifest.type, now)
     grant = find_grant(directory, manifest, service, now=now, used=used)
     way = _Way(service=service, targets=targets, grant=grant)
-    if not is_counted(directory, manifest):
+    # What goes to many names them all, and would be kept once for each sender and purpose.
+    if len(targets) == 1 and not is_counted(directory, manifest):
         if len(directory.decided) >= DECIDED_MOST:
             directory.decided.clear()
         directory.decided[question] = way
     return way
+
+
+def _question(manifest: Manifest, now: datetime) -> tuple[Hashable, ...]:
+    """Return all that a request or event and its time say to `route` and `find_grant`; what these come to read beyond it belongs in here."""
+    stated = manifest.attributes
+    return (
+        *(manifest.source, manifest.audience, manifest.type, day_of(now), bool(stated.get("casefile"))),
+        *map(stated.get, STATED),
+    )
 
 
 def allow_reply(directory: Directory, manifest: Manifest, request: Exchange | None, *, now: datetime) -> Leave:

@@ -141,5 +141,4 @@ def compact_members(members: Mapping[str, str | int | Sequence[str]]) -> bytes:
 
 
 def _is_plain(value: object) -> bool:
-    kind = type(value)
-    return kind in _PLAIN or (kind is list and _TEXT.issuperset(map(type, value)))  # type: ignore[call-overload]
+    return type(value) in _PLAIN or (type(value) is list and _TEXT.issuperset(map(type, value)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -60,19 +60,27 @@ class Awaited(Generic[T]):
         return bool(waiting)
 
 
-async def within(seconds: float, future: asyncio.Future[T]) -> T:
-    """Return what a future is given for which nobody else waits; raise `TimeoutError` when nothing is within so many seconds.
+async def in_time(seconds: float | None, future: asyncio.Future[T]) -> T:
+    """Return what a future is given for which nobody else waits; raise `TimeoutError` when it is nothing in so many seconds, None for ever.
 
     `asyncio.timeout` does so for any block of code, and takes twice the time.
     """
+    if seconds is None:
+        return await future
     timer = asyncio.get_running_loop().call_later(seconds, _over, future)
     try:
-        return await future
+        found = await future
     finally:
         timer.cancel()
+    if found is _LATE:
+        raise TimeoutError
+    return found
+
+
+_LATE: Final = object()
+"""What a future is given when its time is over. An exception in its place would hold the future that holds it."""
 
 
 def _over(future: asyncio.Future[Any]) -> None:
     if not future.done():
-        future.set_exception(TimeoutError())
-        future.exception()  # else the loop would complain of it, should who waits be called off at this very moment
+        future.set_result(_LATE)

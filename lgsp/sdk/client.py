@@ -30,7 +30,7 @@ from lgsp.keyfiles import read_private
 from lgsp.logs import get_logger
 from lgsp.ports.clock import Clock
 from lgsp.sdk import frames, marks, outbox
-from lgsp.sdk.awaited import within
+from lgsp.sdk.awaited import in_time
 from lgsp.sdk.box import Box, Committed, Writing
 from lgsp.sdk.certificate import own_certificate
 from lgsp.sdk.composition import Composer, Composing, Stated, Told, published
@@ -207,7 +207,7 @@ class Client:
         try:
             if not future.done():
                 self._raise_failure(sent.id)
-            return await within(timeout, future)
+            return await in_time(timeout, future)
         except TimeoutError:
             raise self._unknown(sent) from None
         finally:
@@ -220,7 +220,7 @@ class Client:
         try:
             found = None if self._sender.awaits_outcome(id) else self._known_outcome(id)
             if found is None:
-                found = await within(timeout, future)
+                found = await in_time(timeout, future)
         except TimeoutError:
             raise OutcomeUnknown(id) from None
         finally:
@@ -259,7 +259,7 @@ class Client:
         future = waits.wait(sent.id)
         try:
             if self._sender.was_transmitted(sent.id) or outbox.state_of(self._box.reader, sent.id) == "queued":
-                receipt = await within(seconds, future)
+                receipt = await in_time(seconds, future)
                 if receipt is not None:
                     return replace(sent, state="receipted", receipt=receipt)
         except TimeoutError:

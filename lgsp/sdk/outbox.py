@@ -26,6 +26,7 @@ before it may live for longer, so its own end does not end the questions about i
 INDEX: Final = re.compile(r'\\"index\\":([0-9]{1,18})')
 """The index within the text of a verified receipt, whose item is a string within it."""
 COLUMNS: Final = "seq, id, env, source, type, audience, compact, body, key"
+"""In the order in which `_outgoing` takes them."""
 
 
 @fixed

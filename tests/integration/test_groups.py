@@ -8,7 +8,7 @@ import pytest
 
 from lgsp.backends.sql import SqliteLedger
 from lgsp.bus import fairness, sequencer
-from lgsp.bus.ingress import AT_A_TIME, Receipted
+from lgsp.bus.ingress import AT_A_TIME, Ingress, Receipted
 from lgsp.bus.moves import Moves
 from lgsp.bus.progress import Sighting
 from lgsp.bus.refusing import EnvelopeRefused
@@ -108,6 +108,26 @@ async def test_others_have_their_turn_while_a_group_is_read_judged_and_planned(b
     # Five pieces, and a turn between two pieces; then one commit of all.
     assert at_commit[0][0] == len(answers)
     assert at_commit[0][1] >= 4
+
+
+@pytest.mark.parametrize(("asked_after", "pieces"), [(None, [16, 16, 1]), (0, [8, 8, 8, 8, 1]), (1, [16, 8, 8, 1])])
+async def test_pieces_of_a_group_are_small_as_soon_as_people_ask(bus, world, monkeypatch, asked_after, pieces):
+    await bus.courier.body_keys.today()
+    found, read_few = [], Ingress._read
+
+    def ask_if_it_is_time():
+        if len(found) == asked_after:
+            bus.ingress.sequencer._asked_at = asyncio.get_running_loop().time()
+
+    async def noting(self, coming, *args, **named):
+        found.append(len(coming))
+        ask_if_it_is_time()
+        return await read_few(self, coming, *args, **named)
+
+    monkeypatch.setattr(Ingress, "_read", noting)
+    ask_if_it_is_time()
+    await submit(bus, [world.envelope(number=number) for number in range(1, 34)])
+    assert found == pieces
 
 
 async def test_while_people_ask_a_call_holds_few_operations_of_bulk(bus, world, monkeypatch):

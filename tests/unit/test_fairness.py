@@ -178,6 +178,8 @@ def test_a_burst_passes_and_what_follows_comes_at_the_rate(now):
     assert delays[:5] == [0.0] * 5
     assert [round(delay, 6) for delay in delays[5:]] == [0.1, 0.2, 0.3]
     assert rates.delay("b") == 0.0
+    assert round(rates.delay("c", 8), 6) == 0.3
+    assert round(rates.delay("c"), 6) == 0.4
 
 
 def test_a_refused_call_takes_no_token(now):

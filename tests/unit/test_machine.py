@@ -23,6 +23,17 @@ def test_ids_are_uuids_of_the_present_millisecond_and_differ():
     assert all(before <= int(text.replace("-", "")[:12], 16) <= after for text in found)
 
 
+def test_every_bit_of_an_id_that_is_free_is_drawn_by_chance():
+    found = [int(SystemEntropy().uuid7().replace("-", ""), 16) & (1 << 80) - 1 for _ in range(200)]
+    ever, always = 0, (1 << 80) - 1
+    for number in found:
+        ever, always = ever | number, always & number
+    # RFC 9562 section 5.7: version 7 in four bits, 10 in two, and 74 bits by chance.
+    fixed = 0b1111 << 76 | 0b11 << 62
+    assert ever ^ always == (1 << 80) - 1 ^ fixed
+    assert always == 0x7 << 76 | 0b10 << 62
+
+
 def test_tokens_have_the_size_asked_for_and_differ():
     entropy = SystemEntropy()
     assert len(entropy.token(16)) == 16

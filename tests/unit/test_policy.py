@@ -614,6 +614,23 @@ def test_decisions_are_remembered_up_to_a_bound(monkeypatch):
         assert len(world.directory.decided) == day % 3 + 1
 
 
+def test_what_was_allowed_of_one_type_is_decided_anew_of_another():
+    world = World.make(changes={POLICE: {"consumes": [OWNER_LIST, VERIFY]}, "g-verify": {"audience": POLICE}})
+    allowed, other = (world.envelope(audience=POLICE, type=type_) for type_ in (VERIFY, OWNER_LIST))
+    assert policy.allow_request(world.directory, manifest_of(allowed), now=NOW, used=never_used).rule == "g-verify"
+    with pytest.raises(Refusal):
+        policy.allow_request(world.directory, manifest_of(other), now=NOW, used=never_used)
+
+
+def test_what_goes_to_many_is_not_remembered():
+    situation = SITUATIONS["a topic with two subscribers"]
+    world = world_of(situation)
+    assert isinstance(judge(situation, world), admission.Accepted)
+    assert not world.directory.decided
+    policy.allow_request(world.directory, manifest_of(world.envelope()), now=NOW, used=never_used)
+    assert len(world.directory.decided) == 1
+
+
 def never_used(grant: str) -> int:
     return 0
 

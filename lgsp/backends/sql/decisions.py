@@ -131,7 +131,7 @@ class Publication:
 
 @dataclass(slots=True, kw_only=True)
 class Writes:
-    """The rows to write. What becomes of a new row is told in that row, so new rows and changes of old ones may be written in any order.
+    """The rows to write, no row in two of them but for what goes: new ones, changes of old ones and sightings may be written in any order.
 
     A body is dropped after its deliveries are as they are to be, and one that is new after it was written.
     """
@@ -379,6 +379,7 @@ class Decisions:
         else:
             row |= {"of_env": operation.env, "of_inbox": operation.to}
             self.writes.moves[place] = row
+            self.writes.seen.pop(place, None)  # what was seen is not what it has become now
         if operation.state in SETTLED:
             self.writes.settled[operation.env] = None
         return Done() if operation.entry is None else Done(index=self._append(operation.entry))

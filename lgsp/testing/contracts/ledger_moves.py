@@ -269,6 +269,13 @@ class LedgerMovesContract:
         assert await commit(ledger, fresh) == [Done()]
         assert await ledger.outcomes(FISHERIES, 10) == []
 
+    async def test_what_is_seen_as_it_moves_on_is_told_again(self, ledger: Store) -> None:
+        held = await accepted(ledger, accept(1))
+        await commit(ledger, move(held, "parked"))
+        seen = Seen(env=held.env, to=NDXP, source=FISHERIES, state="parked")
+        assert await commit(ledger, seen, move(replace(held, state="parked"), "expired")) == [Done(), Done()]
+        assert [each.state for each in await ledger.outcomes(FISHERIES, 10)] == ["expired"]
+
     async def test_a_sender_is_told_again_when_what_was_parked_ends(self, ledger: Store) -> None:
         held = await accepted(ledger, accept(1))
         await commit(ledger, move(held, "parked"), Seen(env=held.env, to=NDXP, source=FISHERIES))

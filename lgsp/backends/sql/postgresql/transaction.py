@@ -35,9 +35,9 @@ from lgsp.ports.ledger import (
     Spend,
 )
 
-MOVING: Final = (Move, Seen)
+OF_DELIVERIES: Final = (Move, Seen)
 """Operations that look at where a delivery stands."""
-OF_MESSAGES: Final = frozenset({Accept, *MOVING})
+OF_MESSAGES: Final = frozenset({Accept, *OF_DELIVERIES})
 """Operations that ask for rows of exchanges and deliveries alone: nearly all that there are."""
 
 
@@ -148,7 +148,7 @@ async def _look_further(connection: Connection, operations: Sequence[Operation],
 async def _look_at_rows(connection: Connection, operations: Sequence[Operation]) -> Found:
     """Find how long the log is, which version is the latest, and the rows of exchanges and deliveries."""
     keys = {key for each in operations if isinstance(each, Accept) for key in (each.exchange.key, each.answers) if key}
-    places = {(each.env, each.to) for each in operations if isinstance(each, MOVING)}
+    places = {(each.env, each.to) for each in operations if isinstance(each, OF_DELIVERIES)}
     groups = {
         "keys": [{"source": source, "id": id_} for source, id_ in keys],
         "places": [{"env": env, "inbox": inbox} for env, inbox in places],
