@@ -269,13 +269,14 @@ def _first_objection(
     """Return how far the grant came and why it stops there, or None when it allows the manifest."""
     if not grant.holds_at(directory.version) or not grant.in_force_on(day_of(now)):
         return 0, Refusal("grant_ended")
-    granted_codes = (
-        (grant.purposes, "purpose_not_granted"),
-        (grant.legalbases, "legalbasis_not_granted"),
-        (grant.procedures, "procedure_not_granted"),
-        (grant.officers, "officer_not_granted"),
-    )
-    for place, (attribute, (granted, code)) in enumerate(zip(STATED, granted_codes, strict=True), start=1):
+    rules = {
+        "purpose": (grant.purposes, "purpose_not_granted"),
+        "legalbasis": (grant.legalbases, "legalbasis_not_granted"),
+        "procedure": (grant.procedures, "procedure_not_granted"),
+        "authid": (grant.officers, "officer_not_granted"),
+    }
+    for place, attribute in enumerate(STATED, start=1):
+        granted, code = rules[attribute]
         value = manifest.text(attribute)
         if value not in granted and (value or attribute in service.requires):
             return place, Refusal(code, pointer=f"/{attribute}")

@@ -605,6 +605,14 @@ def test_a_use_that_a_quota_counts_is_decided_anew_each_time():
         policy.allow_request(world.directory, manifest, now=NOW, used=lambda grant: 3)
 
 
+def test_what_was_decided_is_not_found_out_again(monkeypatch):
+    world = World.make()
+    first, second = (manifest_of(world.envelope(number=number)) for number in (1, 2))
+    decided = policy.allow_request(world.directory, first, now=NOW, used=never_used)
+    monkeypatch.setattr(policy, "route", None)
+    assert policy.allow_request(world.directory, second, now=NOW, used=never_used) == decided
+
+
 def test_decisions_are_remembered_up_to_a_bound(monkeypatch):
     monkeypatch.setattr(policy, "DECIDED_MOST", 3)
     world = World.make()
