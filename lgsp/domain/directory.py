@@ -126,6 +126,8 @@ class Directory:
 
         A receiver takes what is addressed to itself, its agency, a topic that it subscribes to, or what its agency has inherited.
         """
+        if system == audience:  # as nearly always
+            return True
         principals = {
             held.principal for held in self.delegations if held.bridge == system and self._covers(held, message_type)
         }

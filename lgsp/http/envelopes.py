@@ -47,7 +47,7 @@ async def post_envelope(request: web.Request, _: Nothing) -> web.StreamResponse:
             reply = await waiter.wait(wait)
     if reply is None:
         return _receipt_response(receipted, applied=True)
-    text = f'{{"receipt":{receipted.receipt},"reply":{{"envelope":{frames.envelope(reply.wire)},"receipt":{reply.receipt}}}}}'
+    text = f'{{"receipt":{receipted.receipt},"reply":{{"envelope":{reply.wire.structured_text()},"receipt":{reply.receipt}}}}}'
     applied = {"Preference-Applied": f"wait={wait}"}
     return await inbox.hand_out(request, [reply], text, headers=applied, final=True)
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from lgsp.bus.inbox import Handover
 from lgsp.bus.progress import Sighting
-from lgsp.domain import base64url, framing, names, statements, strictjson
-from lgsp.domain.envelope import CODE_FORM, HASH_FORM, Wire, format_time
+from lgsp.domain import framing, names, statements, strictjson
+from lgsp.domain.envelope import CODE_FORM, HASH_FORM, format_time
 from lgsp.domain.exchange import OUTCOMES, Delivery
 from lgsp.domain.statements import Statement
 from lgsp.errors import Refusal
@@ -209,16 +209,9 @@ def outcome_item(delivery: Delivery) -> str:
     return f"{{{_told(delivery)}}}"
 
 
-def envelope(wire: Wire) -> str:
-    """Return an envelope in structured form; its parts are base64url, so nothing in them needs an escape."""
-    protected, payload, signature = wire.compact.decode("ascii").split(".")
-    data = base64url.encode(wire.body)
-    return f'{{"protected":"{protected}","payload":"{payload}","signature":"{signature}","data":"{data}"}}'
-
-
 def _handed(handover: Handover) -> str:
     return (
-        f'"envelope":{envelope(handover.wire)},"receipt":{handover.receipt},'
+        f'"envelope":{handover.wire.structured_text()},"receipt":{handover.receipt},'
         f'"lease":{quoted(handover.lease)},"attempt":{handover.attempt}'
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, cast
 
-from lgsp.domain import base64url, envelope, framing, statements, strictjson
+from lgsp.domain import envelope, framing, statements, strictjson
 from lgsp.domain.envelope import Wire
 from lgsp.domain.statements import Statement
 from lgsp.domain.values import fixed
@@ -69,12 +69,9 @@ def hello(auth: str) -> bytes:
 
 
 def send(ref: int, compact: bytes, body: bytes) -> bytes:
-    """Return the frame that sends an envelope, in structured form; its parts are base64url, so nothing in them needs an escape."""
-    protected, payload, signature = compact.decode().split(".")
-    form = (
-        f'"protected":"{protected}","payload":"{payload}","signature":"{signature}","data":"{base64url.encode(body)}"'
-    )
-    return f'{{"op":"send","ref":"{ref}","envelope":{{{form}}}}}'.encode()
+    """Return the frame that sends an envelope."""
+    form = Wire(compact=compact, body=body).structured_text()
+    return f'{{"op":"send","ref":"{ref}","envelope":{form}}}'.encode()
 
 
 def ack(statement: str) -> bytes:

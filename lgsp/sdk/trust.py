@@ -58,7 +58,7 @@ class Trust:
             raise found.refusal
         manifest = found.manifest
         _check_item(item, id_=manifest.id, source=manifest.source, audience=manifest.audience)
-        if not _stands_for(directory, self._system, manifest.audience, manifest.type):
+        if not directory.stands_for(self._system, manifest.audience, manifest.type):
             raise Refusal("audience_not_me", pointer="/audience")
         if manifest.expires <= handed.now:
             raise Refusal("expired", pointer="/expirytime")
@@ -88,7 +88,7 @@ class Trust:
         except Refusal as refusal:
             raise Refusal("ack_invalid", f"the ack fails at {refusal.code}") from None
         fits = item.get("env") == became.env and item.get("outcome") in {"accepted", "rejected"}
-        is_receiver = _stands_for(accepted or directory, signed.iss, audience, type_)
+        is_receiver = (accepted or directory).stands_for(signed.iss, audience, type_)
         if not fits or signed.iss != became.to or not is_receiver:
             raise Refusal("ack_invalid", "the ack is another envelope's or another receiver's")
         return item
@@ -120,11 +120,6 @@ class Trust:
             if len(self._signatures) > SIGNATURES_KEPT:
                 self._signatures.popitem(last=False)
         return found
-
-
-def _stands_for(directory: Directory, system: str, audience: str, type_: str) -> bool:
-    """Tell whether a system may receive what goes to an audience; nearly all goes to the system itself, which needs no look at the directory."""
-    return system == audience or directory.stands_for(system, audience, type_)
 
 
 def _key(directory: Directory, kid: str, typ: str) -> Key:

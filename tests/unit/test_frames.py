@@ -70,7 +70,7 @@ def test_a_delivery_is_written_as_one_json_object():
 
 def test_an_envelope_without_a_body_is_written_whole():
     wire = Wire(compact=b"YQ.Yg.Yw", body=b"")
-    assert from_structured(json.loads(frames.envelope(wire))) == wire
+    assert from_structured(json.loads(wire.structured_text())) == wire
 
 
 @pytest.mark.parametrize(

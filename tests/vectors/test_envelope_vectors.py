@@ -145,6 +145,7 @@ def test_an_es256_envelope_made_of_the_same_inputs_differs_in_the_signature_alon
 def test_the_structured_form_is_made_and_read_byte_for_byte(name):
     text = VECTORS[name]["structured"].encode()
     assert strictjson.compact(wire_of(name).structured()) == text
+    assert wire_of(name).structured_text().encode() == text
     assert envelope.parse_structured(text) == wire_of(name)
 
 
